@@ -1,0 +1,76 @@
+// Package capture reads packets: from pcap and pcapng files, compressed or not, from standard
+// input, and from several of these at once in order of time.
+package capture
+
+import "sync/atomic"
+
+// LinkType is a pcap link-layer type (https://www.tcpdump.org/linktypes.html).
+type LinkType uint16
+
+// Block is a stretch of captured bytes that several records point into. It is counted, so that a
+// reader may hand records to other goroutines and reuse the memory when the last is done.
+type Block struct {
+	// Bytes is the memory of the block.
+	Bytes []byte
+
+	refs atomic.Int32
+	free func(*Block)
+}
+
+// Retain keeps the block's memory from being reused until a matching Release.
+func (b *Block) Retain() { b.refs.Add(1) }
+
+// Release gives up one hold on the block.
+func (b *Block) Release() {
+	if b.refs.Add(-1) == 0 && b.free != nil {
+		b.free(b)
+	}
+}
+
+// Record is one captured packet as its source delivers it.
+type Record struct {
+	// Time is the packet's arrival in nanoseconds since 1970 UTC.
+	Time int64
+	// Number counts the records of the tap, from 1.
+	Number uint64
+	// Data is what was captured of the packet, from the link layer on. It is valid until the next
+	// call of Next, or as long as Block is retained.
+	Data []byte
+	// Block owns the memory of Data.
+	Block *Block
+	// WireLen is the packet's length on the wire, at least len(Data).
+	WireLen int
+	// Tap is an index into Source.Taps.
+	Tap uint32
+	// Link is the type of the link layer.
+	Link LinkType
+}
+
+// Tap is one place where packets were seen: a file, a pcapng interface, a live interface.
+type Tap struct {
+	// Name is the name that the user gave (TAP=FILE), or the name of the interface, or empty. It
+	// never holds a file's path, since event ids depend on it.
+	Name string
+	// File names what the packets are read from, for messages.
+	File string
+	// Received counts records delivered; Bytes their captured bytes.
+	Received, Bytes uint64
+	// Dropped counts packets that the capturing kernel or tool says it lost, where the file tells
+	// (pcapng interface statistics); IfDropped those that the interface lost.
+	Dropped, IfDropped uint64
+}
+
+// Source delivers packets, one after the other.
+//
+// Next and Close are called from one goroutine. Next fills r and returns nil, or returns io.EOF
+// at the end, or an error that names the file and the offset; after an error every record before
+// it has been delivered. Warnings that didn't end the input are in Warnings after Next returned
+// io.EOF. Taps may grow while reading; entries never move to another index. A source that waits
+// for its input (a pipe, a growing file) returns ErrIdle from Next when nothing has come for about
+// 100 ms, so that its caller can do other things; the caller then calls Next again.
+type Source interface {
+	Next(r *Record) error
+	Taps() []Tap
+	Warnings() []string
+	Close() error
+}

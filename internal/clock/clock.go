@@ -1,0 +1,77 @@
+// Package clock holds capture time: the marks that say when and where a byte was seen, and the
+// clock that packets drive. Nothing here reads the machine's clock.
+package clock
+
+import "time"
+
+// Tick is the interval of capture time between two clock ticks.
+const Tick = 100 * time.Millisecond
+
+// MaxJump is the largest step of capture time that is believed. A larger one is an anomaly that
+// expires nothing: two files of different days read one after the other must not time out the
+// connections of the first.
+const MaxJump = time.Hour
+
+// Mark says when and where a byte was seen.
+type Mark struct {
+	// Time is the arrival of the packet, in nanoseconds since 1970 UTC.
+	Time int64
+	// Packet is the number of the packet within its tap, from 1, as Wireshark counts.
+	Packet uint64
+	// Offset is the position of the byte in its half-stream, from 0.
+	Offset int64
+	// Peer is how many bytes of the opposite half-stream the sender had acknowledged when it sent
+	// this byte: what it can have been an answer to. It is -1 when the packet acknowledged nothing.
+	Peer int64
+	// Tap is the index of the tap that saw the packet.
+	Tap uint32
+}
+
+// Clock follows capture time. Its time is the largest seen, so no duration is negative, and its
+// elapsed time leaves out jumps of more than MaxJump, so that timers survive them.
+//
+// The zero value is ready. A Clock isn't safe for concurrent use: the packet source owns it and
+// sends its ticks to the shards.
+type Clock struct {
+	now     int64
+	elapsed int64
+	next    int64
+	started bool
+
+	// Jumps counts steps of more than MaxJump, forward or backward.
+	Jumps uint64
+}
+
+// Now returns the largest time seen, in nanoseconds since 1970 UTC.
+func (c *Clock) Now() int64 { return c.now }
+
+// Elapsed returns the nanoseconds of capture time that have passed since the first packet, without
+// jumps. Timers run on it.
+func (c *Clock) Elapsed() int64 { return c.elapsed }
+
+// Advance tells the clock the time of the next packet and reports whether a tick is due.
+func (c *Clock) Advance(t int64) (tick bool) {
+	if !c.started {
+		c.started, c.now, c.next = true, t, int64(Tick)
+		return false
+	}
+	step := t - c.now
+	switch {
+	case step > int64(MaxJump):
+		c.Jumps++
+		c.now = t
+		return false
+	case step < -int64(MaxJump):
+		c.Jumps++
+		return false
+	case step <= 0:
+		return false
+	}
+	c.now = t
+	c.elapsed += step
+	if c.elapsed < c.next {
+		return false
+	}
+	c.next = c.elapsed - c.elapsed%int64(Tick) + int64(Tick)
+	return true
+}

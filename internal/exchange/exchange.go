@@ -1,0 +1,143 @@
+// Package exchange is the model of what culprit shows, one request and what came back for it, and
+// the engine that pairs requests with responses for every protocol.
+package exchange
+
+import (
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// Grade says how much of an exchange was seen.
+type Grade uint8
+
+// The grades.
+const (
+	// Complete: every byte of the request and of its response was seen.
+	Complete Grade = iota
+	// Gap: bytes are missing within it, or around it so that it can't be known what it answers.
+	Gap
+	// Midstream: it began before the capture.
+	Midstream
+	// OneSided: the other direction was never captured.
+	OneSided
+	// Unanswered: the request got no response.
+	Unanswered
+	// Aborted: the connection ended in the middle of the exchange.
+	Aborted
+	// Undecryptable: it was encrypted and no key fits.
+	Undecryptable
+	numGrades
+)
+
+// Grades is the number of grades, for tables of counters.
+const Grades = int(numGrades)
+
+var gradeNames = [numGrades]string{"complete", "gap", "midstream", "onesided", "unanswered", "aborted", "undecryptable"}
+
+func (g Grade) String() string { return gradeNames[g] }
+
+// Tap names the place where an exchange was seen.
+type Tap struct {
+	// Name is the user's or the interface's name, possibly empty.
+	Name string
+	// Label is Name, or the base name of the file when there is no name; for people only.
+	Label string
+	// Observer is the name of the host that captured, empty for files.
+	Observer string
+}
+
+// Interim is an interim response (HTTP 1xx) on the way to the answer.
+type Interim struct {
+	Status int
+	At     clock.Mark
+}
+
+// Timing says where the time of an exchange went. All are nanoseconds; -1 means unknown or not
+// applicable. See the table in docs/timing.md.
+type Timing struct {
+	// Idle, Connect and TLS are known for the first exchange of a connection only: from the connection
+	// being ready to the first request byte; from the first SYN to the handshake's ACK; from
+	// ClientHello to Finished.
+	Idle, Connect, TLS int64
+	// Send runs from the first to the last request byte, but at most to the first byte of the final
+	// response; Wait from there to that byte; Receive from that byte to the last of the response.
+	Send, Wait, Receive int64
+	// Overlap is how long the request went on after the response had begun.
+	Overlap int64
+	// Duration is Send + Wait + Receive; Total adds Idle, Connect and TLS.
+	Duration, Total int64
+}
+
+// Counts are the network events that happened while an exchange was under way, for one sender.
+type Counts struct {
+	Packets, Bytes                                            uint64
+	Retransmits, OutOfOrder, DupAcks, ZeroWindows, Duplicates uint32
+}
+
+// Body is what was kept of a message's body.
+type Body struct {
+	// Bytes is the beginning of the body, transfer-decoded and content-decoded.
+	Bytes []byte
+	// Cut: the body is longer than what was kept.
+	Cut bool
+	// DecodedBytes is the body's length after content-decoding, -1 when it isn't known: the body wasn't
+	// wanted, not all of it was kept, or it couldn't be decoded.
+	DecodedBytes int64
+	// Undecoded names the coding that couldn't be undone; Bytes are then as sent.
+	Undecoded string
+	// Parts describes the parts of a multipart body.
+	Parts []Part
+}
+
+// Part describes one part of a multipart body (RFC 2046 §5.1).
+type Part struct {
+	Name, Filename, Type string
+	Bytes                int64
+}
+
+// Exchange is one request and its response, or what was seen of the two.
+//
+// Exchanges are pooled: an output must not keep one, nor anything it points to, after its call
+// returned.
+type Exchange struct {
+	// Flow is the connection, Tap where it was seen; Client is the direction of the requests.
+	Flow   *proto.Flow
+	Tap    *Tap
+	Client proto.Direction
+	// Protocol is the application protocol's name, such as "http".
+	Protocol string
+	// Number counts the exchanges in the order of output, from 1. Index counts those of the
+	// connection, from 0.
+	Number uint64
+	Index  uint32
+
+	// Request and Response are valid iff HasRequest and HasResponse.
+	HasRequest, HasResponse   bool
+	Request, Response         proto.Message
+	RequestBody, ResponseBody Body
+	Interim                   []Interim
+	Grade                     Grade
+	// Reason says in a few words why the grade isn't complete; empty when it is.
+	Reason string
+	// MissingBytes is how many bytes weren't captured, where that is known.
+	MissingBytes int64
+	Anomalies    proto.Anomalies
+	// Stream marks exchanges whose length says nothing of the server's speed: event streams, tunnels,
+	// upgrades.
+	Stream bool
+
+	// Start is the first byte of the exchange; Completed is what completed it: its last byte, or the
+	// event that ended it.
+	Start, Completed clock.Mark
+	// FirstPacket and LastPacket are the packets of its first and last byte.
+	FirstPacket, LastPacket uint64
+	Timing                  Timing
+
+	// Conn is a copy of the connection's facts when the exchange ended; During are the events that
+	// happened in each direction between its start and its end.
+	Conn   proto.Facts
+	During [2]Counts
+}
+
+// Server returns the direction of the responses.
+func (x *Exchange) Server() proto.Direction { return x.Client.Other() }

@@ -1,0 +1,497 @@
+package exchange
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// ECSVersion is the version of the Elastic Common Schema that the documents follow.
+const ECSVersion = "8.17.0"
+
+// Names of sources, for the table.
+const (
+	fromPacket    = "packet headers"
+	fromHandshake = "TCP handshake"
+	fromTCP       = "TCP headers, while the exchange lasted"
+	fromConn      = "TCP headers, since the connection began"
+	fromRequest   = "request"
+	fromResponse  = "response"
+	fromTiming    = "packet times"
+	fromCulprit   = "culprit"
+)
+
+// Fields are all fields of the exchange document. Fields of one object stand together, as the JSON
+// encoder needs.
+var Fields = []Field{
+	{"@timestamp", []string{"time", "timestamp"}, "date_nanos", "", Time, "first byte of the exchange", fromPacket,
+		func(x *Exchange, v *Value) { v.time(x.Start.Time) }},
+	{"ecs.version", nil, "keyword", "", Text, "version of the Elastic Common Schema", fromCulprit,
+		func(x *Exchange, v *Value) { v.text(ECSVersion) }},
+
+	{"event.id", []string{"id"}, "keyword", "", Text, "id, ordered by time; the same each time the same packets are read", fromCulprit,
+		func(x *Exchange, v *Value) { v.bytes(AppendID(nil, x.ID(x.Tap.Observer))) }},
+	{"event.kind", nil, "keyword", "", Text, "always event", fromCulprit,
+		func(x *Exchange, v *Value) { v.text("event") }},
+	{"event.category", nil, "keyword", "", List, "ECS categories", fromCulprit,
+		func(x *Exchange, v *Value) { v.Kind, v.List = List, eventCategory }},
+	{"event.type", nil, "keyword", "", List, "ECS types", fromCulprit,
+		func(x *Exchange, v *Value) { v.Kind, v.List = List, eventType }},
+	{"event.dataset", nil, "keyword", "", Text, "always culprit.exchange", fromCulprit,
+		func(x *Exchange, v *Value) { v.text("culprit.exchange") }},
+	{"event.outcome", []string{"outcome"}, "keyword", "", Text, "failure for statuses from 400 and exchanges that broke, unknown without a final response, else success", fromCulprit,
+		func(x *Exchange, v *Value) { v.text(x.Outcome()) }},
+	{"event.duration", []string{"duration"}, "long", "ns", Duration, "first request byte to last response byte: send + wait + receive", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Duration) }},
+	{"event.start", nil, "date_nanos", "", Time, "first byte of the exchange", fromPacket,
+		func(x *Exchange, v *Value) { v.time(x.Start.Time) }},
+	{"event.end", nil, "date_nanos", "", Time, "last byte of the exchange, or the event that ended it", fromPacket,
+		func(x *Exchange, v *Value) { v.time(x.Completed.Time) }},
+
+	{"observer.type", nil, "keyword", "", Text, "always sensor", fromCulprit,
+		func(x *Exchange, v *Value) { v.text("sensor") }},
+	{"observer.product", nil, "keyword", "", Text, "always culprit", fromCulprit,
+		func(x *Exchange, v *Value) { v.text("culprit") }},
+	{"observer.hostname", nil, "keyword", "", Text, "host of the tap; absent for capture files", fromCulprit,
+		func(x *Exchange, v *Value) { v.optional(x.Tap.Observer) }},
+	{"observer.ingress.interface.name", []string{"tap"}, "keyword", "", Text, "name of the tap: what -r TAP=FILE named, or the interface", fromCulprit,
+		func(x *Exchange, v *Value) { v.optional(x.Tap.Name) }},
+
+	{"network.type", nil, "keyword", "", Text, "ipv4 or ipv6", fromPacket,
+		func(x *Exchange, v *Value) { v.text(networkType(x.Flow)) }},
+	{"network.transport", []string{"transport"}, "keyword", "", Text, "tcp, udp or sctp", fromPacket,
+		func(x *Exchange, v *Value) { v.text(transport(x.Flow)) }},
+	{"network.protocol", []string{"protocol"}, "keyword", "", Text, "application protocol", "detection by content",
+		func(x *Exchange, v *Value) { v.text(x.Protocol) }},
+	{"network.community_id", nil, "keyword", "", Text, "Community ID v1 of the connection, as Zeek and Suricata give it", fromPacket,
+		func(x *Exchange, v *Value) { v.text(x.Flow.CommunityID()) }},
+
+	{"client.ip", []string{"client"}, "ip", "", IP, "address of the side that sends requests", fromPacket,
+		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Client]) }},
+	{"client.port", nil, "long", "", Int, "its port", fromPacket,
+		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Client])) }},
+	{"client.bytes", nil, "long", "byte", Int, "length of the request, head and framing included", fromRequest,
+		func(x *Exchange, v *Value) { v.requestInt(x, x.Request.Size) }},
+	{"server.ip", []string{"server"}, "ip", "", IP, "address of the side that sends responses", fromPacket,
+		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Server()]) }},
+	{"server.port", []string{"port"}, "long", "", Int, "its port", fromPacket,
+		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Server()])) }},
+	{"server.bytes", nil, "long", "byte", Int, "length of the response, head and framing included", fromResponse,
+		func(x *Exchange, v *Value) { v.responseInt(x, x.Response.Size) }},
+	{"source.ip", nil, "ip", "", IP, "as client.ip", fromPacket,
+		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Client]) }},
+	{"source.port", nil, "long", "", Int, "as client.port", fromPacket,
+		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Client])) }},
+	{"source.bytes", nil, "long", "byte", Int, "as client.bytes", fromRequest,
+		func(x *Exchange, v *Value) { v.requestInt(x, x.Request.Size) }},
+	{"destination.ip", nil, "ip", "", IP, "as server.ip", fromPacket,
+		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Server()]) }},
+	{"destination.port", nil, "long", "", Int, "as server.port", fromPacket,
+		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Server()])) }},
+	{"destination.bytes", nil, "long", "byte", Int, "as server.bytes", fromResponse,
+		func(x *Exchange, v *Value) { v.responseInt(x, x.Response.Size) }},
+
+	{"http.version", []string{"version"}, "keyword", "", Text, "version of the request, or else of the response, such as 1.1", fromRequest,
+		func(x *Exchange, v *Value) { v.text(x.version()) }},
+	{"http.request.method", []string{"method"}, "keyword", "", Text, "method, as sent", fromRequest,
+		func(x *Exchange, v *Value) { v.requestBytes(x, x.Request.Method) }},
+	{"http.request.bytes", nil, "long", "byte", Int, "length of the request, head and framing included", fromRequest,
+		func(x *Exchange, v *Value) { v.requestInt(x, x.Request.Size) }},
+	{"http.request.body.bytes", []string{"request_size"}, "long", "byte", Int, "length of the request body after transfer-decoding", fromRequest,
+		func(x *Exchange, v *Value) { v.requestInt(x, x.Request.BodyBytes) }},
+	{"http.request.body.content", nil, "wildcard", "", Text, "beginning of the request body, decoded, on request (--max-body)", fromRequest,
+		func(x *Exchange, v *Value) { v.body(&x.RequestBody) }},
+	{"http.request.mime_type", nil, "keyword", "", Text, "media type of the request body, without parameters, lower case", fromRequest,
+		func(x *Exchange, v *Value) { v.mediaType(x.HasRequest, &x.Request) }},
+	{"http.request.referrer", nil, "keyword", "", Text, "Referer header", fromRequest,
+		func(x *Exchange, v *Value) { v.requestHeader(x, "referer") }},
+	{"http.request.headers", nil, "flattened", "", Headers, "request headers: lower-cased names, arrays of values", fromRequest,
+		func(x *Exchange, v *Value) { v.headers(x.HasRequest, &x.Request) }},
+	{"http.response.status_code", []string{"status"}, "long", "", Int, "status code of the final response", fromResponse,
+		func(x *Exchange, v *Value) {
+			if x.Response.Status > 0 {
+				v.responseInt(x, int64(x.Response.Status))
+			}
+		}},
+	{"http.response.bytes", nil, "long", "byte", Int, "length of the response, head and framing included", fromResponse,
+		func(x *Exchange, v *Value) { v.responseInt(x, x.Response.Size) }},
+	{"http.response.body.bytes", []string{"size"}, "long", "byte", Int, "length of the response body after transfer-decoding", fromResponse,
+		func(x *Exchange, v *Value) { v.responseInt(x, x.Response.BodyBytes) }},
+	{"http.response.body.content", nil, "wildcard", "", Text, "beginning of the response body, decoded, on request (--max-body)", fromResponse,
+		func(x *Exchange, v *Value) { v.body(&x.ResponseBody) }},
+	{"http.response.mime_type", []string{"type"}, "keyword", "", Text, "media type of the response body, without parameters, lower case", fromResponse,
+		func(x *Exchange, v *Value) { v.mediaType(x.HasResponse, &x.Response) }},
+	{"http.response.headers", nil, "flattened", "", Headers, "response headers: lower-cased names, arrays of values", fromResponse,
+		func(x *Exchange, v *Value) { v.headers(x.HasResponse, &x.Response) }},
+
+	{"url.original", []string{"target"}, "wildcard", "", Text, "request target, exactly as sent", fromRequest,
+		func(x *Exchange, v *Value) { v.requestBytes(x, x.Request.Target) }},
+	{"url.scheme", nil, "keyword", "", Text, "scheme of an absolute-form target, else http", fromRequest,
+		func(x *Exchange, v *Value) {
+			if u := x.URL(); len(u.Scheme) > 0 {
+				v.bytes(bytes.ToLower(u.Scheme))
+			} else if x.HasRequest {
+				v.text("http")
+			}
+		}},
+	{"url.domain", []string{"vhost", "host"}, "keyword", "", Text, "host that was asked for: of the target, or else the Host header, without port", fromRequest,
+		func(x *Exchange, v *Value) { v.optionalBytes(x.URL().Host) }},
+	{"url.port", nil, "long", "", Int, "port that was asked for, where the request names one", fromRequest,
+		func(x *Exchange, v *Value) {
+			if n, err := strconv.ParseUint(string(x.URL().Port), 10, 16); err == nil {
+				v.int(int64(n))
+			}
+		}},
+	{"url.path", []string{"path"}, "wildcard", "", Text, "path, as sent", fromRequest,
+		func(x *Exchange, v *Value) { v.optionalBytes(x.URL().Path) }},
+	{"url.query", []string{"query"}, "wildcard", "", Text, "query, as sent, without the question mark", fromRequest,
+		func(x *Exchange, v *Value) {
+			if u := x.URL(); u.HasQuery {
+				v.bytes(u.Query)
+			}
+		}},
+
+	{"user_agent.original", []string{"user_agent"}, "keyword", "", Text, "User-Agent header", fromRequest,
+		func(x *Exchange, v *Value) { v.requestHeader(x, "user-agent") }},
+
+	{"error.message", nil, "match_only_text", "", Text, "why the exchange isn't complete, in a few words", fromCulprit,
+		func(x *Exchange, v *Value) { v.optional(x.Reason) }},
+
+	{"culprit.grade", []string{"grade"}, "keyword", "", Text, "how much was seen: complete, gap, midstream, onesided, unanswered, aborted, undecryptable", fromCulprit,
+		func(x *Exchange, v *Value) { v.text(x.Grade.String()) }},
+	{"culprit.missing_bytes", nil, "long", "byte", Int, "bytes that weren't captured", fromTCP,
+		func(x *Exchange, v *Value) {
+			if x.MissingBytes > 0 {
+				v.int(x.MissingBytes)
+			}
+		}},
+	{"culprit.anomalies", []string{"anomalies"}, "keyword", "", List, "oddities of the messages; see the table below", fromCulprit,
+		func(x *Exchange, v *Value) { v.anomalies(x.Anomalies) }},
+	{"culprit.stream", nil, "boolean", "", Bool, "true for event streams, tunnels and upgrades, whose duration is left out of percentiles", fromCulprit,
+		func(x *Exchange, v *Value) {
+			if x.Stream {
+				v.Kind, v.Int = Bool, 1
+			}
+		}},
+	{"culprit.packets.tap", nil, "keyword", "", Text, "tap, or the file's name when it has none", fromCulprit,
+		func(x *Exchange, v *Value) { v.optional(x.Tap.Label) }},
+	{"culprit.packets.first", nil, "long", "", Int, "number of the packet with the first byte, as Wireshark counts", fromPacket,
+		func(x *Exchange, v *Value) { v.int(int64(x.FirstPacket)) }},
+	{"culprit.packets.last", nil, "long", "", Int, "number of the packet with the last byte", fromPacket,
+		func(x *Exchange, v *Value) { v.int(int64(x.LastPacket)) }},
+
+	{"culprit.http.reason", []string{"reason"}, "keyword", "", Text, "reason phrase of the response", fromResponse,
+		func(x *Exchange, v *Value) {
+			if x.HasResponse {
+				v.optionalBytes(x.Response.Bytes(x.Response.Reason))
+			}
+		}},
+	{"culprit.http.interim", nil, "keyword", "", List, "statuses of the interim responses (1xx), in order", fromResponse,
+		func(x *Exchange, v *Value) {
+			if len(x.Interim) == 0 {
+				return
+			}
+			v.Kind = List
+			for _, i := range x.Interim {
+				v.List = append(v.List, strconv.Itoa(i.Status))
+			}
+		}},
+	{"culprit.http.connection_index", nil, "long", "", Int, "place of the exchange on its connection, from 0", fromCulprit,
+		func(x *Exchange, v *Value) { v.int(int64(x.Index)) }},
+	{"culprit.http.request.framing", nil, "keyword", "", Text, "how the end of the request body is known: none, length, chunked, close, tunnel", fromRequest,
+		func(x *Exchange, v *Value) {
+			if x.HasRequest {
+				v.text(x.Request.Framing.String())
+			}
+		}},
+	{"culprit.http.request.decoded_bytes", nil, "long", "byte", Int, "length of the request body after content-decoding, where it was decoded whole", fromRequest,
+		func(x *Exchange, v *Value) { v.nonNegative(x.HasRequest, x.RequestBody.DecodedBytes) }},
+	{"culprit.http.request.parts", nil, "keyword", "", List, "parts of a multipart request body: name, file name, media type, bytes", fromRequest,
+		func(x *Exchange, v *Value) { v.parts(x.RequestBody.Parts) }},
+	{"culprit.http.response.framing", nil, "keyword", "", Text, "how the end of the response body is known", fromResponse,
+		func(x *Exchange, v *Value) {
+			if x.HasResponse {
+				v.text(x.Response.Framing.String())
+			}
+		}},
+	{"culprit.http.response.decoded_bytes", nil, "long", "byte", Int, "length of the response body after content-decoding, where it was decoded whole", fromResponse,
+		func(x *Exchange, v *Value) { v.nonNegative(x.HasResponse, x.ResponseBody.DecodedBytes) }},
+	{"culprit.http.response.parts", nil, "keyword", "", List, "parts of a multipart response body", fromResponse,
+		func(x *Exchange, v *Value) { v.parts(x.ResponseBody.Parts) }},
+
+	{"culprit.timing.idle", nil, "long", "ns", Duration, "connection ready to first request byte; first exchange of a connection only", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Idle) }},
+	{"culprit.timing.connect", []string{"connect"}, "long", "ns", Duration, "first SYN to the handshake's ACK; first exchange of a connection only", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Connect) }},
+	{"culprit.timing.tls", nil, "long", "ns", Duration, "ClientHello to Finished; first exchange of a connection only", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.TLS) }},
+	{"culprit.timing.send", []string{"send"}, "long", "ns", Duration, "first to last request byte, but at most to the first byte of the final response", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Send) }},
+	{"culprit.timing.wait", []string{"wait"}, "long", "ns", Duration, "end of send to the first byte of the final response", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Wait) }},
+	{"culprit.timing.ttfb", []string{"ttfb"}, "long", "ns", Duration, "first request byte to the first byte of the final response: send + wait", fromTiming,
+		func(x *Exchange, v *Value) {
+			if x.HasRequest && x.HasResponse && x.Timing.Send >= 0 && x.Timing.Wait >= 0 {
+				v.duration(x.Timing.Send + x.Timing.Wait)
+			}
+		}},
+	{"culprit.timing.receive", []string{"receive"}, "long", "ns", Duration, "first to last byte of the final response", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Receive) }},
+	{"culprit.timing.overlap", []string{"overlap"}, "long", "ns", Duration, "how long the request went on after the response had begun", fromTiming,
+		func(x *Exchange, v *Value) {
+			if x.Timing.Overlap > 0 {
+				v.duration(x.Timing.Overlap)
+			}
+		}},
+	{"culprit.timing.total", []string{"total"}, "long", "ns", Duration, "sum of all parts: idle + connect + tls + send + wait + receive", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Total) }},
+
+	{"culprit.net.handshake.client_rtt", nil, "long", "ns", Duration, "tap to client and back: SYN+ACK to ACK", fromHandshake,
+		func(x *Exchange, v *Value) { v.positive(Duration, x.HandshakeRTT(x.Client)) }},
+	{"culprit.net.handshake.server_rtt", nil, "long", "ns", Duration, "tap to server and back: SYN to SYN+ACK", fromHandshake,
+		func(x *Exchange, v *Value) { v.positive(Duration, x.HandshakeRTT(x.Server())) }},
+	{"culprit.net.handshake.syns", nil, "long", "", Int, "SYNs sent, where more than one", fromHandshake,
+		func(x *Exchange, v *Value) {
+			if x.Conn.SYNs > 1 {
+				v.int(int64(x.Conn.SYNs))
+			}
+		}},
+	{"culprit.net.client.rtt", nil, "long", "ns", Duration, "smoothed round trip from the tap to the client and back", fromConn,
+		func(x *Exchange, v *Value) { v.positive(Duration, x.Conn.Half[x.Server()].RTT) }},
+	{"culprit.net.client.packets", nil, "long", "", Int, "packets the client sent", fromTCP,
+		func(x *Exchange, v *Value) { v.int(int64(x.During[x.Client].Packets)) }},
+	{"culprit.net.client.retransmits", nil, "long", "", Int, "segments the client sent again", fromTCP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Client].Retransmits)) }},
+	{"culprit.net.client.out_of_order", nil, "long", "", Int, "segments of the client that came out of order", fromTCP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Client].OutOfOrder)) }},
+	{"culprit.net.client.duplicate_acks", nil, "long", "", Int, "duplicate ACKs the client sent", fromTCP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Client].DupAcks)) }},
+	{"culprit.net.client.zero_windows", nil, "long", "", Int, "times the client closed its receive window", fromTCP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Client].ZeroWindows)) }},
+	{"culprit.net.client.mss", nil, "long", "byte", Int, "maximum segment size the client offered", fromHandshake,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Conn.Half[x.Client].MSS)) }},
+	{"culprit.net.server.rtt", []string{"rtt"}, "long", "ns", Duration, "smoothed round trip from the tap to the server and back", fromConn,
+		func(x *Exchange, v *Value) { v.positive(Duration, x.Conn.Half[x.Client].RTT) }},
+	{"culprit.net.server.packets", nil, "long", "", Int, "packets the server sent", fromTCP,
+		func(x *Exchange, v *Value) { v.int(int64(x.During[x.Server()].Packets)) }},
+	{"culprit.net.server.retransmits", []string{"retransmits"}, "long", "", Int, "segments the server sent again", fromTCP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Server()].Retransmits)) }},
+	{"culprit.net.server.out_of_order", nil, "long", "", Int, "segments of the server that came out of order", fromTCP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Server()].OutOfOrder)) }},
+	{"culprit.net.server.duplicate_acks", nil, "long", "", Int, "duplicate ACKs the server sent", fromTCP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Server()].DupAcks)) }},
+	{"culprit.net.server.zero_windows", nil, "long", "", Int, "times the server closed its receive window", fromTCP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Server()].ZeroWindows)) }},
+	{"culprit.net.server.mss", nil, "long", "byte", Int, "maximum segment size the server offered", fromHandshake,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Conn.Half[x.Server()].MSS)) }},
+	{"culprit.net.closed.by", nil, "keyword", "", Text, "who ended the connection, client or server, where it had ended with the exchange", fromTCP,
+		func(x *Exchange, v *Value) {
+			switch {
+			case x.Conn.Why != proto.Finished && x.Conn.Why != proto.Reset:
+			case x.Conn.By == x.Client:
+				v.text("client")
+			default:
+				v.text("server")
+			}
+		}},
+	{"culprit.net.closed.how", nil, "keyword", "", Text, "how: fin, rst, timeout, replaced, evicted, capture-ended", fromTCP,
+		func(x *Exchange, v *Value) {
+			if x.Conn.Why != proto.Open {
+				v.text(x.Conn.Why.String())
+			}
+		}},
+}
+
+var (
+	eventCategory = []string{"network", "web"}
+	eventType     = []string{"connection", "protocol"}
+)
+
+func networkType(f *proto.Flow) string {
+	if f.Addr[0].Netip().Is4() {
+		return "ipv4"
+	}
+	return "ipv6"
+}
+
+func transport(f *proto.Flow) string {
+	switch f.Proto {
+	case packet.ProtoUDP:
+		return "udp"
+	case packet.ProtoSCTP:
+		return "sctp"
+	}
+	return "tcp"
+}
+
+// Outcome returns the ECS outcome: success, failure or unknown.
+func (x *Exchange) Outcome() string {
+	switch {
+	case x.HasResponse && x.Response.Status >= 400, x.Grade == Aborted:
+		return "failure"
+	case x.HasResponse && x.Response.Status > 0:
+		return "success"
+	}
+	return "unknown"
+}
+
+// HandshakeRTT returns the handshake's round trip between the tap and one end, in nanoseconds, 0
+// when it isn't known: a SYN or SYN+ACK that was sent more than once leaves it open.
+func (x *Exchange) HandshakeRTT(end proto.Direction) int64 {
+	c := &x.Conn
+	switch {
+	case c.SYN == 0 || c.SYNACK == 0 || c.SYNs > 1 || c.SYNACKs > 1:
+		return 0
+	case end == proto.Responder:
+		return max(c.SYNACK-c.SYN, 0)
+	case c.Ready == 0:
+		return 0
+	}
+	return max(c.Ready-c.SYNACK, 0)
+}
+
+func (x *Exchange) version() string {
+	v := x.Response.Version
+	if x.HasRequest {
+		v = x.Request.Version
+	}
+	switch v {
+	case 0:
+		return ""
+	case 0x0101:
+		return "1.1"
+	case 0x0100:
+		return "1.0"
+	case 0x0009:
+		return "0.9"
+	case 0x0200:
+		return "2"
+	}
+	return strconv.Itoa(int(v>>8)) + "." + strconv.Itoa(int(v&0xff))
+}
+
+func (v *Value) text(s string) {
+	if s != "" {
+		v.Kind, v.Text = Text, s
+	}
+}
+func (v *Value) optional(s string) { v.text(s) }
+func (v *Value) bytes(b []byte)    { v.Kind, v.Bytes = Text, b }
+func (v *Value) int(n int64)       { v.Kind, v.Int = Int, n }
+func (v *Value) time(t int64)      { v.Kind, v.Int = Time, t }
+func (v *Value) ip(a packet.Addr)  { v.Kind, v.Addr = IP, a }
+
+func (v *Value) optionalBytes(b []byte) {
+	if len(b) > 0 {
+		v.bytes(b)
+	}
+}
+
+func (v *Value) duration(d int64) {
+	if d >= 0 {
+		v.Kind, v.Int = Duration, d
+	}
+}
+
+func (v *Value) positive(k ValueKind, n int64) {
+	if n > 0 {
+		v.Kind, v.Int = k, n
+	}
+}
+
+func (v *Value) nonNegative(valid bool, n int64) {
+	if valid && n >= 0 {
+		v.int(n)
+	}
+}
+
+func (v *Value) requestInt(x *Exchange, n int64) {
+	if x.HasRequest {
+		v.int(n)
+	}
+}
+
+func (v *Value) responseInt(x *Exchange, n int64) {
+	if x.HasResponse {
+		v.int(n)
+	}
+}
+
+func (v *Value) requestBytes(x *Exchange, s proto.Span) {
+	if x.HasRequest {
+		v.optionalBytes(x.Request.Bytes(s))
+	}
+}
+
+func (v *Value) requestHeader(x *Exchange, name string) {
+	if x.HasRequest {
+		v.optionalBytes(x.Request.Field(name))
+	}
+}
+
+func (v *Value) headers(has bool, m *proto.Message) {
+	if has && len(m.Fields) > 0 {
+		v.Kind, v.Message = Headers, m
+	}
+}
+
+func (v *Value) body(b *Body) {
+	if b.Bytes != nil {
+		v.bytes(b.Bytes)
+	}
+}
+
+// mediaType gives the media type without its parameters, in lower case.
+func (v *Value) mediaType(has bool, m *proto.Message) {
+	if has {
+		v.optionalBytes(MediaType(m))
+	}
+}
+
+// MediaType returns the media type of a message without its parameters, in lower case; nil when it
+// names none.
+func MediaType(m *proto.Message) []byte {
+	b := m.Field("content-type")
+	if i := bytes.IndexByte(b, ';'); i >= 0 {
+		b = b[:i]
+	}
+	b = bytes.TrimSpace(b)
+	for _, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			return bytes.ToLower(b)
+		}
+	}
+	return b
+}
+
+func (v *Value) anomalies(a proto.Anomalies) {
+	if a == 0 {
+		return
+	}
+	v.Kind = List
+	a.Each(func(a proto.Anomaly) { v.List = append(v.List, a.String()) })
+}
+
+func (v *Value) parts(parts []Part) {
+	if len(parts) == 0 {
+		return
+	}
+	v.Kind = List
+	for i := range parts {
+		v.List = append(v.List, parts[i].String())
+	}
+}
+
+// String returns the part in one line: name="photo"; filename="a.jpg"; image/jpeg; 1234 bytes.
+func (p *Part) String() string {
+	s := "name=" + strconv.Quote(p.Name)
+	if p.Filename != "" {
+		s += "; filename=" + strconv.Quote(p.Filename)
+	}
+	if p.Type != "" {
+		s += "; " + p.Type
+	}
+	return s + "; " + strconv.FormatInt(p.Bytes, 10) + " bytes"
+}

@@ -1,0 +1,114 @@
+package proto
+
+import "math/bits"
+
+// Anomaly is an oddity of traffic: something malformed, contradictory or suspicious that was
+// nevertheless understood, or the reason why it wasn't.
+type Anomaly uint8
+
+// Anomalies is a set of anomalies.
+type Anomalies uint64
+
+// The anomalies. Their names and meanings are in the table below.
+const (
+	LineEndLF Anomaly = iota
+	ObsFold
+	SpaceBeforeColon
+	BadFieldName
+	FieldWithoutColon
+	ControlInField
+	LeadingEmptyLine
+	DuplicateLength
+	ConflictingLength
+	BadLength
+	LengthAndChunked
+	ChunkedNotLast
+	UnknownTransferCoding
+	TransferCodingInHTTP10
+	BadChunkSize
+	BadChunkEnd
+	ChunkExtension
+	BadTrailer
+	HTTP09
+	BadVersion
+	BadStatus
+	BadStartLine
+	SpacesInTarget
+	DuplicateHost
+	MissingHost
+	HeadTooLarge
+	TooManyFields
+	EarlyResponse
+	SurplusBytes
+	ResponseWithoutRequest
+	AmbiguousPairing
+	BodyOnNoBody
+	UpgradeRefused
+	OverlapDiffers
+	BadContentCoding
+	DecompressionLimit
+	EndedWithoutLastChunk
+	ControlInTarget
+	numAnomalies
+)
+
+// AnomalyInfo is what users read about an anomaly.
+type AnomalyInfo struct{ Name, Meaning string }
+
+// AnomalyTable describes each Anomaly, by its number.
+var AnomalyTable = [numAnomalies]AnomalyInfo{
+	LineEndLF:              {"line-end-lf", "a line ends with a bare LF instead of CRLF"},
+	ObsFold:                {"obs-fold", "a header value goes on over the next line (RFC 9112 §5.2)"},
+	SpaceBeforeColon:       {"space-before-colon", "white space between a header name and its colon (RFC 9112 §5.1)"},
+	BadFieldName:           {"bad-field-name", "a header name has characters that aren't allowed, or is empty"},
+	FieldWithoutColon:      {"field-without-colon", "a header line has no colon"},
+	ControlInField:         {"control-in-field", "a header value holds control characters"},
+	LeadingEmptyLine:       {"leading-empty-line", "empty lines before the start line (RFC 9112 §2.2)"},
+	DuplicateLength:        {"duplicate-length", "Content-Length is given more than once, with one value"},
+	ConflictingLength:      {"conflicting-length", "Content-Length is given with different values (request smuggling)"},
+	BadLength:              {"bad-length", "Content-Length isn't a number"},
+	LengthAndChunked:       {"length-and-chunked", "both Content-Length and Transfer-Encoding (request smuggling, RFC 9112 §6.1)"},
+	ChunkedNotLast:         {"chunked-not-last", "chunked isn't the last transfer coding"},
+	UnknownTransferCoding:  {"unknown-transfer-coding", "a transfer coding that isn't known"},
+	TransferCodingInHTTP10: {"transfer-coding-in-http10", "Transfer-Encoding in an HTTP/1.0 message"},
+	BadChunkSize:           {"bad-chunk-size", "a chunk size isn't a hexadecimal number, or is too large"},
+	BadChunkEnd:            {"bad-chunk-end", "a chunk isn't followed by CRLF"},
+	ChunkExtension:         {"chunk-extension", "chunks carry extensions (RFC 9112 §7.1.1)"},
+	BadTrailer:             {"bad-trailer", "a trailer line is malformed"},
+	HTTP09:                 {"http-0.9", "an HTTP/0.9 request: no version, no headers"},
+	BadVersion:             {"bad-version", "the protocol version is malformed or unknown"},
+	BadStatus:              {"bad-status", "the status isn't a three-digit number"},
+	BadStartLine:           {"bad-start-line", "the start line is malformed"},
+	SpacesInTarget:         {"spaces-in-target", "the request target holds white space"},
+	DuplicateHost:          {"duplicate-host", "more than one Host header"},
+	MissingHost:            {"missing-host", "an HTTP/1.1 request without Host"},
+	HeadTooLarge:           {"head-too-large", "the head exceeds the limit (max head)"},
+	TooManyFields:          {"too-many-fields", "more header fields than the limit (max fields)"},
+	EarlyResponse:          {"early-response", "the response began before the request had ended"},
+	SurplusBytes:           {"surplus-bytes", "bytes that belong to no message"},
+	ResponseWithoutRequest: {"response-without-request", "a response for which no request was seen"},
+	AmbiguousPairing:       {"ambiguous-pairing", "lost bytes leave open which request a response answers"},
+	BodyOnNoBody:           {"body-on-no-body", "a body where there must be none (204, 304, HEAD)"},
+	UpgradeRefused:         {"upgrade-refused", "a protocol upgrade or tunnel that was asked for and not granted"},
+	OverlapDiffers:         {"overlap-differs", "a retransmission carries other bytes than the first copy"},
+	BadContentCoding:       {"bad-content-coding", "the body isn't what its Content-Encoding says"},
+	DecompressionLimit:     {"decompression-limit", "the decoded body exceeds the limit (max body)"},
+	EndedWithoutLastChunk:  {"ended-without-last-chunk", "the connection was closed in the middle of a chunked body"},
+	ControlInTarget:        {"control-in-target", "the request target holds control or non-ASCII bytes"},
+}
+
+// Set adds an anomaly.
+func (s *Anomalies) Set(a Anomaly) { *s |= 1 << a }
+
+// Has reports whether the set holds an anomaly.
+func (s Anomalies) Has(a Anomaly) bool { return s&(1<<a) != 0 }
+
+// Each calls f for each anomaly of the set, lowest first.
+func (s Anomalies) Each(f func(Anomaly)) {
+	for s != 0 {
+		f(Anomaly(bits.TrailingZeros64(uint64(s))))
+		s &= s - 1
+	}
+}
+
+func (a Anomaly) String() string { return AnomalyTable[a].Name }

@@ -1,0 +1,119 @@
+package proto
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"net/netip"
+	"sync"
+
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/packet"
+)
+
+// Flow identifies a connection. It never changes once made, so that exchanges may point to it from
+// any goroutine.
+type Flow struct {
+	// Addr and Port are the ends, indexed by Direction.
+	Addr [2]packet.Addr
+	Port [2]uint16
+	// Proto is the transport: packet.ProtoTCP, packet.ProtoUDP or packet.ProtoSCTP.
+	Proto uint8
+	// Stream is the stream of an SCTP association.
+	Stream uint16
+	// Net tells apart networks whose addresses may collide; see packet.Packet.
+	Net uint32
+	// First marks the first packet.
+	First clock.Mark
+	// Midstream: the capture began after the connection did.
+	Midstream bool
+
+	once        sync.Once
+	communityID string
+	ends        [2]string
+}
+
+// CommunityID returns the flow's Community ID, version 1 with seed 0
+// (https://github.com/corelight/community-id-spec).
+func (f *Flow) CommunityID() string {
+	f.once.Do(f.describe)
+	return f.communityID
+}
+
+// End returns "address:port" of one end, IPv6 addresses in brackets.
+func (f *Flow) End(d Direction) string {
+	f.once.Do(f.describe)
+	return f.ends[d]
+}
+
+// describe makes the texts, once for all exchanges of the connection.
+func (f *Flow) describe() {
+	for d := range f.ends {
+		f.ends[d] = netip.AddrPortFrom(f.Addr[d].Netip(), f.Port[d]).String()
+	}
+	a, b := Originator, Responder
+	if c := bytes.Compare(f.Addr[a][:], f.Addr[b][:]); c > 0 || c == 0 && f.Port[a] > f.Port[b] {
+		a, b = b, a
+	}
+	in := make([]byte, 2, 40)
+	in = append(in, f.Addr[a].Netip().AsSlice()...)
+	in = append(in, f.Addr[b].Netip().AsSlice()...)
+	in = append(in, f.Proto, 0)
+	in = binary.BigEndian.AppendUint16(in, f.Port[a])
+	in = binary.BigEndian.AppendUint16(in, f.Port[b])
+	sum := sha1.Sum(in)
+	f.communityID = "1:" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Facts are what the transport has observed of a connection so far. The transport owns and changes
+// them; others read them during a call, or copy them.
+type Facts struct {
+	// Half holds the facts of each half-stream, indexed by its sender.
+	Half [2]HalfFacts
+	// SYN, SYNACK and Ready are the times of the first SYN, of the first SYN+ACK, and of the ACK that
+	// completed the handshake, in nanoseconds since 1970; 0 when it wasn't seen.
+	SYN, SYNACK, Ready int64
+	// SYNs and SYNACKs count how often each was sent.
+	SYNs, SYNACKs uint16
+	// Why says how the connection ended, and By who ended it, once it has.
+	Why CloseReason
+	By  Direction
+	// Closed marks the packet that ended it.
+	Closed clock.Mark
+}
+
+// HalfFacts are the facts of one half-stream: of what one side sent.
+type HalfFacts struct {
+	// Packets and Bytes count what was sent: all segments, and payload bytes with retransmissions.
+	Packets, Bytes uint64
+	// First and Last are the times of the first and the last packet; 0 when there is none.
+	First, Last int64
+	// Acked is how many bytes of this half-stream the other side has acknowledged.
+	Acked int64
+
+	// RTT is the smoothed round-trip time from the tap to the other side and back (RFC 6298), MinRTT
+	// the smallest sample, in nanoseconds; RTTSamples counts the samples.
+	RTT, MinRTT int64
+	RTTSamples  uint32
+
+	// Retransmits counts segments that carry bytes sent before; OutOfOrder those that came late by
+	// reordering; DupAcks the duplicate ACKs sent (RFC 5681 §2); ZeroWindows how often the window
+	// was closed; KeepAlives the keep-alive probes; SACKs the ACKs with SACK blocks; Duplicates the
+	// packets captured twice; OutOfWindow the segments far outside the window, which were ignored.
+	Retransmits, OutOfOrder, DupAcks, ZeroWindows uint32
+	KeepAlives, SACKs, Duplicates, OutOfWindow    uint32
+	// Gaps counts holes that were never filled, Missing their bytes.
+	Gaps    uint32
+	Missing int64
+	// Overlaps counts retransmissions whose bytes differ from the first copy.
+	Overlaps uint32
+
+	// MSS is the maximum segment size offered, 0 when unknown. WindowScale is the shift offered, -1
+	// when unknown or not offered. SACKPermitted: the SYN allowed selective acknowledgement.
+	MSS           uint16
+	WindowScale   int8
+	SACKPermitted bool
+	// Window is the last advertised receive window in bytes, scaled where the scale is known.
+	Window uint32
+}

@@ -1,0 +1,343 @@
+// Package proto is the contract between the transport and the protocols: what a parser is given,
+// what it answers, and the messages it emits. It knows no protocol.
+package proto
+
+import (
+	"github.com/culprit-http/culprit/internal/clock"
+)
+
+// Direction says who sent something: the originator of the connection or its responder. Both are
+// observed facts; client and server are conclusions, and may be the other way round when a capture
+// starts mid-stream.
+type Direction uint8
+
+// The two directions.
+const (
+	Originator Direction = iota
+	Responder
+)
+
+// Other returns the opposite direction.
+func (d Direction) Other() Direction { return d ^ 1 }
+
+func (d Direction) String() string {
+	if d == Originator {
+		return "originator"
+	}
+	return "responder"
+}
+
+// CloseReason says why a half-stream ended.
+type CloseReason uint8
+
+// The reasons for which a half-stream ends.
+const (
+	// Open: it hasn't ended.
+	Open CloseReason = iota
+	// Finished: its sender closed it with a FIN.
+	Finished
+	// Reset: either side sent a RST.
+	Reset
+	// Replaced: a new connection took over the same addresses and ports.
+	Replaced
+	// TimedOut: nothing was seen for the connection timeout.
+	TimedOut
+	// Evicted: the memory budget needed the space.
+	Evicted
+	// CaptureEnded: the input ended while the connection was open.
+	CaptureEnded
+)
+
+var closeNames = [...]string{"open", "fin", "rst", "replaced", "timeout", "evicted", "capture-ended"}
+
+func (r CloseReason) String() string { return closeNames[r] }
+
+// Action is a parser's answer to data.
+type Action uint8
+
+// The answers of a parser.
+const (
+	// Continue: the bytes were taken; go on.
+	Continue Action = iota
+	// Stop: no further calls; the bytes of the connection are still counted.
+	Stop
+	// Handover: the parser took Consumed bytes; detection takes the rest of the connection.
+	Handover
+)
+
+// Verdict is what a parser answers to Data.
+type Verdict struct {
+	Action Action
+	// Consumed is how many bytes of the call's data the parser took before a Handover.
+	Consumed int
+	// Hint names the protocol that the parser expects to follow a Handover, if it knows.
+	Hint string
+	// Early is set on a Handover that was agreed in the other direction's data while this parser
+	// already held bytes of the direction it isn't called for.
+	Early []byte
+}
+
+// Parser takes the bytes of one connection apart into messages. It does no I/O, starts no goroutine,
+// reads no clock and writes no log.
+//
+// The calls of one direction come in the order of its bytes; the two directions are interleaved so
+// that bytes are delivered after the bytes that their sender had acknowledged, where both were
+// captured. Calls are never concurrent. After a verdict of Stop or Handover there are no further
+// calls. After Close of a direction there is no Data or Gap in it.
+type Parser interface {
+	// Data delivers bytes. b is borrowed until return: whoever keeps, copies. at is the arrival of
+	// the segment that carried b[0], never the time of its release from the reordering window.
+	Data(d Direction, b []byte, at clock.Mark) Verdict
+	// Gap says that n bytes are missing: they weren't captured.
+	Gap(d Direction, n int64, at clock.Mark)
+	// Close says that a direction has ended. The other may go on (half-close).
+	Close(d Direction, at clock.Mark, why CloseReason)
+}
+
+// Match is a probe's opinion of the first bytes of a half-stream.
+type Match uint8
+
+// A probe's opinions.
+const (
+	No Match = iota
+	NeedMore
+	Yes
+)
+
+// Role is the part that the sender of probed bytes plays.
+type Role uint8
+
+// The roles of a sender.
+const (
+	AnyRole Role = iota
+	Client
+	Server
+)
+
+// Protocol describes a protocol to detection.
+type Protocol struct {
+	// Name is the name users see: lower case, as ECS network.protocol has it.
+	Name string
+	// Probe looks at the first bytes that one side sent, and says whether they are this protocol,
+	// and who sends them. It must be cheap and must not keep b. It looks at 1,024 bytes at most.
+	Probe func(b []byte) (Match, Role)
+	// Resume is Probe for the start of a segment in the middle of a stream: after a gap, or when the
+	// capture started late. It must be sure: a body may hold anything. Nil: the protocol can't be
+	// picked up mid-stream.
+	Resume func(b []byte) (Match, Role)
+	// New makes a parser. Nil: the protocol is only recognised, and counted as ignored.
+	New func(c *Context) Parser
+}
+
+// Context is what a parser gets at construction. The pointers stay valid as long as the parser.
+type Context struct {
+	// Client is the direction that sends requests.
+	Client Direction
+	// Resumed is set when the parser begins in the middle of a half-stream rather than at its start.
+	Resumed bool
+	// Sink takes the messages.
+	Sink Sink
+	// Limits are the limits in force.
+	Limits *Limits
+}
+
+// Limits bound what parsers keep for one connection.
+type Limits struct {
+	// MaxHead is the largest message head (start line and headers, or trailers), in bytes.
+	MaxHead int
+	// MaxFields is the largest number of header fields that are kept of a message.
+	MaxFields int
+	// MaxBody is how many bytes of a body are kept, after transfer-decoding; 0: none.
+	MaxBody int
+}
+
+// Sink takes the messages of a parser. The engine that pairs requests with responses implements it.
+//
+// For each message a parser calls Head once, then Body any number of times, then End once. Heads
+// come in the order of their first bytes within a direction; in protocols without stream ids the
+// next Head of a direction comes after the End of the one before, but for interim responses.
+type Sink interface {
+	// Head says that the head of m is complete. For a response it returns what the request was that
+	// it answers, as far as known, since its framing may depend on it. m is borrowed.
+	Head(m *Message) Answers
+	// Body adds captured bytes of the message's body, transfer-decoded. It is called only while
+	// WantsBody is true. b is borrowed.
+	Body(m *Message, b []byte)
+	// WantsBody says whether the body of m is wanted, and how many more bytes.
+	WantsBody(m *Message) int
+	// End says that the message is over; m.End says how. m is borrowed.
+	End(m *Message)
+}
+
+// Answers says what kind of request a response answers.
+type Answers uint8
+
+// The kinds of request that matter to the framing of responses.
+const (
+	// AnswersUnknown: the request isn't known.
+	AnswersUnknown Answers = iota
+	// AnswersOrdinary: a request whose response is framed by its own headers.
+	AnswersOrdinary
+	// AnswersHEAD: the response has no body.
+	AnswersHEAD
+	// AnswersCONNECT: a 2xx response opens a tunnel.
+	AnswersCONNECT
+)
+
+// Kind is the kind of a message.
+type Kind uint8
+
+// The kinds of message.
+const (
+	Request Kind = iota
+	Response
+	// Interim is a response that isn't the answer yet (HTTP 1xx).
+	Interim
+)
+
+// End says how a message ended.
+type End uint8
+
+// The ways in which a message ends.
+const (
+	// Unfinished: it hasn't ended.
+	Unfinished End = iota
+	// Whole: all of it was seen, but for missing bytes that are counted within its body.
+	Whole
+	// Broken: it was malformed beyond what the parser can follow, or a gap hid its end.
+	Broken
+	// Cut: the half-stream ended before the message did. CloseReason tells how.
+	Cut
+	// Upgraded: the connection was handed on to another protocol.
+	Upgraded
+)
+
+// Span is a stretch of Message.Raw.
+type Span struct{ Off, Len uint32 }
+
+// Field is a header field, or a trailer field, as spans of Message.Raw.
+type Field struct {
+	Name, Value Span
+	// Flags tell trailers from headers.
+	Flags FieldFlags
+}
+
+// FieldFlags are facts about a field.
+type FieldFlags uint8
+
+// The facts about a field.
+const (
+	// Trailer: the field came after the body.
+	Trailer FieldFlags = 1 << iota
+	// Folded: the value went over several lines (obs-fold, RFC 9112 §5.2) and was joined with spaces.
+	Folded
+)
+
+// Framing says how the end of a body is known (RFC 9112 §6.3).
+type Framing uint8
+
+// The framings.
+const (
+	NoBody Framing = iota
+	ByLength
+	Chunked
+	UntilClose
+	Tunnel
+)
+
+var framingNames = [...]string{"none", "length", "chunked", "close", "tunnel"}
+
+func (f Framing) String() string { return framingNames[f] }
+
+// Message is one message of a protocol: a request, a response, or an interim response. A parser
+// reuses one for all messages of a direction; who keeps it, copies it (CopyFrom).
+type Message struct {
+	// Kind, Dir and Stream say what it is. Stream is 0 in protocols without streams.
+	Kind   Kind
+	Dir    Direction
+	Stream uint64
+	// End says how the message ended, and Close why, when the half-stream ended first.
+	End   End
+	Close CloseReason
+
+	// First and Last mark the first and the last byte of the message.
+	First, Last clock.Mark
+	// Size is how many bytes of the half-stream the message took, head and framing included.
+	Size int64
+
+	// Raw is the head as sent, with the trailers, if any, behind it. Method to Reason and Fields are
+	// spans of it.
+	Raw    []byte
+	Method Span
+	// Target is the request target exactly as sent.
+	Target Span
+	// Proto is the version as sent, such as "HTTP/1.1".
+	Proto  Span
+	Reason Span
+	Fields []Field
+	// Status is the status code of a response.
+	Status int
+	// Version is major<<8 | minor; 0x0009 is HTTP/0.9.
+	Version uint16
+
+	// HeadSize is the length of the head, with its final empty line.
+	HeadSize int64
+	// Framing says how the body's end is known. Length is the announced length, -1 when none is.
+	Framing Framing
+	Length  int64
+	// BodyBytes is the length of the body after transfer-decoding, as far as seen, missing bytes
+	// within it included. MissingBytes of it weren't captured.
+	BodyBytes    int64
+	MissingBytes int64
+	// Chunks counts the chunks of a chunked body, the last one excepted.
+	Chunks int64
+
+	// Anomalies are the oddities found.
+	Anomalies Anomalies
+}
+
+// Bytes returns the bytes of a span.
+func (m *Message) Bytes(s Span) []byte { return m.Raw[s.Off : s.Off+s.Len] }
+
+// Reset empties the message and keeps its memory.
+func (m *Message) Reset() {
+	raw, fields := m.Raw[:0], m.Fields[:0]
+	*m = Message{Raw: raw, Fields: fields, Length: -1}
+}
+
+// CopyFrom makes m a copy of src that owns its memory.
+func (m *Message) CopyFrom(src *Message) {
+	raw, fields := m.Raw[:0], m.Fields[:0]
+	*m = *src
+	m.Raw = append(raw, src.Raw...)
+	m.Fields = append(fields, src.Fields...)
+}
+
+// Field returns the value of the first header field of that lower-case name, nil when there is none.
+// Trailers aren't searched (RFC 9110 §6.5.1).
+func (m *Message) Field(name string) []byte {
+	for i := range m.Fields {
+		f := &m.Fields[i]
+		if int(f.Name.Len) == len(name) && f.Flags&Trailer == 0 && EqualFold(m.Bytes(f.Name), name) {
+			return m.Bytes(f.Value)
+		}
+	}
+	return nil
+}
+
+// EqualFold reports whether b equals the lower-case ASCII string s, ignoring ASCII case.
+func EqualFold(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i := range b {
+		c := b[i]
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		if c != s[i] {
+			return false
+		}
+	}
+	return true
+}
