@@ -2,7 +2,13 @@
 // input, and from several of these at once in order of time.
 package capture
 
-import "sync/atomic"
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// ErrIdle says that an input has nothing to give at the moment: see Source.
+var ErrIdle = errors.New("nothing to read yet")
 
 // LinkType is a pcap link-layer type (https://www.tcpdump.org/linktypes.html).
 type LinkType uint16

@@ -5,6 +5,7 @@ package exchange
 import (
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/proto/body"
 )
 
 // Grade says how much of an exchange was seen.
@@ -72,6 +73,7 @@ type Timing struct {
 type Counts struct {
 	Packets, Bytes                                            uint64
 	Retransmits, OutOfOrder, DupAcks, ZeroWindows, Duplicates uint32
+	Overlaps                                                  uint32
 }
 
 // Body is what was kept of a message's body.
@@ -87,13 +89,14 @@ type Body struct {
 	Undecoded string
 	// Parts describes the parts of a multipart body.
 	Parts []Part
+
+	// raw is the beginning of the body before content-decoding; holed: bytes behind it are missing.
+	raw   []byte
+	holed bool
 }
 
-// Part describes one part of a multipart body (RFC 2046 §5.1).
-type Part struct {
-	Name, Filename, Type string
-	Bytes                int64
-}
+// Part describes one part of a multipart body.
+type Part = body.Part
 
 // Exchange is one request and its response, or what was seen of the two.
 //
@@ -137,6 +140,15 @@ type Exchange struct {
 	// happened in each direction between its start and its end.
 	Conn   proto.Facts
 	During [2]Counts
+
+	// What the engine needs until the exchange is finished.
+	pairer       *Pairer
+	before       [2]Counts
+	since        int64
+	lostResponse bool
+	queued       bool
+	announced    bool
+	prev, next   *Exchange
 }
 
 // Server returns the direction of the responses.

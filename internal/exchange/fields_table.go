@@ -480,12 +480,12 @@ func (v *Value) parts(parts []Part) {
 	}
 	v.Kind = List
 	for i := range parts {
-		v.List = append(v.List, parts[i].String())
+		v.List = append(v.List, partText(&parts[i]))
 	}
 }
 
-// String returns the part in one line: name="photo"; filename="a.jpg"; image/jpeg; 1234 bytes.
-func (p *Part) String() string {
+// partText gives a part in one line: name="photo"; filename="a.jpg"; image/jpeg; 1234 bytes.
+func partText(p *Part) string {
 	s := "name=" + strconv.Quote(p.Name)
 	if p.Filename != "" {
 		s += "; filename=" + strconv.Quote(p.Filename)

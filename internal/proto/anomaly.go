@@ -43,7 +43,6 @@ const (
 	ResponseWithoutRequest
 	AmbiguousPairing
 	BodyOnNoBody
-	UpgradeRefused
 	OverlapDiffers
 	BadContentCoding
 	DecompressionLimit
@@ -89,7 +88,6 @@ var AnomalyTable = [numAnomalies]AnomalyInfo{
 	ResponseWithoutRequest: {"response-without-request", "a response for which no request was seen"},
 	AmbiguousPairing:       {"ambiguous-pairing", "lost bytes leave open which request a response answers"},
 	BodyOnNoBody:           {"body-on-no-body", "a body where there must be none (204, 304, HEAD)"},
-	UpgradeRefused:         {"upgrade-refused", "a protocol upgrade or tunnel that was asked for and not granted"},
 	OverlapDiffers:         {"overlap-differs", "a retransmission carries other bytes than the first copy"},
 	BadContentCoding:       {"bad-content-coding", "the body isn't what its Content-Encoding says"},
 	DecompressionLimit:     {"decompression-limit", "the decoded body exceeds the limit (max body)"},

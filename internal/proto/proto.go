@@ -59,7 +59,7 @@ type Action uint8
 const (
 	// Continue: the bytes were taken; go on.
 	Continue Action = iota
-	// Stop: no further calls; the bytes of the connection are still counted.
+	// Stop: no further Data and Gap; the bytes of the connection are still counted.
 	Stop
 	// Handover: the parser took Consumed bytes; detection takes the rest of the connection.
 	Handover
@@ -72,9 +72,10 @@ type Verdict struct {
 	Consumed int
 	// Hint names the protocol that the parser expects to follow a Handover, if it knows.
 	Hint string
-	// Early is set on a Handover that was agreed in the other direction's data while this parser
-	// already held bytes of the direction it isn't called for.
-	Early []byte
+	// Early are bytes of the other direction that came before the Handover was agreed and belong to
+	// what follows; EarlyAt marks the first. Borrowed, like a message.
+	Early   []byte
+	EarlyAt clock.Mark
 }
 
 // Parser takes the bytes of one connection apart into messages. It does no I/O, starts no goroutine,
@@ -82,8 +83,8 @@ type Verdict struct {
 //
 // The calls of one direction come in the order of its bytes; the two directions are interleaved so
 // that bytes are delivered after the bytes that their sender had acknowledged, where both were
-// captured. Calls are never concurrent. After a verdict of Stop or Handover there are no further
-// calls. After Close of a direction there is no Data or Gap in it.
+// captured. Calls are never concurrent. After a verdict of Stop only Close is called; after a Handover
+// nothing is. After Close of a direction there is no Data or Gap in it.
 type Parser interface {
 	// Data delivers bytes. b is borrowed until return: whoever keeps, copies. at is the arrival of
 	// the segment that carried b[0], never the time of its release from the reordering window.
@@ -139,6 +140,9 @@ type Context struct {
 	Sink Sink
 	// Limits are the limits in force.
 	Limits *Limits
+	// Held counts the bytes that the parsers of a shard keep. A parser adds what it buffers and
+	// subtracts it when it lets go, at the latest at Close.
+	Held *int
 }
 
 // Limits bound what parsers keep for one connection.
@@ -165,8 +169,12 @@ type Sink interface {
 	Body(m *Message, b []byte)
 	// WantsBody says whether the body of m is wanted, and how many more bytes.
 	WantsBody(m *Message) int
-	// End says that the message is over; m.End says how. m is borrowed.
+	// End says that the message is over; m.End says how. m is borrowed. Its Raw and Fields now hold the
+	// trailers alone.
 	End(m *Message)
+	// Lost says that bytes are missing, or weren't understood, that may have held whole messages or
+	// the beginning of one: from here on, messages can't be paired by counting alone.
+	Lost(d Direction, at clock.Mark)
 }
 
 // Answers says what kind of request a response answers.
@@ -229,7 +237,7 @@ type FieldFlags uint8
 const (
 	// Trailer: the field came after the body.
 	Trailer FieldFlags = 1 << iota
-	// Folded: the value went over several lines (obs-fold, RFC 9112 §5.2) and was joined with spaces.
+	// Folded: the value spans several lines (obs-fold, RFC 9112 §5.2), line ends included.
 	Folded
 )
 
@@ -265,8 +273,8 @@ type Message struct {
 	// Size is how many bytes of the half-stream the message took, head and framing included.
 	Size int64
 
-	// Raw is the head as sent, with the trailers, if any, behind it. Method to Reason and Fields are
-	// spans of it.
+	// Raw is the head as sent; once an exchange holds the message, with the trailers, if any, behind
+	// it. Method to Reason and Fields are spans of it.
 	Raw    []byte
 	Method Span
 	// Target is the request target exactly as sent.
@@ -301,8 +309,25 @@ func (m *Message) Bytes(s Span) []byte { return m.Raw[s.Off : s.Off+s.Len] }
 
 // Reset empties the message and keeps its memory.
 func (m *Message) Reset() {
-	raw, fields := m.Raw[:0], m.Fields[:0]
-	*m = Message{Raw: raw, Fields: fields, Length: -1}
+	*m = Message{Raw: m.Raw[:0], Fields: m.Fields[:0], Length: -1}
+}
+
+// Finish takes from src, the same message at its End, what its Head didn't know: the body's size, how
+// it ended, and the trailers.
+func (m *Message) Finish(src *Message) {
+	m.End, m.Close, m.Last, m.Size = src.End, src.Close, src.Last, src.Size
+	m.Framing, m.BodyBytes, m.MissingBytes, m.Chunks = src.Framing, src.BodyBytes, src.MissingBytes, src.Chunks
+	m.Anomalies |= src.Anomalies
+	if len(src.Fields) == 0 {
+		return
+	}
+	base := uint32(len(m.Raw))
+	m.Raw = append(m.Raw, src.Raw...)
+	for _, f := range src.Fields {
+		f.Name.Off += base
+		f.Value.Off += base
+		m.Fields = append(m.Fields, f)
+	}
 }
 
 // CopyFrom makes m a copy of src that owns its memory.

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// tool is a program to measure.
+type tool struct {
+	name string
+	// program is the program's name or path; source is the package that it is built from, if it is
+	// one of ours.
+	program, source string
+	// args gives the arguments for a capture.
+	args func(path string) []string
+	// found returns how many exchanges a line of output tells of; nil when the tool finds none.
+	found func(line []byte) int
+	// requests tells that unanswered requests are among them.
+	requests bool
+	// slow tools get the small captures.
+	slow bool
+	// remark is for the table.
+	remark string
+}
+
+func (t *tool) command(path string) []string { return append([]string{t.program}, t.args(path)...) }
+
+// tools returns every tool that is known.
+func tools(culprit string) []tool {
+	source := "./cmd/culprit"
+	if culprit != "" {
+		source = ""
+	}
+	return []tool{
+		{
+			name: "culprit -o line", program: culprit, source: source, requests: true, found: anyLine,
+			args: func(path string) []string { return []string{"trace", "-r", path, "-o", "line"} },
+		},
+		{
+			name: "culprit -o ndjson", program: culprit, source: source, found: with(`"status_code":`),
+			args: func(path string) []string { return []string{"trace", "-r", path, "-o", "ndjson"} },
+		},
+		{
+			name: "packet loop", source: "./bench/loop", remark: "only reads packets",
+			args: func(path string) []string { return []string{path} },
+		},
+		{
+			name: "justniffer", program: "justniffer", found: anyLine,
+			args: func(path string) []string {
+				return []string{"-l", "%request.timestamp %source.ip %request.method %request.url " +
+					"%response.code %response.time %response.size", "-f", path}
+			},
+		},
+		{
+			name: "tcpflow -c", program: "tcpflow", found: with(": HTTP/1."), remark: "doesn't pair",
+			args: func(path string) []string { return []string{"-c", "-r", path} },
+		},
+		{
+			name: "httpry", program: "httpry", found: with("\t<\t"), remark: "neither reassembles nor pairs",
+			args: func(path string) []string { return []string{"-q", "-r", path} },
+		},
+		{
+			name: "tshark", program: "tshark", slow: true, found: tsharkResponses,
+			args: func(path string) []string {
+				return []string{"-r", path, "-Y", "http", "-T", "fields",
+					"-e", "http.request.uri", "-e", "http.response.code", "-e", "http.time"}
+			},
+		},
+	}
+}
+
+// peer tells whether the tool is somebody else's.
+func (t *tool) peer() bool { return t.found != nil && !strings.HasPrefix(t.name, "culprit") }
+
+// available returns the tools that the user wants: ours are built, the others must be installed.
+func available(ctx context.Context, o options) (there []tool, err error) {
+	all := tools(o.culprit)
+	wanted := map[string]bool{}
+	for _, w := range strings.Split(o.tools, ",") {
+		known := false
+		for _, t := range all {
+			if strings.HasPrefix(t.name, w) {
+				wanted[t.name], known = true, true
+			}
+		}
+		if !known {
+			return nil, fmt.Errorf("no tool %q", w)
+		}
+	}
+	var absent []string
+	for _, t := range all {
+		if !wanted[t.name] {
+			continue
+		}
+		if t.source != "" {
+			if t.program, err = build(ctx, t.source, o.cache); err != nil {
+				return nil, err
+			}
+		} else if _, err := exec.LookPath(t.program); err != nil {
+			absent = append(absent, t.name)
+			continue
+		}
+		there = append(there, t)
+	}
+	if len(absent) > 0 {
+		fmt.Fprintf(os.Stderr, "bench: not installed: %s\n", strings.Join(absent, ", "))
+	}
+	return there, nil
+}
+
+// build builds a package of this module as it is released, and returns the program's path.
+func build(ctx context.Context, source, cache string) (path string, err error) {
+	if path, err = filepath.Abs(filepath.Join(cache, filepath.Base(source))); err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w (run this from the root of the checkout)\n%s", source, err, out)
+	}
+	return path, nil
+}
+
+func anyLine([]byte) int { return 1 }
+
+func with(mark string) func([]byte) int {
+	return func(line []byte) int {
+		if bytes.Contains(line, []byte(mark)) {
+			return 1
+		}
+		return 0
+	}
+}
+
+// tsharkResponses counts the status codes of a line: a packet may hold several responses.
+func tsharkResponses(line []byte) int {
+	fields := bytes.Split(line, []byte("\t"))
+	if len(fields) < 2 || len(fields[1]) == 0 {
+		return 0
+	}
+	return 1 + bytes.Count(fields[1], []byte(","))
+}
+
+// count adds up what found says of each line. Of a very long line only the beginning is looked at.
+func count(r io.Reader, found func([]byte) int) (n int, err error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	for begins := true; ; {
+		line, err := in.ReadSlice('\n')
+		if begins && len(line) > 0 {
+			n += found(line)
+		}
+		begins = err == nil
+		switch err {
+		case nil, bufio.ErrBufferFull:
+		case io.EOF:
+			return n, nil
+		default:
+			return n, err
+		}
+	}
+}

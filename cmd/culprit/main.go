@@ -1,0 +1,109 @@
+// Command culprit watches HTTP on the wire and says who is to blame when it is slow or fails.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit statuses. README.md documents them.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+	exitLossy  = 3
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// statusError is an error with the exit status that it means.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
+func usage(err error) error { return &statusError{exitUsage, err} }
+
+// errLossy ends a run that did its work, but has said on standard error that something was lost.
+var errLossy = &statusError{exitLossy, errors.New("")}
+
+// run is the program, but for the exit.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := newRoot(stdin, stdout, stderr)
+	root.SetArgs(args)
+	err := root.Execute()
+	if err == nil {
+		return 0
+	}
+	var s *statusError
+	if !errors.As(err, &s) {
+		s = &statusError{exitUsage, err} // from the flag library
+	}
+	if text := s.Error(); text != "" {
+		fmt.Fprintln(stderr, "culprit: "+text)
+		if s.status == exitUsage {
+			fmt.Fprintln(stderr, "See culprit "+subcommand(root, args)+"--help.")
+		}
+	}
+	return s.status
+}
+
+// subcommand names the command that args are for, with a space behind it.
+func subcommand(root *cobra.Command, args []string) string {
+	if c, _, err := root.Find(args); err == nil && c != root {
+		return c.Name() + " "
+	}
+	return ""
+}
+
+func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "culprit",
+		Short: "Who is to blame: watches HTTP on the wire, pairs, times and explains it",
+		Long: `culprit watches HTTP on the wire, pairs each request with its response, and says where the
+time went.
+
+Examples:
+  culprit trace -r capture.pcap
+  culprit trace -r capture.pcapng.gz --where 'status >= 500 or duration > 1s'
+  tcpdump -i eth0 -U -w - port 8000 | culprit trace -r -`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(newTrace(), newVersion())
+	return root
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			info, _ := debug.ReadBuildInfo()
+			goVersion := ""
+			if info != nil {
+				goVersion = " (" + info.GoVersion + ")"
+			}
+			_, err := fmt.Fprintln(c.OutOrStdout(), "culprit "+version+goVersion)
+			return err
+		},
+	}
+}

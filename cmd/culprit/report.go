@@ -1,0 +1,198 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output/terminal"
+	"github.com/culprit-http/culprit/internal/pipeline"
+)
+
+// report says on standard error what the user must know at the end: warnings, what was lost, what was
+// there when nothing could be shown, and the totals if they are wanted.
+func (t *tracing) report(s *pipeline.Stats) {
+	for _, w := range t.source.Warnings() {
+		t.lose("%s", w)
+	}
+	if t.matcher != nil && t.matcher.Err() != nil {
+		t.lose("%v", t.matcher.Err())
+	}
+	if s.Dropped+s.IfDropped > 0 {
+		t.lose("%s packets were lost while capturing, before they got into the file", count(s.Dropped+s.IfDropped))
+	}
+	if s.TCP.MissingBytes > 0 {
+		t.lose("%s bytes in %s are missing from the capture; the exchanges that they belong to are graded gap",
+			count(s.TCP.MissingBytes), plural(s.TCP.Gaps, "hole"))
+	}
+	if n := s.BudgetEvicted + s.TCP.Evicted; n > 0 {
+		t.lose("%s forgotten for lack of memory; give more with --memory", plural(n, "connection"))
+	}
+	if s.Overflow > 0 {
+		t.lose("%s given up because too many waited on their connections; see --max-waiting", plural(s.Overflow, "request"))
+	}
+	for _, name := range []string{"malformed", "snap-cut", "unknown-link", "bad-fragment", "too-deep"} {
+		if c := s.Ignored[name]; c.Packets > 0 {
+			t.lose("%s could not be decoded: %s", plural(c.Packets, "packet"), undecoded[name])
+		}
+	}
+	if t.number == 0 {
+		t.nothing(s)
+	}
+	if t.config.Stats {
+		fmt.Fprint(t.stderr, totals(s, t.hidden))
+	}
+}
+
+// undecoded says what the results of decoding mean.
+var undecoded = map[string]string{
+	"malformed":    "their headers contradict themselves",
+	"snap-cut":     "the snap length cut their headers; capture with -s 0",
+	"unknown-link": "their link type isn't supported",
+	"bad-fragment": "IP fragments that overlap, or never became whole",
+	"too-deep":     "more encapsulations than the limit",
+}
+
+// lose warns of something that was lost or couldn't be decoded.
+func (t *tracing) lose(format string, args ...any) {
+	t.lossy = true
+	t.warn(format, args...)
+}
+
+// nothing says why no exchange was shown, and what to do.
+func (t *tracing) nothing(s *pipeline.Stats) {
+	say := func(format string, args ...any) { fmt.Fprintf(t.stderr, "culprit: "+format+"\n", args...) }
+	switch {
+	case t.hidden > 0:
+		say("%s found, none for which --where holds", plural(t.hidden, "exchange"))
+		return
+	case s.Received.Packets == 0:
+		say("the capture holds no packets")
+		return
+	case s.Ignored["filter"].Packets == s.Received.Packets:
+		say("none of %s passes the capture filter", plural(s.Received.Packets, "packet"))
+		return
+	}
+	say("no HTTP exchange found in %s%s", plural(s.Received.Packets, "packet"), inventory(s))
+	for _, name := range sorted(s.Connections) {
+		if next := nextSteps[name]; next != "" {
+			t.lossy = true
+			say("%s: %s", plural(s.Connections[name], name+" connection"), next)
+		}
+	}
+}
+
+// nextSteps say why connections of a protocol aren't read.
+var nextSteps = map[string]string{
+	"tls":     "encrypted; capture behind the proxy that ends TLS, where the traffic is plain",
+	"http2":   "HTTP/2 isn't read",
+	"unknown": "no protocol was recognised; if it is HTTP, try --decode-as PORT=http",
+}
+
+// inventory lists what there was.
+func inventory(s *pipeline.Stats) string {
+	var parts []string
+	for _, name := range sorted(s.Connections) {
+		parts = append(parts, plural(s.Connections[name], name+" connection"))
+	}
+	ignored := map[string]uint64{}
+	for name, c := range s.Ignored {
+		ignored[name] = c.Packets
+	}
+	for _, name := range sorted(ignored) {
+		parts = append(parts, plural(ignored[name], name+" packet"))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
+}
+
+// sorted returns the keys of m, the largest values first.
+func sorted(m map[string]uint64) []string {
+	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
+		return cmp.Or(cmp.Compare(m[b], m[a]), cmp.Compare(a, b))
+	})
+}
+
+// totals is the reconciliation: every packet, byte, connection and exchange is accounted for.
+func totals(s *pipeline.Stats, hidden uint64) string {
+	packets, bytes := map[string]uint64{}, map[string]uint64{}
+	for name, c := range s.Ignored {
+		packets[name], bytes[name] = c.Packets, c.Bytes
+	}
+	connections := maps.Clone(s.Connections)
+	http := connections["http"]
+	delete(connections, "http")
+	grades := map[string]uint64{}
+	for g, n := range s.Exchanges {
+		if exchange.Grade(g) != exchange.Complete {
+			grades[exchange.Grade(g).String()] = n
+		}
+	}
+	var b strings.Builder
+	row := func(what string, total uint64, parts ...string) {
+		fmt.Fprintf(&b, "%-11s %s %s = %s\n", what, verbs[what], count(total), strings.Join(parts, " + "))
+	}
+	row("packets", s.Received.Packets+s.Dropped+s.IfDropped, "analysed "+count(s.Analysed.Packets), with("ignored", packets),
+		with("dropped", map[string]uint64{"kernel": s.Dropped, "interface": s.IfDropped}))
+	row("bytes", s.Received.Bytes, "analysed "+count(s.Analysed.Bytes), with("ignored", bytes))
+	opened := uint64(0)
+	for _, n := range s.Connections {
+		opened += n
+	}
+	row("connections", opened, "http "+count(http), with("ignored", connections))
+	row("exchanges", s.Seen(), append([]string{"complete " + count(s.Exchanges[exchange.Complete])}, listed(grades)...)...)
+	if hidden > 0 {
+		fmt.Fprintf(&b, "%-11s shown %s, left out by --where %s\n", "", count(s.Seen()-hidden), count(hidden))
+	}
+	if s.TCP.Gaps > 0 {
+		fmt.Fprintf(&b, "%-11s %s in %s\n", "missing", plural(s.TCP.MissingBytes, "byte"), plural(s.TCP.Gaps, "hole"))
+	}
+	limits := map[string]uint64{
+		"held segments": s.TCP.HeldLimit, "connections evicted": s.TCP.Evicted, "memory budget": s.BudgetEvicted,
+		"idle connections": s.TCP.TimedOut, "exchange timeout": s.TimedOut, "max waiting": s.Overflow,
+		"clock jumps": s.ClockJumps,
+	}
+	if hit := listed(limits); len(hit) > 0 {
+		fmt.Fprintf(&b, "%-11s hit: %s\n", "limits", strings.Join(hit, ", "))
+	}
+	return b.String()
+}
+
+var verbs = map[string]string{"packets": "received", "bytes": "received", "connections": "seen", "exchanges": "seen"}
+
+// with gives a total and its parts: "ignored 12 (arp 12)".
+func with(what string, parts map[string]uint64) string {
+	total := uint64(0)
+	for _, n := range parts {
+		total += n
+	}
+	text := what + " " + count(total)
+	if list := listed(parts); len(list) > 0 {
+		text += " (" + strings.Join(list, ", ") + ")"
+	}
+	return text
+}
+
+// listed gives the parts that aren't zero, the largest first.
+func listed(parts map[string]uint64) (list []string) {
+	for _, name := range sorted(parts) {
+		if parts[name] > 0 {
+			list = append(list, name+" "+count(parts[name]))
+		}
+	}
+	return list
+}
+
+func count(n uint64) string { return string(terminal.AppendCount(nil, int64(n))) }
+
+func plural(n uint64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return count(n) + " " + what + "s"
+}

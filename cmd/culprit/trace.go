@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/culprit-http/culprit/internal/capture"
+	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
+	"github.com/culprit-http/culprit/internal/config"
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/filter"
+	"github.com/culprit-http/culprit/internal/output/terminal"
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/pipeline"
+	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/redact"
+	"github.com/culprit-http/culprit/internal/tcp"
+)
+
+// consoleBody is how much of each body is kept for the console when nothing else is said.
+const consoleBody = 4 << 10
+
+func newTrace() *cobra.Command {
+	c := config.DefaultTrace()
+	cmd := &cobra.Command{
+		Use:   "trace -r FILE [flags] [CAPTURE FILTER]",
+		Short: "Print each HTTP exchange of a capture as it completes",
+		Long: `Print each HTTP exchange of a capture as it completes.
+
+Examples:
+  culprit trace -r capture.pcap
+  culprit trace -r capture.pcap --where 'method == "GET" and path startsWith "/api"' -o console
+  culprit trace -r proxy=a.pcap -r app=b.pcapng.zst -o ndjson=out.ndjson --stats host 10.0.0.7`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.CaptureFilter = strings.Join(args, " ")
+			return trace(cmd, &c)
+		},
+		DisableFlagsInUseLine: true,
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringArrayVarP(&c.Inputs, "read", "r", nil, "read a capture, `[TAP=]FILE`; - is standard input (repeatable)")
+	f.BoolVar(&c.Follow, "follow", false, "wait for more at the end of the files")
+	f.StringVar(&c.Where, "where", "", "show only exchanges for which `EXPR` holds (docs/filter.md)")
+	f.StringArrayVarP(&c.Outputs, "output", "o", nil, "`NAME[=FILE]`: line, console, ndjson, har (repeatable; default line)")
+	f.StringVar(&c.Format, "format", "", "print a line made from `TEMPLATE` for each exchange (docs/format.md)")
+	f.StringSliceVar(&c.Headers, "headers", nil, "header `NAMES` that the console shows, separated by commas (default all)")
+	f.BoolVar(&c.NoHeaders, "no-headers", false, "show no headers on the console")
+	f.Var(&c.MaxBody, "max-body", "keep this much of each body, decoded (default 0; console 4KiB)")
+	f.BoolVar(&c.Reveal, "reveal", false, "show secrets: no redaction (docs/redaction.md)")
+	f.StringArrayVar(&c.DecodeAs, "decode-as", nil, "hint: `PORT=PROTOCOL` where content doesn't tell (repeatable)")
+	f.DurationVar(&c.PendingAfter, "pending-after", c.PendingAfter, "live: show requests that wait longer; 0: never")
+	f.DurationVar(&c.ExchangeTimeout, "exchange-timeout", c.ExchangeTimeout, "give up requests that wait longer")
+	f.Var(&c.MaxHead, "max-head", "largest message head")
+	f.IntVar(&c.MaxFields, "max-fields", c.MaxFields, "most header fields kept of a message")
+	f.IntVar(&c.MaxWaiting, "max-waiting", c.MaxWaiting, "most requests that wait on a connection")
+	f.Var(&c.Memory, "memory", "memory budget")
+	f.IntVar(&c.Workers, "workers", 0, "goroutines that analyse (default one a processor)")
+	f.BoolVar(&c.Stats, "stats", false, "print totals to standard error at the end")
+	f.StringVar(&c.Color, "color", c.Color, "auto, always or never")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputNames(), cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// trace runs the command.
+func trace(cmd *cobra.Command, c *config.Trace) error {
+	if err := c.Validate(); err != nil {
+		return usage(err)
+	}
+	t := &tracing{config: c, stderr: cmd.ErrOrStderr()}
+	if err := t.prepare(cmd); err != nil {
+		return err
+	}
+	defer t.source.Close()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+
+	stats, err := pipeline.Run(ctx, t.source, t.pipeline, t)
+	t.progress.clear()
+	if e := t.sinks.close(); err == nil {
+		err = e
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return nil // whoever read our output has seen enough
+	}
+	t.report(&stats)
+	switch {
+	case err != nil:
+		return &statusError{exitFailed, err}
+	case t.lossy:
+		return errLossy
+	}
+	return nil
+}
+
+// tracing is one run of culprit trace.
+type tracing struct {
+	config   *config.Trace
+	stderr   io.Writer
+	source   capture.Source
+	pipeline pipeline.Config
+	matcher  *pcapfilter.Matcher
+	where    *filter.Filter
+	redactor *redact.Redactor
+	sinks    *sinks
+	progress *progress
+	live     bool
+
+	number, hidden uint64
+	lossy          bool
+}
+
+// prepare opens everything that the run needs.
+func (t *tracing) prepare(cmd *cobra.Command) error {
+	c := t.config
+	if err := t.parseFilters(); err != nil {
+		return err
+	}
+	inputs := make([]capture.Input, len(c.Inputs))
+	for i, arg := range c.Inputs {
+		inputs[i] = capture.ParseInput(arg)
+		t.live = t.live || inputs[i].Path == capture.Stdin
+	}
+	t.live = t.live || c.Follow
+
+	stdout := describe(cmd.OutOrStdout(), c.Color)
+	for _, o := range c.Outputs {
+		if strings.HasPrefix(o, "console") && c.MaxBody < 0 {
+			c.MaxBody = consoleBody
+		}
+	}
+	var err error
+	if t.source, err = capture.Open(inputs, capture.Options{Follow: c.Follow, Stdin: cmd.InOrStdin()}); err != nil {
+		return &statusError{exitFailed, err}
+	}
+	if t.sinks, err = openOutputs(c, stdout); err != nil {
+		t.source.Close()
+		return err
+	}
+	t.progress = newProgress(t.stderr, inputs, stdout.terminal.Width > 0)
+
+	// Half of the budget is for connections and exchanges; the collector keeps the rest in bounds.
+	debug.SetMemoryLimit(int64(c.Memory) / 10 * 9)
+	hints, err := c.Hints()
+	if err != nil {
+		return usage(err)
+	}
+	t.pipeline = pipeline.Config{
+		Workers: c.WorkerCount(),
+		Memory:  int(c.Memory),
+		Hints:   hints,
+		Packet:  packet.DefaultLimits(),
+		TCP:     tcp.DefaultLimits,
+		Parser:  proto.Limits{MaxHead: int(c.MaxHead), MaxFields: c.MaxFields},
+		Exchange: exchange.Limits{
+			MaxWaiting: c.MaxWaiting, MaxBody: int(max(c.MaxBody, 0)), ExchangeTimeout: c.ExchangeTimeout,
+		},
+		Progress: t.progress.update,
+	}
+	if err := pipeline.CheckHints(hints); err != nil {
+		return usage(fmt.Errorf("--decode-as: %w", err))
+	}
+	if t.live {
+		t.pipeline.Exchange.PendingAfter = c.PendingAfter
+	}
+	if t.matcher != nil {
+		t.pipeline.Filter = t.matcher
+	}
+	return nil
+}
+
+// parseFilters reads the two filters and the redaction key.
+func (t *tracing) parseFilters() error {
+	c := t.config
+	if c.CaptureFilter != "" {
+		f, err := pcapfilter.Parse(c.CaptureFilter)
+		if err != nil {
+			return usage(fmt.Errorf("capture filter: %w", err))
+		}
+		if why, one := f.OneDirection(); one {
+			t.warn("the capture filter passes one direction only (%s): responses or requests will be missing", why)
+		}
+		t.matcher = f.Matcher()
+	}
+	if c.Where != "" {
+		var err error
+		if t.where, err = filter.Parse(c.Where); err != nil {
+			return usage(fmt.Errorf("--where: %w", err))
+		}
+	}
+	if c.Reveal {
+		return nil
+	}
+	key, err := redactionKey()
+	if err != nil {
+		t.warn("%v: fingerprints of secrets will not be the same in the next run", err)
+	}
+	t.redactor = redact.New(key)
+	return nil
+}
+
+// redactionKey returns the key of this installation, or one for this run with an error that says why.
+func redactionKey() ([]byte, error) {
+	path, err := redact.DefaultKeyPath()
+	if err == nil {
+		var key []byte
+		if key, err = redact.LoadKey(path); err == nil {
+			return key, nil
+		}
+	}
+	key := make([]byte, redact.KeySize)
+	rand.Read(key) // never fails
+	return key, err
+}
+
+// describe finds out what standard output is.
+func describe(w io.Writer, color string) target {
+	t := target{w: w, location: time.Local}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		width, _, err := term.GetSize(int(f.Fd()))
+		if err != nil || width <= 0 {
+			width = 80
+		}
+		t.terminal = terminal.Terminal{Width: width, Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	}
+	if color != "auto" {
+		t.terminal.Color = color == "always"
+	}
+	return t
+}
+
+func (t *tracing) warn(format string, args ...any) {
+	t.progress.clear()
+	fmt.Fprintf(t.stderr, "culprit: warning: "+format+"\n", args...)
+}
+
+// Exchanges implements pipeline.Receiver.
+func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
+	for _, x := range done {
+		if t.where != nil && !t.where.Match(x) {
+			t.hidden++
+			continue
+		}
+		t.number++
+		x.Number = t.number
+		if t.redactor != nil {
+			t.redactor.Exchange(x)
+		}
+		if err := t.sinks.exchange(x); err != nil {
+			return err
+		}
+	}
+	for _, x := range waiting {
+		if t.where != nil && !t.where.Match(x) {
+			continue
+		}
+		if t.redactor != nil {
+			t.redactor.Exchange(x)
+		}
+		waited := time.Duration(min(max(x.Completed.Time-x.Start.Time, 0), math.MaxInt64))
+		if err := t.sinks.waiting(x, waited); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Idle implements pipeline.Receiver.
+func (t *tracing) Idle() error { return t.sinks.flush() }

@@ -1,0 +1,166 @@
+// Package config holds what the commands can be told: one struct a command, its defaults, and its
+// validation. Flags and configuration files fill the structs; the rest of the program reads them.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Trace is what culprit trace can be told.
+type Trace struct {
+	// Inputs are the arguments of -r: [TAP=]FILE each.
+	Inputs []string
+	// Follow waits for more at the end of the files.
+	Follow bool
+	// CaptureFilter is in tcpdump's language, Where in that of exchanges; empty: all.
+	CaptureFilter, Where string
+	// Outputs are the arguments of -o: NAME[=TARGET] each. Format is a template for a line.
+	Outputs []string
+	Format  string
+	// Headers are the header fields that the console shows, empty: all; NoHeaders: none.
+	Headers   []string
+	NoHeaders bool
+	// MaxBody is how much of each body is kept; negative: not told.
+	MaxBody Size
+	// Reveal turns redaction off.
+	Reveal bool
+	// DecodeAs are hints PORT=PROTOCOL.
+	DecodeAs []string
+	// PendingAfter and ExchangeTimeout are capture times.
+	PendingAfter, ExchangeTimeout time.Duration
+	// MaxHead and MaxFields bound a message's head.
+	MaxHead   Size
+	MaxFields int
+	// MaxWaiting bounds the requests that wait on a connection.
+	MaxWaiting int
+	// Memory is the budget of the process, Workers the number of goroutines that analyse; 0: one a
+	// processor.
+	Memory  Size
+	Workers int
+	// Stats prints the totals at the end.
+	Stats bool
+	// Color is auto, always or never.
+	Color string
+}
+
+// DefaultTrace returns the defaults.
+func DefaultTrace() Trace {
+	return Trace{
+		MaxBody:         -1,
+		PendingAfter:    10 * time.Second,
+		ExchangeTimeout: 5 * time.Minute,
+		MaxHead:         256 << 10,
+		MaxFields:       256,
+		MaxWaiting:      1000,
+		Memory:          512 << 20,
+		Color:           "auto",
+	}
+}
+
+// minMemory is the least memory that a run is possible with.
+const minMemory = 64 << 20
+
+// Validate checks what can be checked without opening anything. Errors name the option.
+func (t *Trace) Validate() error {
+	switch {
+	case len(t.Inputs) == 0:
+		return errors.New("nothing to read: name a capture file with -r FILE, or - for standard input")
+	case t.Memory < minMemory:
+		return fmt.Errorf("--memory %v is too little: at least %v", t.Memory, Size(minMemory))
+	case t.MaxBody > t.Memory/16:
+		return fmt.Errorf("--max-body %v is too much for --memory %v: at most a sixteenth of it", t.MaxBody, t.Memory)
+	case t.MaxHead < 1<<10 || t.MaxHead > t.Memory/64:
+		return fmt.Errorf("--max-head %v: from 1KiB to a sixty-fourth of --memory", t.MaxHead)
+	case t.MaxFields < 1 || t.MaxFields > 10000:
+		return fmt.Errorf("--max-fields %d: from 1 to 10000", t.MaxFields)
+	case t.MaxWaiting < 1 || t.MaxWaiting > 1<<20:
+		return fmt.Errorf("--max-waiting %d: from 1 to 1048576", t.MaxWaiting)
+	case t.PendingAfter < 0:
+		return fmt.Errorf("--pending-after %v is negative: 0 turns it off", t.PendingAfter)
+	case t.ExchangeTimeout <= 0:
+		return fmt.Errorf("--exchange-timeout %v: must be more than 0", t.ExchangeTimeout)
+	case t.Workers < 0 || t.Workers > 64:
+		return fmt.Errorf("--workers %d: from 1 to 64, or 0 for one a processor", t.Workers)
+	case t.NoHeaders && len(t.Headers) > 0:
+		return errors.New("--no-headers and --headers exclude each other")
+	case t.Color != "auto" && t.Color != "always" && t.Color != "never":
+		return fmt.Errorf("--color %q: auto, always or never", t.Color)
+	}
+	_, err := t.Hints()
+	return err
+}
+
+// Hints returns DecodeAs as protocol names by port.
+func (t *Trace) Hints() (map[uint16]string, error) {
+	hints := map[uint16]string{}
+	for _, h := range t.DecodeAs {
+		port, name, ok := strings.Cut(h, "=")
+		n, err := strconv.ParseUint(port, 10, 16)
+		if !ok || err != nil || n == 0 || name == "" {
+			return nil, fmt.Errorf("--decode-as %q: want PORT=PROTOCOL, such as 8000=http", h)
+		}
+		hints[uint16(n)] = name
+	}
+	return hints, nil
+}
+
+// WorkerCount returns the number of workers to use.
+func (t *Trace) WorkerCount() int {
+	if t.Workers > 0 {
+		return t.Workers
+	}
+	return min(runtime.NumCPU(), 64)
+}
+
+// Size is a number of bytes that is written with a unit. It implements pflag.Value.
+type Size int64
+
+// sizeUnits are those that Set takes. KB, MB and GB are powers of ten, as in the exchange filter.
+var sizeUnits = []struct {
+	name string
+	size float64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30},
+	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"B", 1},
+}
+
+// Set implements pflag.Value.
+func (s *Size) Set(text string) error {
+	number, unit := strings.TrimSpace(text), 1.0
+	for _, u := range sizeUnits {
+		if n, ok := strings.CutSuffix(number, u.name); ok {
+			number, unit = strings.TrimSpace(n), u.size
+			break
+		}
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if err != nil || f < 0 || f*unit > math.MaxInt64/2 || f != f {
+		return fmt.Errorf("want a size such as 65536, 64KiB or 10MB")
+	}
+	*s = Size(f * unit)
+	return nil
+}
+
+// Type implements pflag.Value.
+func (s *Size) Type() string { return "size" }
+
+// String gives the size in the largest unit that fits whole.
+func (s Size) String() string {
+	switch {
+	case s < 0:
+		return ""
+	case s >= 1<<30 && s%(1<<30) == 0:
+		return strconv.FormatInt(int64(s>>30), 10) + "GiB"
+	case s >= 1<<20 && s%(1<<20) == 0:
+		return strconv.FormatInt(int64(s>>20), 10) + "MiB"
+	case s >= 1<<10 && s%(1<<10) == 0:
+		return strconv.FormatInt(int64(s>>10), 10) + "KiB"
+	}
+	return strconv.FormatInt(int64(s), 10)
+}

@@ -1,0 +1,331 @@
+// Package detect finds out which protocol a connection speaks, by the content of its first bytes, and
+// gives the connection to that protocol's parser. Ports and the user's hints only break a tie.
+//
+// # Theory of operation
+//
+//	undecided --(a probe says Yes)------------> parsing --(Handover)--> undecided
+//	undecided --(a recognised protocol)-------> stopped, counted by name
+//	undecided --(Budget used up)--------------> stopped, counted as unknown
+//	undecided --(a gap, or begun mid-stream)--> resuming --(a segment surely begins a message)--> parsing
+//
+// What comes before the decision is kept, and replayed to the parser in the order of its arrival, gaps
+// and closes included.
+package detect
+
+import (
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// Budget is how many bytes of a connection are looked at before giving up, and maxEvents in how many
+// pieces.
+const (
+	Budget    = 2048
+	maxEvents = 100
+)
+
+// Detector holds what all connections of a shard share.
+type Detector struct {
+	// Protocols are those with a parser, in the order in which they are asked; Known those that are
+	// only recognised.
+	Protocols, Known []proto.Protocol
+	// Hints gives protocol names by port, for content that decides nothing.
+	Hints map[uint16]string
+	// Limits and Held go to the parsers.
+	Limits *proto.Limits
+	Held   *int
+}
+
+// Opener is told what was decided.
+type Opener interface {
+	// Sink returns where the messages of a parser go.
+	Sink(p *proto.Protocol, client proto.Direction) proto.Sink
+	// Recognised says that the connection speaks a protocol that isn't parsed; "unknown" if nothing
+	// is known of it.
+	Recognised(name string)
+}
+
+// Stream is the detection of one connection, and afterwards the way to its parser. It implements
+// proto.Parser for the transport.
+type Stream struct {
+	detector *Detector
+	opener   Opener
+	flow     *proto.Flow
+	parser   proto.Parser
+	context  proto.Context
+	hint     string
+	state    state
+
+	buf    []byte
+	events []event
+	closed [2]bool
+}
+
+type state uint8
+
+const (
+	undecided state = iota
+	resuming
+	parsing
+	stopped
+)
+
+// event is a call that came before the decision.
+type event struct {
+	kind kind
+	d    proto.Direction
+	at   clock.Mark
+	n    int64
+	why  proto.CloseReason
+}
+
+type kind uint8
+
+const (
+	data kind = iota
+	gap
+	closing
+)
+
+// Open begins the detection of a connection. The stream may be one that was used before.
+func (s *Stream) Open(d *Detector, o Opener, f *proto.Flow) {
+	*s = Stream{detector: d, opener: o, flow: f, buf: s.buf[:0], events: s.events[:0]}
+	if f.Midstream {
+		s.state = resuming
+	}
+	for _, port := range f.Port {
+		if h := d.Hints[port]; h != "" {
+			s.hint = h
+		}
+	}
+}
+
+var proceed = proto.Verdict{Action: proto.Continue}
+
+// Data implements proto.Parser.
+func (s *Stream) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict {
+	switch s.state {
+	case parsing:
+		if v := s.parser.Data(d, b, at); v.Action != proto.Continue {
+			return s.obey(d, b, at, v)
+		}
+		return proceed
+	case stopped:
+		return proto.Verdict{Action: proto.Stop}
+	case resuming:
+		return s.resume(d, b, at)
+	}
+	first := !s.has(d)
+	if first && len(s.events) == 0 {
+		// The common case: the first bytes decide, and needn't be kept.
+		if s.probe(d, b) {
+			return s.Data(d, b, at)
+		}
+		if s.state == stopped {
+			return proto.Verdict{Action: proto.Stop}
+		}
+	}
+	s.buf = append(s.buf, b...)
+	s.events = append(s.events, event{kind: data, d: d, at: at, n: int64(len(b))})
+	if !first || len(s.events) > 1 {
+		if s.probe(d, s.side(d)) {
+			s.replay()
+			return s.verdict()
+		}
+	}
+	if s.state == undecided && (len(s.buf) >= Budget || len(s.events) >= maxEvents) {
+		s.giveUp()
+	}
+	return s.verdict()
+}
+
+// verdict is what the transport is told after a decision.
+func (s *Stream) verdict() proto.Verdict {
+	if s.state == stopped {
+		return proto.Verdict{Action: proto.Stop}
+	}
+	return proceed
+}
+
+// Gap implements proto.Parser.
+func (s *Stream) Gap(d proto.Direction, n int64, at clock.Mark) {
+	switch s.state {
+	case parsing:
+		s.parser.Gap(d, n, at)
+	case undecided:
+		if len(s.events) > 0 {
+			s.events = append(s.events, event{kind: gap, d: d, at: at, n: n})
+		}
+		s.state = resuming
+	}
+}
+
+// Close implements proto.Parser.
+func (s *Stream) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
+	s.closed[d] = true
+	switch s.state {
+	case parsing:
+		s.parser.Close(d, at, why)
+	case undecided, resuming:
+		if s.closed[d.Other()] {
+			if s.giveUp(); s.state == parsing {
+				s.parser.Close(d, at, why)
+			}
+		} else if len(s.events) > 0 {
+			s.events = append(s.events, event{kind: closing, d: d, at: at, why: why})
+		}
+	}
+}
+
+// has reports whether bytes of a direction are kept.
+func (s *Stream) has(d proto.Direction) bool {
+	for i := range s.events {
+		if s.events[i].kind == data && s.events[i].d == d {
+			return true
+		}
+	}
+	return false
+}
+
+// side returns the kept bytes of a direction. They are copied only if the other has some too.
+func (s *Stream) side(d proto.Direction) []byte {
+	if !s.has(d.Other()) {
+		return s.buf
+	}
+	var b []byte
+	off := int64(0)
+	for _, e := range s.events {
+		if e.kind != data {
+			continue
+		}
+		if e.d == d {
+			b = append(b, s.buf[off:off+e.n]...)
+		}
+		off += e.n
+	}
+	return b
+}
+
+// probe asks all protocols for the first bytes of a direction. It reports whether a parser was chosen.
+func (s *Stream) probe(d proto.Direction, b []byte) bool {
+	b = b[:min(len(b), Budget)]
+	for _, list := range [2][]proto.Protocol{s.detector.Protocols, s.detector.Known} {
+		for i := range list {
+			if match, role := list[i].Probe(b); match == proto.Yes {
+				return s.choose(&list[i], clientOf(d, role), false)
+			}
+		}
+	}
+	return false
+}
+
+// clientOf returns the direction of requests, given the role of a sender.
+func clientOf(d proto.Direction, r proto.Role) proto.Direction {
+	switch r {
+	case proto.Client:
+		return d
+	case proto.Server:
+		return d.Other()
+	}
+	return proto.Originator
+}
+
+// resume looks for a message that surely begins with a segment.
+func (s *Stream) resume(d proto.Direction, b []byte, at clock.Mark) proto.Verdict {
+	for _, list := range [2][]proto.Protocol{s.detector.Protocols, s.detector.Known} {
+		for i := range list {
+			p := &list[i]
+			if p.Resume == nil {
+				continue
+			}
+			if match, role := p.Resume(b); match == proto.Yes {
+				if s.choose(p, clientOf(d, role), true) {
+					s.replay()
+					return s.Data(d, b, at)
+				}
+				return s.verdict()
+			}
+		}
+	}
+	return proceed
+}
+
+// choose decides for a protocol. It reports whether it has a parser.
+func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool) bool {
+	if p.New == nil {
+		s.stop(p.Name)
+		return false
+	}
+	s.context = proto.Context{Client: client, Resumed: resumed, Sink: s.opener.Sink(p, client), Limits: s.detector.Limits, Held: s.detector.Held}
+	s.parser = p.New(&s.context)
+	s.state = parsing
+	return true
+}
+
+func (s *Stream) stop(name string) {
+	s.state = stopped
+	s.opener.Recognised(name)
+}
+
+// giveUp ends the search: the hint decides, or nothing does.
+func (s *Stream) giveUp() {
+	resumed := s.state == resuming
+	if s.hint != "" {
+		for _, list := range [2][]proto.Protocol{s.detector.Protocols, s.detector.Known} {
+			for i := range list {
+				if list[i].Name == s.hint {
+					if s.choose(&list[i], proto.Originator, resumed) {
+						s.replay()
+					}
+					return
+				}
+			}
+		}
+	}
+	s.stop("unknown")
+}
+
+// replay gives what was kept to the parser.
+func (s *Stream) replay() {
+	buf, events := s.buf, s.events
+	s.buf, s.events = nil, nil
+	off := int64(0)
+	for i := range events {
+		e := &events[i]
+		switch e.kind {
+		case data:
+			s.Data(e.d, buf[off:off+e.n], e.at)
+			off += e.n
+		case gap:
+			s.Gap(e.d, e.n, e.at)
+		case closing:
+			s.Close(e.d, e.at, e.why)
+		}
+	}
+}
+
+// obey does what a parser's verdict says.
+func (s *Stream) obey(d proto.Direction, b []byte, at clock.Mark, v proto.Verdict) proto.Verdict {
+	if v.Action == proto.Stop {
+		s.state = stopped
+		return v
+	}
+	s.parser = nil
+	s.state = undecided
+	s.buf, s.events = s.buf[:0], s.events[:0]
+	s.hint = v.Hint
+	for i := range s.detector.Known {
+		if p := &s.detector.Known[i]; p.Name == v.Hint {
+			s.stop(p.Name)
+			return s.verdict()
+		}
+	}
+	if len(v.Early) > 0 {
+		s.Data(d.Other(), v.Early, v.EarlyAt)
+	}
+	if rest := b[v.Consumed:]; len(rest) > 0 {
+		at.Offset += int64(v.Consumed)
+		return s.Data(d, rest, at)
+	}
+	return s.verdict()
+}

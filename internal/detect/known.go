@@ -1,0 +1,206 @@
+package detect
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// Recognised are the protocols that are told apart but not parsed. A connection that speaks one is
+// counted as ignored under its name.
+var Recognised = []proto.Protocol{
+	{Name: "tls", Probe: tlsHello, Resume: tlsRecord},
+	{Name: "http2", Probe: prefix(proto.Client, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
+	{Name: "websocket", Probe: never},
+	{Name: "ssh", Probe: prefix(proto.AnyRole, "SSH-2.0-", "SSH-1.")},
+	{Name: "smtp-or-ftp", Probe: prefix(proto.Server, "220 ", "220-")},
+	{Name: "pop3", Probe: prefix(proto.Server, "+OK ")},
+	{Name: "imap", Probe: prefix(proto.Server, "* OK ", "* PREAUTH ")},
+	{Name: "rtsp", Probe: startLine(" RTSP/1.0", "RTSP/1.0 ")},
+	{Name: "sip", Probe: startLine(" SIP/2.0", "SIP/2.0 ")},
+	{Name: "mysql", Probe: mysqlGreeting},
+	{Name: "postgresql", Probe: postgresStartup},
+	{Name: "redis", Probe: redisCommand},
+	{Name: "mongodb", Probe: mongoMessage},
+	{Name: "amqp", Probe: prefix(proto.Client, "AMQP")},
+	{Name: "nats", Probe: prefix(proto.Server, "INFO {")},
+	{Name: "xmpp", Probe: prefix(proto.AnyRole, "<?xml version='1.0'?><stream", "<stream:stream")},
+	{Name: "bittorrent", Probe: prefix(proto.AnyRole, "\x13BitTorrent protocol")},
+	{Name: "smb", Probe: smb},
+	{Name: "rdp", Probe: rdp},
+	{Name: "fastcgi", Probe: prefix(proto.Client, "\x01\x01\x00\x01\x00\x08\x00\x00\x00")},
+}
+
+func never([]byte) (proto.Match, proto.Role) { return proto.No, proto.AnyRole }
+
+// prefix makes a probe for fixed beginnings.
+func prefix(r proto.Role, texts ...string) func([]byte) (proto.Match, proto.Role) {
+	return func(b []byte) (proto.Match, proto.Role) {
+		best := proto.No
+		for _, t := range texts {
+			n := min(len(b), len(t))
+			if string(b[:n]) != t[:n] {
+				continue
+			}
+			if n == len(t) {
+				return proto.Yes, r
+			}
+			best = proto.NeedMore
+		}
+		return best, r
+	}
+}
+
+// startLine makes a probe for protocols that look like HTTP: the end of a request line, or the
+// beginning of a status line.
+func startLine(request, status string) func([]byte) (proto.Match, proto.Role) {
+	return func(b []byte) (proto.Match, proto.Role) {
+		if bytes.HasPrefix(b, []byte(status)) {
+			return proto.Yes, proto.Server
+		}
+		line, _, ok := bytes.Cut(b, []byte("\r\n"))
+		if ok && bytes.HasSuffix(line, []byte(request)) {
+			return proto.Yes, proto.Client
+		}
+		return proto.No, proto.AnyRole
+	}
+}
+
+// tlsHello recognises a handshake record with a ClientHello or ServerHello (RFC 8446 §5.1), and the
+// SSL 2 ClientHello (RFC 5246 §E.2).
+func tlsHello(b []byte) (proto.Match, proto.Role) {
+	if len(b) < 6 {
+		if len(b) > 1 && b[0] == 0x16 && b[1] == 3 {
+			return proto.NeedMore, proto.AnyRole
+		}
+		return proto.No, proto.AnyRole
+	}
+	switch {
+	case b[0] == 0x16 && b[1] == 3 && b[2] <= 4 && b[5] == 1:
+		return proto.Yes, proto.Client
+	case b[0] == 0x16 && b[1] == 3 && b[2] <= 4 && b[5] == 2:
+		return proto.Yes, proto.Server
+	case b[0]&0x80 != 0 && b[2] == 1 && b[3] <= 3 && b[4] <= 4 && int(b[0]&0x7f)<<8|int(b[1]) <= 256:
+		return proto.Yes, proto.Client
+	}
+	return proto.No, proto.AnyRole
+}
+
+// tlsRecord recognises a TLS record in the middle of a stream.
+func tlsRecord(b []byte) (proto.Match, proto.Role) {
+	if len(b) < 5 || b[0] < 0x14 || b[0] > 0x17 || b[1] != 3 || b[2] == 0 || b[2] > 4 {
+		return proto.No, proto.AnyRole
+	}
+	if n := binary.BigEndian.Uint16(b[3:]); n == 0 || n > 1<<14+2048 {
+		return proto.No, proto.AnyRole
+	}
+	return proto.Yes, proto.AnyRole
+}
+
+// mysqlGreeting recognises the server's handshake: a length, sequence 0, protocol 10, a version that
+// begins with a digit.
+func mysqlGreeting(b []byte) (proto.Match, proto.Role) {
+	if len(b) < 6 || b[3] != 0 || b[4] != 10 || b[2] != 0 || b[5] < '0' || b[5] > '9' {
+		return proto.No, proto.AnyRole
+	}
+	return proto.Yes, proto.Server
+}
+
+// postgresStartup recognises a startup, SSL, GSS or cancel request.
+func postgresStartup(b []byte) (proto.Match, proto.Role) {
+	if len(b) < 8 || b[0] != 0 || b[1] != 0 {
+		return proto.No, proto.AnyRole
+	}
+	switch binary.BigEndian.Uint32(b[4:]) {
+	case 0x00030000, 80877103, 80877104, 80877102:
+		return proto.Yes, proto.Client
+	}
+	return proto.No, proto.AnyRole
+}
+
+// redisCommand recognises a command as an array of bulk strings (RESP).
+func redisCommand(b []byte) (proto.Match, proto.Role) {
+	if len(b) < 2 || b[0] != '*' || b[1] < '1' || b[1] > '9' {
+		return proto.No, proto.AnyRole
+	}
+	i := 1
+	for i < len(b) && i < 8 && '0' <= b[i] && b[i] <= '9' {
+		i++
+	}
+	return prefixAt(b[i:], "\r\n$")
+}
+
+func prefixAt(b []byte, t string) (proto.Match, proto.Role) {
+	return prefix(proto.Client, t)(b)
+}
+
+// mongoMessage recognises a message header: its length, and an operation that clients send.
+func mongoMessage(b []byte) (proto.Match, proto.Role) {
+	if len(b) < 16 {
+		return proto.No, proto.AnyRole
+	}
+	if n := binary.LittleEndian.Uint32(b); n < 16 || n > 48<<20 || binary.LittleEndian.Uint32(b[8:]) != 0 {
+		return proto.No, proto.AnyRole
+	}
+	switch binary.LittleEndian.Uint32(b[12:]) {
+	case 2001, 2002, 2004, 2005, 2006, 2007, 2010, 2012, 2013:
+		return proto.Yes, proto.Client
+	}
+	return proto.No, proto.AnyRole
+}
+
+// smb recognises SMB 1, 2 and 3 over direct TCP or NetBIOS.
+func smb(b []byte) (proto.Match, proto.Role) {
+	if len(b) >= 8 && b[0] == 0 && (b[4] == 0xff || b[4] == 0xfe) && string(b[5:8]) == "SMB" {
+		return proto.Yes, proto.AnyRole
+	}
+	return proto.No, proto.AnyRole
+}
+
+// rdp recognises an X.224 connection request in a TPKT.
+func rdp(b []byte) (proto.Match, proto.Role) {
+	if len(b) >= 7 && b[0] == 3 && b[1] == 0 && b[5] == 0xe0 {
+		return proto.Yes, proto.Client
+	}
+	return proto.No, proto.AnyRole
+}
+
+// datagrams are the protocols over UDP that are recognised by a port.
+var datagrams = map[uint16]string{
+	53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios",
+	161: "snmp", 162: "snmp", 500: "ipsec", 514: "syslog", 546: "dhcp", 547: "dhcp", 1900: "ssdp",
+	5353: "mdns", 5355: "llmnr",
+}
+
+// Datagram names the protocol of a UDP payload: QUIC by its header, others by a port; "udp" when
+// neither tells.
+func Datagram(b []byte, src, dst uint16) string {
+	if name := datagrams[dst]; name != "" {
+		return name
+	}
+	if name := datagrams[src]; name != "" {
+		return name
+	}
+	if isQUIC(b) || (src == 443 || dst == 443) && len(b) > 20 && b[0]&0xc0 == 0x40 {
+		return "quic"
+	}
+	return "udp"
+}
+
+// isQUIC recognises a long header (RFC 9000 §17.2) of a version that is in use, and Google's first ones.
+func isQUIC(b []byte) bool {
+	if len(b) < 7 {
+		return false
+	}
+	if b[0]&0x80 == 0 {
+		return b[0]&0x09 == 0x09 && len(b) > 13 && b[9] == 'Q' && b[10] == '0'
+	}
+	switch v := binary.BigEndian.Uint32(b[1:]); {
+	case v == 1, v == 0x6b3343cf, v>>8 == 0xff0000, v>>16 == 0xfaceb000>>16:
+		return b[5] <= 20
+	case v>>24 == 'Q', v>>24 == 'T':
+		return true
+	}
+	return false
+}

@@ -1,0 +1,69 @@
+package exchange
+
+import (
+	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/proto/body"
+)
+
+// decode undoes the content codings of the bodies that were kept, and describes multipart ones.
+func (x *Exchange) decode(d *body.Decoder, limit int) {
+	if x.HasRequest {
+		x.decodeBody(d, &x.Request, &x.RequestBody, limit)
+	}
+	if x.HasResponse {
+		x.decodeBody(d, &x.Response, &x.ResponseBody, limit)
+	}
+}
+
+func (x *Exchange) decodeBody(d *body.Decoder, m *proto.Message, b *Body, limit int) {
+	b.DecodedBytes = -1
+	if len(b.raw) == 0 {
+		return
+	}
+	whole := int64(len(b.raw)) == m.BodyBytes && m.MissingBytes == 0 && m.End == proto.Whole
+	b.Cut = !whole
+	b.Bytes = b.raw
+	if codings := contentCodings(m); len(codings) > 0 {
+		out, r := d.Decode(codings, b.raw, limit)
+		switch {
+		case r.Undecoded != "":
+			b.Undecoded = r.Undecoded
+		case r.Bad && len(out) == 0:
+			x.Anomalies.Set(proto.BadContentCoding)
+			b.Undecoded = string(codings)
+		default:
+			b.Bytes = append([]byte{}, out...)
+			b.Cut = b.Cut || r.Limited
+			if r.Bad {
+				x.Anomalies.Set(proto.BadContentCoding)
+			}
+			if r.Limited {
+				x.Anomalies.Set(proto.DecompressionLimit)
+			}
+			if whole && r.Complete && !r.Limited {
+				b.DecodedBytes = r.Decoded
+			}
+		}
+	} else if whole {
+		b.DecodedBytes = int64(len(b.raw))
+	}
+	if b.Undecoded == "" {
+		b.Parts = body.Multipart(m.Field("content-type"), b.Bytes)
+	}
+}
+
+// contentCodings returns the values of all Content-Encoding headers, joined by commas.
+func contentCodings(m *proto.Message) []byte {
+	var all []byte
+	for i := range m.Fields {
+		f := &m.Fields[i]
+		if f.Name.Len == 16 && f.Flags&proto.Trailer == 0 && proto.EqualFold(m.Bytes(f.Name), "content-encoding") {
+			if all != nil {
+				all = append(append(all, ','), m.Bytes(f.Value)...)
+			} else {
+				all = m.Bytes(f.Value)[:f.Value.Len:f.Value.Len]
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,219 @@
+// Package har writes exchanges as an HTTP Archive, version 1.2
+// (http://www.softwareishard.com/blog/har-12-spec/), that browsers' developer tools import.
+package har
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// Output writes exchanges to an archive. It implements output.Output. The archive is valid JSON once
+// it is closed.
+type Output struct {
+	w       *bufio.Writer
+	enc     *json.Encoder
+	version string
+	entries int
+	closed  bool
+}
+
+// New returns an Output that writes to w. version is culprit's, for the archive's creator.
+func New(w io.Writer, version string) *Output {
+	o := &Output{w: bufio.NewWriterSize(w, 64<<10), version: version}
+	o.enc = json.NewEncoder(o.w)
+	o.enc.SetEscapeHTML(false)
+	return o
+}
+
+// Exchange adds an entry.
+func (o *Output) Exchange(x *exchange.Exchange) error {
+	if err := o.separate(); err != nil {
+		return err
+	}
+	o.entries++
+	return wrap(o.enc.Encode(entryOf(x)))
+}
+
+// Flush writes what is buffered. What has been written is then the beginning of an archive.
+func (o *Output) Flush() error { return wrap(o.w.Flush()) }
+
+// Close ends the archive, and writes what remains. Only the first call does so.
+func (o *Output) Close() error {
+	if o.closed {
+		return nil
+	}
+	o.closed = true
+	if o.entries == 0 {
+		if err := o.begin(); err != nil {
+			return err
+		}
+	}
+	if _, err := o.w.WriteString("]}}\n"); err != nil {
+		return wrap(err)
+	}
+	return o.Flush()
+}
+
+// begin writes what comes before the entries. The list of pages is empty rather than left out:
+// Firefox's importer needs it.
+func (o *Output) begin() error {
+	creator, err := json.Marshal(creator{Name: "culprit", Version: o.version})
+	if err != nil {
+		return wrap(err)
+	}
+	_, err = fmt.Fprintf(o.w, `{"log":{"version":"1.2","creator":%s,"pages":[],"entries":[`+"\n", creator)
+	return wrap(err)
+}
+
+func (o *Output) separate() error {
+	if o.entries == 0 {
+		return o.begin()
+	}
+	return wrap(o.w.WriteByte(','))
+}
+
+func wrap(err error) error {
+	if err != nil {
+		return fmt.Errorf("har output: %w", err)
+	}
+	return nil
+}
+
+// The objects of the specification, in its order.
+type (
+	creator struct {
+		Name    string `json:"name"`
+		Version string `json:"version"`
+	}
+	entry struct {
+		StartedDateTime string   `json:"startedDateTime"`
+		Time            float64  `json:"time"`
+		Request         request  `json:"request"`
+		Response        response `json:"response"`
+		Cache           struct{} `json:"cache"`
+		Timings         timings  `json:"timings"`
+		ServerIPAddress string   `json:"serverIPAddress"`
+		// Connection is the server's port, as browsers write it and read it; ConnectionID tells
+		// connections apart.
+		Connection   string   `json:"connection"`
+		Comment      string   `json:"comment,omitempty"`
+		ConnectionID string   `json:"_connectionId"`
+		ID           string   `json:"_id"`
+		Grade        string   `json:"_grade"`
+		Anomalies    []string `json:"_anomalies,omitempty"`
+	}
+	request struct {
+		Method      string    `json:"method"`
+		URL         string    `json:"url"`
+		HTTPVersion string    `json:"httpVersion"`
+		Cookies     []cookie  `json:"cookies"`
+		Headers     []pair    `json:"headers"`
+		QueryString []pair    `json:"queryString"`
+		PostData    *postData `json:"postData,omitempty"`
+		HeadersSize int64     `json:"headersSize"`
+		BodySize    int64     `json:"bodySize"`
+	}
+	response struct {
+		Status      int      `json:"status"`
+		StatusText  string   `json:"statusText"`
+		HTTPVersion string   `json:"httpVersion"`
+		Cookies     []cookie `json:"cookies"`
+		Headers     []pair   `json:"headers"`
+		Content     content  `json:"content"`
+		RedirectURL string   `json:"redirectURL"`
+		HeadersSize int64    `json:"headersSize"`
+		BodySize    int64    `json:"bodySize"`
+		Error       string   `json:"_error,omitempty"`
+	}
+	pair struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	}
+	cookie struct {
+		Name     string `json:"name"`
+		Value    string `json:"value"`
+		Path     string `json:"path,omitempty"`
+		Domain   string `json:"domain,omitempty"`
+		Expires  string `json:"expires,omitempty"`
+		HTTPOnly bool   `json:"httpOnly,omitempty"`
+		Secure   bool   `json:"secure,omitempty"`
+		SameSite string `json:"sameSite,omitempty"`
+	}
+	postData struct {
+		MimeType string  `json:"mimeType"`
+		Params   []param `json:"params"`
+		Text     string  `json:"text"`
+		Encoding string  `json:"_encoding,omitempty"`
+		Comment  string  `json:"comment,omitempty"`
+	}
+	param struct {
+		Name        string `json:"name"`
+		Value       string `json:"value,omitempty"`
+		FileName    string `json:"fileName,omitempty"`
+		ContentType string `json:"contentType,omitempty"`
+	}
+	content struct {
+		Size        int64  `json:"size"`
+		Compression int64  `json:"compression,omitempty"`
+		MimeType    string `json:"mimeType"`
+		Text        string `json:"text,omitempty"`
+		Encoding    string `json:"encoding,omitempty"`
+		Comment     string `json:"comment,omitempty"`
+	}
+	timings struct {
+		Blocked float64 `json:"blocked"`
+		DNS     float64 `json:"dns"`
+		Connect float64 `json:"connect"`
+		Send    float64 `json:"send"`
+		Wait    float64 `json:"wait"`
+		Receive float64 `json:"receive"`
+		SSL     float64 `json:"ssl"`
+	}
+)
+
+func entryOf(x *exchange.Exchange) *entry {
+	e := &entry{
+		StartedDateTime: time.Unix(0, x.Start.Time).UTC().Format("2006-01-02T15:04:05.000000Z"),
+		Request:         requestOf(x),
+		Response:        responseOf(x),
+		Timings:         timingsOf(&x.Timing),
+		ServerIPAddress: x.Flow.Addr[x.Server()].String(),
+		Connection:      fmt.Sprint(x.Flow.Port[x.Server()]),
+		ConnectionID:    fmt.Sprintf("%s#%d", x.Flow.End(x.Client), x.Flow.First.Packet),
+		ID:              string(exchange.AppendID(nil, x.ID(x.Tap.Observer))),
+		Grade:           x.Grade.String(),
+		Comment:         text([]byte(x.Reason)),
+	}
+	// The time of an exchange is the same in all outputs: first request byte to last response byte.
+	e.Time = milliseconds(max(x.Timing.Send, 0) + max(x.Timing.Wait, 0) + max(x.Timing.Receive, 0))
+	x.Anomalies.Each(func(a proto.Anomaly) { e.Anomalies = append(e.Anomalies, a.String()) })
+	return e
+}
+
+// timingsOf gives the phases in milliseconds. The specification wants send, wait and receive always,
+// and -1 for others that don't apply; connect includes ssl.
+func timingsOf(t *exchange.Timing) timings {
+	out := timings{
+		Blocked: optional(t.Idle), DNS: -1, Connect: optional(t.Connect), SSL: optional(t.TLS),
+		Send: milliseconds(max(t.Send, 0)), Wait: milliseconds(max(t.Wait, 0)), Receive: milliseconds(max(t.Receive, 0)),
+	}
+	if t.Connect >= 0 && t.TLS >= 0 {
+		out.Connect = milliseconds(t.Connect + t.TLS)
+	}
+	return out
+}
+
+func milliseconds(ns int64) float64 { return float64(ns) / 1e6 }
+
+func optional(ns int64) float64 {
+	if ns < 0 {
+		return -1
+	}
+	return milliseconds(ns)
+}

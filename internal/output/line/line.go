@@ -1,0 +1,348 @@
+// Package line shows one exchange a line.
+//
+// On a terminal the line is laid out in columns: time, client, method, target (cut in its middle),
+// status, size, duration, and a bar of where the time went where there is room for it; the grade follows
+// on a line of its own when the exchange isn't complete. Elsewhere nothing is cut, fields are separated
+// by single spaces, and times are RFC 3339 in UTC, for grep and awk.
+package line
+
+import (
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output/terminal"
+)
+
+// bufferSize is when the buffer is written out.
+const bufferSize = 64 << 10
+
+// Output shows lines. It implements output.Output and output.Waiter.
+type Output struct {
+	w        io.Writer
+	terminal terminal.Terminal
+	location *time.Location
+	buf      []byte
+	scratch  []byte
+
+	// second and stamp keep the formatted time up to the second.
+	second int64
+	stamp  []byte
+	// client is the width of the client column: that of the widest client so far.
+	client int
+}
+
+// New returns an output that writes to w. t says how wide the terminal is, Width 0 that it isn't one;
+// location is the time zone of a terminal's times.
+func New(w io.Writer, t terminal.Terminal, location *time.Location) *Output {
+	return &Output{w: w, terminal: t, location: location, client: minClient}
+}
+
+// Exchange implements output.Output.
+func (o *Output) Exchange(x *exchange.Exchange) error {
+	if o.terminal.Width == 0 {
+		o.plain(x, x.Timing.Duration, "")
+	} else {
+		o.columns(x, x.Timing.Duration, "")
+	}
+	return o.written()
+}
+
+// Waiting implements output.Waiter.
+func (o *Output) Waiting(x *exchange.Exchange, waited time.Duration) error {
+	if o.terminal.Width == 0 {
+		o.plain(x, int64(waited), "waiting")
+	} else {
+		o.columns(x, int64(waited), "waiting for its answer")
+	}
+	return o.written()
+}
+
+func (o *Output) written() error {
+	if len(o.buf) >= bufferSize {
+		return o.Flush()
+	}
+	return nil
+}
+
+// Flush implements output.Output.
+func (o *Output) Flush() error {
+	if len(o.buf) == 0 {
+		return nil
+	}
+	_, err := o.w.Write(o.buf)
+	o.buf = o.buf[:0]
+	return err
+}
+
+// Close implements output.Output.
+func (o *Output) Close() error { return o.Flush() }
+
+// plain appends a line for other programs: time client method target status size duration, then the
+// grade and its reason unless it is complete. What isn't known is "-".
+func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
+	b := o.appendStamp(o.buf, x.Start.Time, "2006-01-02T15:04:05", time.UTC, 1e8, 9)
+	b = append(b, 'Z', ' ')
+	b = append(b, x.Flow.End(x.Client)...)
+	b = append(b, ' ')
+	b = appendWord(b, x.Request.Bytes(x.Request.Method))
+	b = append(b, ' ')
+	b = o.appendTarget(b, x, true)
+	b = append(b, ' ')
+	if x.HasResponse && x.Response.Status > 0 {
+		b = strconv.AppendInt(b, int64(x.Response.Status), 10)
+	} else {
+		b = append(b, '-')
+	}
+	b = append(b, ' ')
+	if x.HasResponse {
+		b = strconv.AppendInt(b, x.Response.BodyBytes, 10)
+	} else {
+		b = append(b, '-')
+	}
+	b = append(b, ' ')
+	b = appendMillis(b, duration)
+	switch {
+	case state != "":
+		b = append(b, ' ')
+		b = append(b, state...)
+	case x.Grade != exchange.Complete:
+		b = append(b, ' ')
+		b = append(b, x.Grade.String()...)
+		b = append(b, ':', ' ')
+		b = append(b, x.Reason...)
+	}
+	o.buf = append(b, '\n')
+}
+
+// appendMillis appends a duration in milliseconds with three decimals, so that lines sort by it.
+func appendMillis(b []byte, ns int64) []byte {
+	if ns < 0 {
+		return append(b, '-')
+	}
+	us := (ns + 500) / 1000
+	b = strconv.AppendInt(b, us/1000, 10)
+	f := us % 1000
+	return append(b, '.', byte('0'+f/100), byte('0'+f/10%10), byte('0'+f%10), 'm', 's')
+}
+
+// appendStamp appends a time up to the second in a layout, a dot, and its fraction from a unit on.
+func (o *Output) appendStamp(b []byte, ns int64, layout string, l *time.Location, unit int64, digits int) []byte {
+	second, fraction := ns/1e9, ns%1e9
+	if fraction < 0 {
+		second, fraction = second-1, fraction+1e9
+	}
+	if len(o.stamp) == 0 || second != o.second {
+		o.second = second
+		o.stamp = append(time.Unix(second, 0).In(l).AppendFormat(o.stamp[:0], layout), '.')
+	}
+	b = append(b, o.stamp...)
+	for ; digits > 0; digits-- {
+		b = append(b, byte('0'+fraction/unit%10))
+		unit /= 10
+	}
+	return b
+}
+
+// appendTarget appends the host and the target: the target alone when it is in absolute form, the
+// server's address when the request names no host.
+func (o *Output) appendTarget(b []byte, x *exchange.Exchange, word bool) []byte {
+	appendText := terminal.AppendSafe
+	if word {
+		appendText = appendWord
+	}
+	if !x.HasRequest {
+		return append(b, x.Flow.End(x.Server())...)
+	}
+	m := &x.Request
+	target := m.Bytes(m.Target)
+	if len(target) > 0 && (target[0] == '/' || target[0] == '*') {
+		if host := m.Field("host"); len(host) > 0 {
+			b = appendText(b, host)
+		} else {
+			b = append(b, x.Flow.End(x.Server())...)
+		}
+		if target[0] == '*' {
+			b = append(b, ' ')
+			if word {
+				b[len(b)-1] = '/'
+			}
+		}
+	}
+	return appendText(b, target)
+}
+
+// appendWord appends text as one word: spaces are escaped like control characters, nothing is "-".
+func appendWord(b, text []byte) []byte {
+	if len(text) == 0 {
+		return append(b, '-')
+	}
+	for _, c := range text {
+		if c <= 0x20 || c >= 0x7f || c == '\\' {
+			return appendOddWord(b, text)
+		}
+	}
+	return append(b, text...)
+}
+
+func appendOddWord(b, text []byte) []byte {
+	from := len(b)
+	b = terminal.AppendSafe(b, text)
+	for i := from; i < len(b); i++ {
+		if b[i] == ' ' {
+			b = append(b, 0, 0, 0)
+			copy(b[i+4:], b[i+1:])
+			copy(b[i:], `\x20`)
+		}
+	}
+	return b
+}
+
+// Widths of the columns of a terminal line. The target gets what is left.
+const (
+	clockWidth    = 12 // 10:42:07.118
+	minClient     = 15
+	maxClient     = 21 // an IPv4 address and port; IPv6 is cut
+	methodWidth   = 4
+	statusWidth   = 3
+	sizeWidth     = 8
+	durationWidth = 7
+	barWidth      = 8
+	// barFrom is the width of the terminal from which on the bar is shown.
+	barFrom = 100
+	// indent is where what is said of an incomplete exchange begins.
+	indent = clockWidth + 1
+)
+
+// columns appends a line for people.
+func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
+	t := o.terminal
+	style := terminal.StatusStyle(x.Response.Status)
+	if x.Grade == exchange.Aborted {
+		style = terminal.GradeStyle(x.Grade)
+	}
+	b := t.Begin(o.buf, terminal.Dim)
+	b = o.appendStamp(b, x.Start.Time, "15:04:05", o.location, 1e8, 3)
+	b = t.End(b, terminal.Dim)
+	b = append(b, ' ')
+
+	client := x.Flow.End(x.Client)
+	o.client = min(max(o.client, len(client)), maxClient)
+	b = o.cell(b, []byte(client), o.client)
+	b = append(b, ' ')
+	method := "-"
+	if x.HasRequest {
+		method = string(terminal.AppendSafe(nil, x.Request.Bytes(x.Request.Method)))
+	}
+	width := max(methodWidth, terminal.Width([]byte(method)))
+	b = append(b, method...)
+	b = pad(b, width-terminal.Width([]byte(method))+1)
+
+	room := t.Width - clockWidth - 1 - o.client - 1 - width - 1 - 1 - statusWidth - 1 - sizeWidth - 1 - durationWidth
+	bar := t.Width >= barFrom
+	if bar {
+		room -= 1 + barWidth
+	}
+	o.scratch = o.appendTarget(o.scratch[:0], x, false)
+	b = o.cell(b, o.scratch, max(room, 8))
+	b = append(b, ' ')
+
+	o.scratch = o.scratch[:0]
+	if x.HasResponse && x.Response.Status > 0 {
+		o.scratch = strconv.AppendInt(o.scratch, int64(x.Response.Status), 10)
+	}
+	b = t.Begin(b, style)
+	b = right(b, o.scratch, statusWidth)
+	b = t.End(b, style)
+	b = append(b, ' ')
+	o.scratch = o.scratch[:0]
+	if x.HasResponse {
+		o.scratch = terminal.AppendBytes(o.scratch, x.Response.BodyBytes)
+	}
+	b = right(b, o.scratch, sizeWidth)
+	b = append(b, ' ')
+	o.scratch = terminal.AppendDuration(o.scratch[:0], duration)
+	b = right(b, o.scratch, durationWidth)
+	if bar && state == "" {
+		b = append(b, ' ')
+		b = o.appendBar(b, &x.Timing)
+	}
+	b = append(trimRight(b), '\n')
+
+	note, noteStyle := state, terminal.Amber
+	if state == "" && x.Grade != exchange.Complete {
+		note, noteStyle = x.Grade.String()+": "+x.Reason, terminal.GradeStyle(x.Grade)
+	}
+	if note != "" {
+		b = pad(b, indent)
+		b = t.Begin(b, noteStyle)
+		o.scratch = append(o.scratch[:0], note...)
+		b = append(b, o.scratch[:terminal.Fit(o.scratch, max(t.Width-indent, 20))]...)
+		b = t.End(b, noteStyle)
+		b = append(b, '\n')
+	}
+	o.buf = b
+}
+
+// phases are the parts of the bar: what is drawn for each, so that they differ without colour too.
+var phases = [...]struct {
+	glyph string
+	of    func(t *exchange.Timing) int64
+}{
+	{"░", func(t *exchange.Timing) int64 { return t.Connect }},
+	{"▒", func(t *exchange.Timing) int64 { return t.TLS }},
+	{"▎", func(t *exchange.Timing) int64 { return t.Send }},
+	{"▌", func(t *exchange.Timing) int64 { return t.Wait }},
+	{"·", func(t *exchange.Timing) int64 { return t.Receive }},
+}
+
+// appendBar draws where the time went. Each part gets its share of the cells, rounded so that they add up;
+// idle time isn't drawn, since nobody waited.
+func (o *Output) appendBar(b []byte, t *exchange.Timing) []byte {
+	total := int64(0)
+	for i := range phases {
+		total += max(phases[i].of(t), 0)
+	}
+	if total <= 0 {
+		return b
+	}
+	sum, drawn := int64(0), 0
+	for i := range phases {
+		sum += max(phases[i].of(t), 0)
+		for to := int((float64(sum)/float64(total))*barWidth + 0.5); drawn < to; drawn++ {
+			b = append(b, phases[i].glyph...)
+		}
+	}
+	return b
+}
+
+// cell appends text cut or padded to a width.
+func (o *Output) cell(b, text []byte, width int) []byte {
+	w := terminal.Width(text)
+	if w > width {
+		from := len(b)
+		b = terminal.AppendMiddle(b, text, width)
+		return pad(b, width-terminal.Width(b[from:]))
+	}
+	return pad(append(b, text...), width-w)
+}
+
+// right appends text padded on the left; it isn't cut.
+func right(b, text []byte, width int) []byte {
+	return append(pad(b, width-terminal.Width(text)), text...)
+}
+
+func pad(b []byte, n int) []byte {
+	for ; n > 0; n-- {
+		b = append(b, ' ')
+	}
+	return b
+}
+
+func trimRight(b []byte) []byte {
+	for len(b) > 0 && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
+	}
+	return b
+}

@@ -1,0 +1,418 @@
+package template
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// A getter appends a keyword's value to dst, and reports whether there is one.
+type getter func(dst []byte, x *exchange.Exchange) ([]byte, bool)
+
+// A keyword is one row of the table of keywords.
+type keyword struct {
+	name string
+	// arg says what the first parentheses hold, for people; empty when they hold what stands for a
+	// missing value. optional: they may be left out.
+	arg      string
+	optional bool
+	// make returns the keyword's getter. arg is empty when it was left out.
+	make    func(arg string) (getter, error)
+	meaning string
+}
+
+// Kinds of argument.
+const (
+	formatArg = "FORMAT"
+	nameArg   = "NAME"
+	regexpArg = "RE"
+)
+
+// literals stand for fixed text, and are the only ones whose text isn't escaped.
+var literals = []struct{ name, text, meaning string }{
+	{"%", "%", "a per cent sign"},
+	{"-", "", "nothing: ends the keyword before it"},
+	{"newline", "\n", "a line end"},
+	{"tab", "\t", "a tab"},
+}
+
+// keywords are the keywords with a value, but for those that end with the name of a header field.
+var keywords = []keyword{
+	{name: "source.ip", make: plain(ip(client)), meaning: "address of the client"},
+	{name: "source.port", make: plain(port(client)), meaning: "port of the client"},
+	{name: "dest.ip", make: plain(ip(server)), meaning: "address of the server"},
+	{name: "dest.port", make: plain(port(server)), meaning: "port of the server"},
+	{name: "streams", make: plain(unknown), meaning: "not observed, always missing: justniffer's number of open connections"},
+
+	{name: "connection", make: plain(position), meaning: "place of the exchange in its connection: `unique`, `start`, `continue` or `last`; `unique` and `last` need the connection to have ended with it"},
+	{name: "connection.time", make: plain(elapsed(connectTime)), meaning: "first SYN to the handshake's ACK"},
+	{name: "connection.timestamp", arg: formatArg, optional: true, make: moment(opened), meaning: "first SYN, or else the first packet of the connection"},
+	{name: "connection.timestamp2", make: plain(seconds(opened)), meaning: "the same, in seconds since 1970"},
+	{name: "close.time", make: plain(elapsed(closeTime)), meaning: "last byte of the response to the end of the connection, where it ended with the exchange"},
+	{name: "close.originator", make: plain(closer), meaning: "who ended the connection: `client`, `server`, or `timedout`, where it ended with the exchange"},
+	{name: "close.timestamp", arg: formatArg, optional: true, make: moment(closed), meaning: "end of the connection, where it ended with the exchange"},
+	{name: "close.timestamp2", make: plain(seconds(closed)), meaning: "the same, in seconds since 1970"},
+	{name: "session.time", make: plain(elapsed(sessionTime)), meaning: "beginning to end of the connection, where it ended with the exchange"},
+	{name: "session.requests", make: plain(requests), meaning: "exchanges of the connection so far, this one included"},
+	{name: "idle.time.0", make: plain(elapsed(idleTime)), meaning: "connection ready to first request byte; first exchange of a connection only"},
+	{name: "idle.time.1", make: plain(elapsed(closeTime)), meaning: "last byte of the response to the end of the connection, where it ended with the exchange; missing when another request follows"},
+
+	{name: "request", make: plain(whole(request)), meaning: "head and body, as far as the body is kept (`--max-body`), decoded"},
+	{name: "request.timestamp", arg: formatArg, optional: true, make: moment(begun(request)), meaning: "first byte of the request"},
+	{name: "request.timestamp2", make: plain(seconds(begun(request))), meaning: "the same, in seconds since 1970"},
+	{name: "request.time", make: plain(elapsed(sendTime)), meaning: "first to last request byte, but at most to the first byte of the response"},
+	{name: "request.size", make: plain(size(request)), meaning: "length on the wire, head and framing included, in bytes"},
+	{name: "request.line", make: plain(line(request)), meaning: "request line"},
+	{name: "request.method", make: plain(span(request, method)), meaning: "method"},
+	{name: "request.url", make: plain(span(request, target)), meaning: "request target, as sent"},
+	{name: "request.protocol", make: plain(span(request, version)), meaning: "protocol version, such as `HTTP/1.1`"},
+	{name: "request.header", make: plain(head(request)), meaning: "start line and header fields"},
+	{name: "request.header.value", arg: nameArg, make: header(request), meaning: "value of a header field"},
+	{name: "request.header.grep", arg: regexpArg, make: grep(head(request)), meaning: "what the regular expression finds in the head"},
+	{name: "request.grep", arg: regexpArg, make: grep(whole(request)), meaning: "what the regular expression finds in head and body"},
+	{name: "request.body", make: plain(body(request)), meaning: "body, as far as it is kept (`--max-body`), decoded"},
+
+	{name: "response", make: plain(whole(response)), meaning: "head and body, as far as the body is kept (`--max-body`), decoded"},
+	{name: "response.timestamp", arg: formatArg, optional: true, make: moment(begun(response)), meaning: "first byte of the final response"},
+	{name: "response.timestamp2", make: plain(seconds(begun(response))), meaning: "the same, in seconds since 1970"},
+	{name: "response.time", make: plain(elapsed(responseTime)), meaning: "last request byte to last response byte"},
+	{name: "response.time.begin", make: plain(elapsed(waitTime)), meaning: "last request byte to first response byte"},
+	{name: "response.time.end", make: plain(elapsed(receiveTime)), meaning: "first to last response byte"},
+	{name: "response.size", make: plain(size(response)), meaning: "length on the wire, head and framing included, in bytes"},
+	{name: "response.line", make: plain(line(response)), meaning: "status line"},
+	{name: "response.protocol", make: plain(span(response, version)), meaning: "protocol version, such as `HTTP/1.1`"},
+	{name: "response.code", make: plain(status), meaning: "status code"},
+	{name: "response.message", make: plain(span(response, reason)), meaning: "reason phrase"},
+	{name: "response.header", make: plain(head(response)), meaning: "start line and header fields"},
+	{name: "response.header.value", arg: nameArg, make: header(response), meaning: "value of a header field"},
+	{name: "response.header.grep", arg: regexpArg, make: grep(head(response)), meaning: "what the regular expression finds in the head"},
+	{name: "response.grep", arg: regexpArg, make: grep(whole(response)), meaning: "what the regular expression finds in head and body"},
+	{name: "response.body", make: plain(body(response)), meaning: "body, as far as it is kept (`--max-body`), decoded"},
+
+	{name: "tls.sni", make: plain(unknown), meaning: "not observed yet, always missing: server name asked for in the TLS handshake"},
+	{name: "tls.version", make: plain(unknown), meaning: "not observed yet, always missing: TLS version"},
+}
+
+// headerPrefixes begin the keywords that end with the name of a header field.
+var headerPrefixes = []struct {
+	name    string
+	make    func(arg string) (getter, error)
+	meaning string
+}{
+	{"request.header.", header(request), "value of the request's header field of that name, in any case"},
+	{"response.header.", header(response), "value of the response's header field of that name, in any case"},
+}
+
+// plain makes a getter that takes no argument.
+func plain(g getter) func(string) (getter, error) {
+	return func(string) (getter, error) { return g, nil }
+}
+
+// unknown is the getter of keywords whose value isn't observed.
+func unknown(dst []byte, _ *exchange.Exchange) ([]byte, bool) { return dst, false }
+
+// An end is one side of a connection.
+type end func(x *exchange.Exchange) proto.Direction
+
+func client(x *exchange.Exchange) proto.Direction { return x.Client }
+func server(x *exchange.Exchange) proto.Direction { return x.Server() }
+
+func ip(e end) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		return x.Flow.Addr[e(x)].Netip().AppendTo(dst), true
+	}
+}
+
+func port(e end) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		return strconv.AppendUint(dst, uint64(x.Flow.Port[e(x)]), 10), true
+	}
+}
+
+func position(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+	ended := x.Conn.Why != proto.Open && x.Conn.Why != proto.CaptureEnded
+	switch {
+	case x.Index == 0 && ended:
+		return append(dst, "unique"...), true
+	case x.Index == 0:
+		return append(dst, "start"...), true
+	case ended:
+		return append(dst, "last"...), true
+	}
+	return append(dst, "continue"...), true
+}
+
+func closer(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+	switch {
+	case x.Conn.Why == proto.TimedOut:
+		return append(dst, "timedout"...), true
+	case x.Conn.Why != proto.Finished && x.Conn.Why != proto.Reset:
+		return dst, false
+	case x.Conn.By == x.Client:
+		return append(dst, "client"...), true
+	}
+	return append(dst, "server"...), true
+}
+
+func requests(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+	return strconv.AppendUint(dst, uint64(x.Index)+1, 10), true
+}
+
+// A duration gives nanoseconds, negative when unknown.
+type duration func(x *exchange.Exchange) int64
+
+func connectTime(x *exchange.Exchange) int64 { return x.Timing.Connect }
+func idleTime(x *exchange.Exchange) int64    { return x.Timing.Idle }
+func sendTime(x *exchange.Exchange) int64    { return x.Timing.Send }
+func waitTime(x *exchange.Exchange) int64    { return x.Timing.Wait }
+func receiveTime(x *exchange.Exchange) int64 { return x.Timing.Receive }
+
+func responseTime(x *exchange.Exchange) int64 {
+	if x.Timing.Wait < 0 || x.Timing.Receive < 0 {
+		return -1
+	}
+	return x.Timing.Wait + x.Timing.Receive
+}
+
+func closeTime(x *exchange.Exchange) int64 {
+	if at := closed(x); at != 0 && x.HasResponse {
+		return max(at-x.Response.Last.Time, 0)
+	}
+	return -1
+}
+
+func sessionTime(x *exchange.Exchange) int64 {
+	if at := closed(x); at != 0 {
+		return max(at-opened(x), 0)
+	}
+	return -1
+}
+
+// elapsed gives a duration in seconds with six decimals.
+func elapsed(d duration) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		ns := d(x)
+		if ns < 0 {
+			return dst, false
+		}
+		return appendSeconds(dst, ns), true
+	}
+}
+
+// appendSeconds writes nanoseconds, not negative, as seconds with six decimals, cut.
+func appendSeconds(dst []byte, ns int64) []byte {
+	dst = strconv.AppendInt(dst, ns/1e9, 10)
+	us := strconv.AppendInt(nil, 1e6+ns%1e9/1e3, 10)
+	us[0] = '.'
+	return append(dst, us...)
+}
+
+// An instant gives nanoseconds since 1970, 0 when unknown.
+type instant func(x *exchange.Exchange) int64
+
+func opened(x *exchange.Exchange) int64 {
+	if x.Conn.SYN != 0 {
+		return x.Conn.SYN
+	}
+	return x.Flow.First.Time
+}
+
+func closed(x *exchange.Exchange) int64 {
+	if x.Conn.Why == proto.Finished || x.Conn.Why == proto.Reset {
+		return x.Conn.Closed.Time
+	}
+	return 0
+}
+
+func begun(s side) instant {
+	return func(x *exchange.Exchange) int64 {
+		if m, _ := s(x); m != nil {
+			return m.First.Time
+		}
+		return 0
+	}
+}
+
+func seconds(at instant) getter {
+	return elapsed(func(x *exchange.Exchange) int64 {
+		if t := at(x); t > 0 {
+			return t
+		}
+		return -1
+	})
+}
+
+// defaultTime is how justniffer writes times.
+const defaultTime = "%m/%d/%y %T"
+
+func moment(at instant) func(string) (getter, error) {
+	return func(format string) (getter, error) {
+		if format == "" {
+			format = defaultTime
+		}
+		steps, err := strftime(format)
+		return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+			ns := at(x)
+			if ns == 0 {
+				return dst, false
+			}
+			t := time.Unix(0, ns).UTC()
+			for _, step := range steps {
+				dst = step(dst, t)
+			}
+			return dst, true
+		}, err
+	}
+}
+
+// A side gives a message of an exchange and its body, nil when it wasn't seen.
+type side func(x *exchange.Exchange) (*proto.Message, *exchange.Body)
+
+func request(x *exchange.Exchange) (*proto.Message, *exchange.Body) {
+	if !x.HasRequest {
+		return nil, nil
+	}
+	return &x.Request, &x.RequestBody
+}
+
+func response(x *exchange.Exchange) (*proto.Message, *exchange.Body) {
+	if !x.HasResponse {
+		return nil, nil
+	}
+	return &x.Response, &x.ResponseBody
+}
+
+func method(m *proto.Message) proto.Span  { return m.Method }
+func target(m *proto.Message) proto.Span  { return m.Target }
+func version(m *proto.Message) proto.Span { return m.Proto }
+func reason(m *proto.Message) proto.Span  { return m.Reason }
+
+// span gives a part of a message's start line; an empty one is missing.
+func span(s side, part func(*proto.Message) proto.Span) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		m, _ := s(x)
+		if m == nil || part(m).Len == 0 {
+			return dst, false
+		}
+		return append(dst, m.Bytes(part(m))...), true
+	}
+}
+
+func status(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+	if !x.HasResponse || x.Response.Status <= 0 {
+		return dst, false
+	}
+	return strconv.AppendInt(dst, int64(x.Response.Status), 10), true
+}
+
+func size(s side) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		m, _ := s(x)
+		if m == nil {
+			return dst, false
+		}
+		return strconv.AppendInt(dst, m.Size, 10), true
+	}
+}
+
+func line(s side) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		m, _ := s(x)
+		if m == nil {
+			return dst, false
+		}
+		n := len(dst)
+		dst = output.AppendStartLine(dst, m)
+		return dst, len(dst) > n
+	}
+}
+
+func head(s side) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		m, _ := s(x)
+		if m == nil {
+			return dst, false
+		}
+		dst = append(output.AppendStartLine(dst, m), "\r\n"...)
+		return append(output.AppendFields(dst, m), "\r\n"...), true
+	}
+}
+
+func body(s side) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		m, b := s(x)
+		if m == nil || len(b.Bytes) == 0 {
+			return dst, false
+		}
+		return append(dst, b.Bytes...), true
+	}
+}
+
+func whole(s side) getter {
+	h, b := head(s), body(s)
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		dst, ok := h(dst, x)
+		dst, _ = b(dst, x)
+		return dst, ok
+	}
+}
+
+// header gives the values of a header field, joined as RFC 9110 §5.2 joins the lines of a list.
+func header(s side) func(string) (getter, error) {
+	return func(name string) (getter, error) {
+		name = strings.ToLower(name)
+		return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+			m, _ := s(x)
+			if m == nil {
+				return dst, false
+			}
+			found := false
+			for i := range m.Fields {
+				f := &m.Fields[i]
+				if f.Flags&proto.Trailer != 0 || !proto.EqualFold(m.Bytes(f.Name), name) {
+					continue
+				}
+				if found {
+					dst = append(dst, ", "...)
+				}
+				dst, found = append(dst, m.Bytes(f.Value)...), true
+			}
+			return dst, found
+		}, nil
+	}
+}
+
+// grep gives what the last group of a regular expression matches in a text, or all that it matches
+// when it has no group.
+func grep(text getter) func(string) (getter, error) {
+	return func(expr string) (getter, error) {
+		if _, err := regexp.Compile(expr); err != nil {
+			return nil, fmt.Errorf("%w (the syntax is RE2's)", err)
+		}
+		// Heads have many lines; ^ and $ are of use only when they mean each of them.
+		re, err := regexp.Compile("(?m:" + expr + ")")
+		if err != nil {
+			return nil, err
+		}
+		var scratch []byte
+		return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+			var ok bool
+			if scratch, ok = text(scratch[:0], x); !ok {
+				return dst, false
+			}
+			at := re.FindSubmatchIndex(scratch)
+			for i := len(at) - 2; i >= 0; i -= 2 {
+				if at[i] >= 0 {
+					return append(dst, scratch[at[i]:at[i+1]]...), true
+				}
+			}
+			return dst, false
+		}, nil
+	}
+}

@@ -1,0 +1,221 @@
+package pipeline
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/culprit-http/culprit/internal/capture"
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/packet"
+)
+
+// batchPackets is how many packets go to a worker at once, and queueBatches how many batches wait.
+const (
+	batchPackets = 128
+	queueBatches = 8
+)
+
+// batch is what the reader sends to a worker: packets, and at their end perhaps a control.
+type batch struct {
+	items   []item
+	blocks  []*capture.Block
+	control control
+}
+
+// item is one packet for a worker.
+type item struct {
+	packet  packet.Packet
+	key     packet.Flow
+	elapsed int64
+	length  int32
+	shard   uint8
+	fromLo  bool
+}
+
+type controlKind uint8
+
+const (
+	none controlKind = iota
+	endEpoch
+	endCapture
+)
+
+type control struct {
+	kind    controlKind
+	tick    bool
+	elapsed int64
+	at      clock.Mark
+}
+
+// result is what a worker finished in one epoch.
+type result struct{ done, waiting []*exchange.Exchange }
+
+// send queues a packet for the worker. The block that the packet lies in is held until it is done.
+func (w *worker) send(p *packet.Packet, key *packet.Flow, fromLo bool, r *capture.Record, s uint8, elapsed int64) {
+	b := w.filling
+	if b == nil {
+		select {
+		case b = <-w.spare:
+		default:
+			b = &batch{items: make([]item, 0, batchPackets)}
+		}
+		w.filling = b
+	}
+	b.items = append(b.items, item{*p, *key, elapsed, int32(len(r.Data)), s, fromLo})
+	if !within(r.Data, p.Payload) || !within(r.Data, p.Options) {
+		// It was put together from fragments, in memory that the decoder uses again.
+		it := &b.items[len(b.items)-1].packet
+		it.Payload = slices.Clone(p.Payload)
+		it.Options = slices.Clone(p.Options)
+	}
+	if n := len(b.blocks); r.Block != nil && (n == 0 || b.blocks[n-1] != r.Block) {
+		r.Block.Retain()
+		b.blocks = append(b.blocks, r.Block)
+	}
+	if len(b.items) == batchPackets {
+		w.flush()
+	}
+}
+
+func (w *worker) flush() {
+	if w.filling != nil {
+		w.in <- w.filling
+		w.filling = nil
+	}
+}
+
+// control sends what comes after all packets sent so far.
+func (w *worker) control(c control) {
+	if w.filling == nil {
+		w.filling = &batch{}
+	}
+	w.filling.control = c
+	w.flush()
+}
+
+// work is the worker's goroutine.
+func (w *worker) work() {
+	defer close(w.results)
+	for b := range w.in {
+		for i := range b.items {
+			it := &b.items[i]
+			w.shards[it.shard].packet(&it.packet, &it.key, it.fromLo, int(it.length), it.elapsed)
+		}
+		for _, block := range b.blocks {
+			block.Release()
+		}
+		c := b.control
+		clear(b.items)
+		clear(b.blocks)
+		*b = batch{items: b.items[:0], blocks: b.blocks[:0]}
+		select {
+		case w.spare <- b:
+		default:
+		}
+		switch c.kind {
+		case endEpoch:
+			if c.tick {
+				w.tick(c.elapsed, c.at)
+			}
+			w.hand()
+		case endCapture:
+			w.close(c.at)
+			w.hand()
+		}
+	}
+}
+
+// hand gives the exchanges of the epoch to the merger, and takes back those that were shown.
+func (w *worker) hand() {
+	for more := true; more; {
+		select {
+		case list := <-w.used:
+			w.out.Recycle(list)
+		default:
+			more = false
+		}
+	}
+	prepare(w.out.Done)
+	w.results <- result{w.out.Done, w.out.Waiting}
+	w.out.Done, w.out.Waiting = nil, nil
+}
+
+// merger joins the results of the workers, epoch by epoch, and shows them.
+type merger struct {
+	workers []*worker
+	to      Receiver
+	done    chan struct{}
+	pause   atomic.Bool
+	once    sync.Once
+	failed  atomic.Pointer[error]
+}
+
+func startMerger(workers []*worker, to Receiver) *merger {
+	m := &merger{workers: workers, to: to, done: make(chan struct{})}
+	for _, w := range workers {
+		w.in = make(chan *batch, queueBatches)
+		w.results = make(chan result, 2)
+		w.spare = make(chan *batch, queueBatches+2)
+		w.used = make(chan []*exchange.Exchange, 4)
+		go w.work()
+	}
+	go m.merge()
+	return m
+}
+
+func (m *merger) merge() {
+	defer close(m.done)
+	var all, waiting []*exchange.Exchange
+	for {
+		all, waiting = all[:0], waiting[:0]
+		parts := make([][]*exchange.Exchange, len(m.workers))
+		for i, w := range m.workers {
+			r, ok := <-w.results
+			if !ok {
+				return
+			}
+			parts[i] = r.done
+			all = append(all, r.done...)
+			waiting = append(waiting, r.waiting...)
+		}
+		slices.SortStableFunc(all, order)
+		slices.SortStableFunc(waiting, order)
+		if m.err() == nil && len(all)+len(waiting) > 0 {
+			m.fail(m.to.Exchanges(all, waiting))
+		}
+		if m.err() == nil && m.pause.Swap(false) {
+			m.fail(m.to.Idle())
+		}
+		for i, w := range m.workers {
+			select {
+			case w.used <- parts[i]:
+			default:
+			}
+		}
+		clear(all)
+	}
+}
+
+// idle asks for Idle after the epoch that was sent last.
+func (m *merger) idle() { m.pause.Store(true) }
+
+func (m *merger) fail(err error) {
+	if err != nil {
+		m.once.Do(func() { m.failed.Store(&err) })
+	}
+}
+
+func (m *merger) err() error {
+	if p := m.failed.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// wait waits for the last epoch.
+func (m *merger) wait() error {
+	<-m.done
+	return m.err()
+}

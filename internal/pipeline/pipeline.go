@@ -1,0 +1,390 @@
+// Package pipeline joins the stages: it reads packets, decodes them, gives each flow to its shard,
+// and delivers finished exchanges in an order that doesn't depend on the number of workers.
+//
+// # Theory of operation
+//
+// The reader decodes packets and hashes their flows onto 64 shards. A worker owns some of the shards;
+// with one worker everything happens in the reader's goroutine. Packets form epochs: one ends with every
+// tick of the capture clock, and after epochPackets packets. At the end of an epoch each worker hands over
+// the exchanges that it finished in it; they are sorted by (completion time, tap, packet, stream), and
+// shown. Since epochs are cut by the input alone, and each shard sees its packets and ticks in the same
+// order, the result is the same with any number of workers.
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"unsafe"
+
+	"github.com/culprit-http/culprit/internal/capture"
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/detect"
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/measure"
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/tcp"
+)
+
+// epochPackets is the number of packets after which exchanges are delivered, tick or not.
+const epochPackets = 1024
+
+// Filter decides which packets are looked at.
+type Filter interface {
+	Match(link capture.LinkType, data []byte, wireLen int) bool
+}
+
+// Config is what a run needs to know.
+type Config struct {
+	// Workers is the number of goroutines that own shards; 1 does everything in one.
+	Workers int
+	// Memory is the budget in bytes. Connections and exchanges may take half of it; the rest is for
+	// what is on its way, and for the collector.
+	Memory int
+	// Filter is the capture filter, nil for none.
+	Filter Filter
+	// Hints are protocol names by port.
+	Hints map[uint16]string
+	// Live: the input is still being written; exchanges are shown as soon as the input pauses.
+	Live bool
+
+	Packet   packet.Limits
+	TCP      tcp.Limits
+	Parser   proto.Limits
+	Exchange exchange.Limits
+
+	// Progress, if not nil, is called at the end of epochs with the packets and bytes so far.
+	Progress func(received Count)
+}
+
+// Receiver takes what the pipeline delivers. Its calls come from one goroutine. Exchanges are borrowed
+// until return.
+type Receiver interface {
+	// Exchanges delivers the exchanges of an epoch, in order; waiting are requests that have waited long
+	// for their answers, each delivered once in that state. An error ends the run.
+	Exchanges(done, waiting []*exchange.Exchange) error
+	// Idle says that the input pauses.
+	Idle() error
+}
+
+// Run reads src to its end, or until ctx is done, and delivers all exchanges. It returns the totals, and
+// the error of the source or of the receiver, whichever came first. What was complete when an error came
+// has been delivered.
+func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats, error) {
+	r := &run{
+		config: c, src: src, to: to, decoder: packet.NewDecoder(c.Packet), udp: map[string]*Count{},
+		stats: Stats{Ignored: map[string]Count{}, Connections: map[string]uint64{}},
+	}
+	r.start()
+	err := r.read(ctx)
+	if e := r.finish(); err == nil {
+		err = e
+	}
+	r.total()
+	return r.stats, err
+}
+
+// run is the state of the reader.
+type run struct {
+	config  Config
+	src     capture.Source
+	to      Receiver
+	decoder *packet.Decoder
+	clock   clock.Clock
+	last    clock.Mark
+	taps    taps
+	packets int // of this epoch
+
+	workers []*worker
+	merger  *merger // nil with one worker
+
+	udp      map[string]*Count
+	filtered Count
+	stats    Stats
+}
+
+func (r *run) start() {
+	n := max(r.config.Workers, 1)
+	for i := range n {
+		w := &worker{index: i}
+		w.tally.connections = map[string]uint64{}
+		w.taps = &r.taps
+		for s := range w.shards {
+			if s%n == i {
+				w.shards[s] = newShard(&r.config, &w.tally, r.taps.get, &w.out)
+				w.owned = append(w.owned, w.shards[s])
+			}
+		}
+		r.workers = append(r.workers, w)
+	}
+	if n > 1 {
+		r.merger = startMerger(r.workers, r.to)
+	}
+}
+
+// read takes the packets one after the other.
+func (r *run) read(ctx context.Context) error {
+	var rec capture.Record
+	var p packet.Packet
+	single := r.merger == nil
+	for {
+		switch err := r.src.Next(&rec); {
+		case err == nil:
+		case errors.Is(err, capture.ErrIdle):
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := r.idle(); err != nil {
+				return err
+			}
+			continue
+		case errors.Is(err, io.EOF):
+			return nil
+		default:
+			return err
+		}
+		if int(rec.Tap) >= r.taps.known() {
+			r.taps.learn(r.src.Taps())
+		}
+		r.stats.Received.Packets++
+		r.stats.Received.Bytes += uint64(len(rec.Data))
+		r.last = clock.Mark{Time: rec.Time, Packet: rec.Number, Tap: rec.Tap, Peer: -1}
+		if r.clock.Advance(rec.Time) {
+			r.decoder.Tick(r.clock.Elapsed())
+			if err := r.epoch(true); err != nil {
+				return err
+			}
+		} else if r.packets >= epochPackets {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err := r.epoch(false); err != nil {
+				return err
+			}
+		}
+		r.packets++
+		if r.config.Filter != nil && !r.config.Filter.Match(rec.Link, rec.Data, rec.WireLen) {
+			r.filtered.add(1, uint64(len(rec.Data)))
+			continue
+		}
+		if r.decoder.Decode(&p, &rec) != packet.Decoded {
+			continue
+		}
+		if p.Proto == packet.ProtoUDP {
+			r.datagram(&p, len(rec.Data))
+			continue
+		}
+		key, fromLo := p.Key()
+		s := key.Hash() % Shards
+		if single {
+			r.workers[0].shards[s].packet(&p, &key, fromLo, len(rec.Data), r.clock.Elapsed())
+			continue
+		}
+		w := r.workers[int(s)%len(r.workers)]
+		w.send(&p, &key, fromLo, &rec, uint8(s), r.clock.Elapsed())
+	}
+}
+
+// datagram counts a UDP packet under the protocol it is recognised as.
+func (r *run) datagram(p *packet.Packet, length int) {
+	name := detect.Datagram(p.Payload, p.SrcPort, p.DstPort)
+	c := r.udp[name]
+	if c == nil {
+		c = new(Count)
+		r.udp[name] = c
+	}
+	c.add(1, uint64(length))
+}
+
+// idle says that the input pauses: what is finished is shown, and time goes on.
+func (r *run) idle() error {
+	if r.stats.Received.Packets > 0 && r.clock.Advance(r.clock.Now()+int64(clock.Tick)) {
+		r.decoder.Tick(r.clock.Elapsed())
+		if err := r.epoch(true); err != nil {
+			return err
+		}
+	} else if err := r.epoch(false); err != nil {
+		return err
+	}
+	if r.merger != nil {
+		r.merger.idle()
+		return r.merger.err()
+	}
+	return r.to.Idle()
+}
+
+// epoch ends an epoch.
+func (r *run) epoch(tick bool) error {
+	r.packets = 0
+	if r.config.Progress != nil {
+		r.config.Progress(r.stats.Received)
+	}
+	mark := r.last
+	mark.Time = r.clock.Now()
+	if r.merger != nil {
+		for _, w := range r.workers {
+			w.control(control{kind: endEpoch, tick: tick, elapsed: r.clock.Elapsed(), at: mark})
+		}
+		return r.merger.err()
+	}
+	w := r.workers[0]
+	if tick {
+		w.tick(r.clock.Elapsed(), mark)
+	}
+	return w.deliver(r.to)
+}
+
+// finish ends all connections and delivers what they leave.
+func (r *run) finish() error {
+	r.decoder.Flush()
+	mark := r.last
+	mark.Time = r.clock.Now()
+	if r.merger != nil {
+		for _, w := range r.workers {
+			w.control(control{kind: endCapture, at: mark})
+			close(w.in)
+		}
+		return r.merger.wait()
+	}
+	w := r.workers[0]
+	w.close(mark)
+	return w.deliver(r.to)
+}
+
+// total sums up the counters.
+func (r *run) total() {
+	s := &r.stats
+	counts := r.decoder.Counts()
+	s.ignored(counts)
+	udp := uint64(0)
+	for name, c := range r.udp {
+		s.ignore(name, c.Packets, c.Bytes)
+		udp += c.Packets
+	}
+	if r.filtered.Packets > 0 {
+		s.ignore("filter", r.filtered.Packets, r.filtered.Bytes)
+	}
+	for _, t := range r.src.Taps() {
+		s.Dropped += t.Dropped
+		s.IfDropped += t.IfDropped
+	}
+	s.ClockJumps = r.clock.Jumps
+	for _, w := range r.workers {
+		s.BudgetEvicted += w.tally.evicted
+		for v, c := range w.tally.verdicts {
+			if tcp.Verdict(v) != tcp.Analysed && c.Packets > 0 {
+				s.ignore(tcp.Verdict(v).String(), c.Packets, c.Bytes)
+			}
+		}
+		for name, n := range w.tally.connections {
+			s.Connections[name] += n
+		}
+		for _, sh := range w.owned {
+			s.addShard(sh)
+		}
+	}
+	ignored := Count{}
+	for _, c := range s.Ignored {
+		ignored.add(c.Packets, c.Bytes)
+	}
+	s.Analysed = Count{s.Received.Packets - ignored.Packets, s.Received.Bytes - ignored.Bytes}
+}
+
+func (s *Stats) addShard(sh *shard) {
+	t, e := sh.table.Counters, sh.engine.Counters
+	s.TCP.Connections += t.Connections
+	s.TCP.Gaps += t.Gaps
+	s.TCP.MissingBytes += t.MissingBytes
+	s.TCP.HeldLimit += t.HeldLimit
+	s.TCP.Evicted += t.Evicted
+	s.TCP.TimedOut += t.TimedOut
+	for g, n := range e.Exchanges {
+		s.Exchanges[g] += n
+	}
+	s.TimedOut += e.TimedOut
+	s.Overflow += e.Overflow
+}
+
+// worker owns some of the shards.
+type worker struct {
+	index  int
+	shards [Shards]*shard
+	owned  []*shard
+	out    exchange.Collector
+	tally  tally
+	taps   *taps
+
+	// The rest is used with several workers only.
+	in      chan *batch
+	results chan result
+	filling *batch
+	spare   chan *batch
+	used    chan []*exchange.Exchange
+}
+
+func (w *worker) tick(elapsed int64, at clock.Mark) {
+	for _, s := range w.owned {
+		s.tick(elapsed, at)
+	}
+}
+
+func (w *worker) close(at clock.Mark) {
+	for _, s := range w.owned {
+		s.close(at)
+	}
+}
+
+// deliver shows what the only worker has finished.
+func (w *worker) deliver(to Receiver) error {
+	done, waiting := w.out.Done, w.out.Waiting
+	if len(done) == 0 && len(waiting) == 0 {
+		return nil
+	}
+	prepare(done)
+	err := to.Exchanges(done, waiting)
+	w.out.Recycle(done)
+	clear(done)
+	w.out.Done, w.out.Waiting = done[:0], nil
+	return err
+}
+
+// prepare measures exchanges and puts them in order.
+func prepare(done []*exchange.Exchange) {
+	for _, x := range done {
+		measure.Time(x)
+	}
+	if !slices.IsSortedFunc(done, order) {
+		slices.SortStableFunc(done, order)
+	}
+}
+
+// order is the order of delivery.
+func order(a, b *exchange.Exchange) int {
+	switch {
+	case a.Completed.Time != b.Completed.Time:
+		return cmp.Compare(a.Completed.Time, b.Completed.Time)
+	case a.Completed.Tap != b.Completed.Tap:
+		return cmp.Compare(a.Completed.Tap, b.Completed.Tap)
+	case a.Completed.Packet != b.Completed.Packet:
+		return cmp.Compare(a.Completed.Packet, b.Completed.Packet)
+	case a.Start.Time != b.Start.Time:
+		return cmp.Compare(a.Start.Time, b.Start.Time)
+	case a.Start.Packet != b.Start.Packet:
+		return cmp.Compare(a.Start.Packet, b.Start.Packet)
+	case a.Start.Offset != b.Start.Offset:
+		return cmp.Compare(a.Start.Offset, b.Start.Offset)
+	}
+	return cmp.Compare(a.Index, b.Index)
+}
+
+// within reports whether b lies in block.
+func within(block, b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	p, begin := uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(unsafe.SliceData(block)))
+	return p >= begin && p < begin+uintptr(len(block))
+}

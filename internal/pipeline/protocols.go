@@ -1,0 +1,32 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/culprit-http/culprit/internal/detect"
+	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/proto/http1"
+)
+
+// protocols are all protocols with a parser, in the order in which detection asks them.
+var protocols = []proto.Protocol{
+	http1.Protocol,
+}
+
+// CheckHints returns an error for a hint that names no protocol.
+func CheckHints(hints map[uint16]string) error {
+	var names []string
+	for _, list := range [2][]proto.Protocol{protocols, detect.Recognised} {
+		for i := range list {
+			names = append(names, list[i].Name)
+		}
+	}
+	for port, name := range hints {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("port %d: no protocol is called %q; there are %s", port, name, strings.Join(names, ", "))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package pipeline
+
+import (
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/detect"
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/sctp"
+	"github.com/culprit-http/culprit/internal/tcp"
+)
+
+// Shards is the number of virtual shards. Flows belong to shards whatever the number of workers, so
+// that limits bite alike.
+const Shards = 64
+
+// shard owns the connections of the flows that hash to it.
+type shard struct {
+	table    *tcp.Table
+	sctp     *sctp.Table
+	engine   *exchange.Engine
+	detector detect.Detector
+	tally    *tally
+	held     int
+	budget   int
+	free     []*connection
+}
+
+func newShard(c *Config, t *tally, tap func(uint32) *exchange.Tap, out *exchange.Collector) *shard {
+	s := &shard{tally: t, budget: c.Memory / 2 / Shards}
+	s.engine = exchange.NewEngine(c.Exchange, tap, out)
+	s.detector = detect.Detector{
+		Protocols: protocols, Known: detect.Recognised, Hints: c.Hints, Limits: &c.Parser, Held: &s.held,
+	}
+	s.table = tcp.New(s.open, c.TCP)
+	s.sctp = sctp.New(s.open, sctp.DefaultLimits())
+	return s
+}
+
+// connection is what a shard keeps above the transport for one connection: detection, then a parser
+// whose messages are paired.
+type connection struct {
+	detect.Stream
+	pairer exchange.Pairer
+	shard  *shard
+	flow   *proto.Flow
+	facts  *proto.Facts
+	paired bool
+	closed [2]bool
+}
+
+// open makes the connection above a transport connection.
+func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
+	var c *connection
+	if n := len(s.free); n > 0 {
+		c, s.free = s.free[n-1], s.free[:n-1]
+		*c = connection{Stream: c.Stream, pairer: c.pairer}
+	} else {
+		c = new(connection)
+	}
+	c.shard, c.flow, c.facts = s, f, facts
+	c.Stream.Open(&s.detector, c, f)
+	return c
+}
+
+// Sink implements detect.Opener.
+func (c *connection) Sink(p *proto.Protocol, client proto.Direction) proto.Sink {
+	if c.paired {
+		// Another protocol took over: what the first left unanswered stays so.
+		c.pairer.Closed(client, clock.Mark{}, true)
+	}
+	c.shard.tally.connections[p.Name]++
+	c.pairer.Open(c.shard.engine, p.Name, client, c.flow, c.facts)
+	c.paired = true
+	return &c.pairer
+}
+
+// Recognised implements detect.Opener.
+func (c *connection) Recognised(name string) { c.shard.tally.connections[name]++ }
+
+// Close implements proto.Parser: after the parser, the pairer learns that a half-stream is over.
+func (c *connection) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
+	c.Stream.Close(d, at, why)
+	c.closed[d] = true
+	both := c.closed[d.Other()]
+	if c.paired {
+		c.pairer.Closed(d, at, both)
+	}
+	if both {
+		c.shard.free = append(c.shard.free, c)
+	}
+}
+
+// packet takes a decoded packet.
+func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length int, elapsed int64) {
+	if p.Proto == packet.ProtoSCTP {
+		s.sctp.Packet(p, elapsed)
+		s.tally.verdicts[tcp.Analysed].add(1, uint64(length))
+		return
+	}
+	v := s.table.Packet(p, key, fromLo)
+	c := &s.tally.verdicts[v]
+	c.Packets++
+	c.Bytes += uint64(length)
+	for s.table.Memory()+s.engine.Memory()+s.held > s.budget && s.table.EvictOne(p) {
+		s.tally.evicted++
+	}
+}
+
+func (s *shard) tick(elapsed int64, at clock.Mark) {
+	s.table.Tick(elapsed, at)
+	s.sctp.Tick(elapsed)
+	s.engine.Tick(elapsed, at)
+}
+
+func (s *shard) close(at clock.Mark) {
+	s.table.Close(at)
+	s.sctp.Close(at)
+}

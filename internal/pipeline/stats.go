@@ -1,0 +1,67 @@
+package pipeline
+
+import (
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/tcp"
+)
+
+// Count is a number of packets and of their captured bytes.
+type Count struct{ Packets, Bytes uint64 }
+
+func (c *Count) add(p, b uint64) { c.Packets += p; c.Bytes += b }
+
+// Stats are the totals of a run. They reconcile: every packet received was analysed, ignored for a
+// reason, or dropped.
+type Stats struct {
+	// Received counts what the sources delivered. Dropped counts what the capturing side says it lost
+	// before that; by the kernel or the tool, and by the interface.
+	Received, Analysed      Count
+	Dropped, IfDropped      uint64
+	Ignored                 map[string]Count
+	Connections             map[string]uint64
+	Exchanges               [exchange.Grades]uint64
+	Waiting                 uint64
+	TimedOut, Overflow      uint64
+	TCP                     tcp.Counters
+	ClockJumps              uint64
+	BudgetEvicted           uint64
+	FragmentsHeld           uint64
+	ExcludedExchanges       uint64
+	FirstPacket, LastPacket int64
+}
+
+// Seen returns how many exchanges there were.
+func (s *Stats) Seen() (n uint64) {
+	for _, g := range s.Exchanges {
+		n += g
+	}
+	return n
+}
+
+// tally are the counters of one worker.
+type tally struct {
+	verdicts    [tcp.Verdicts]Count
+	connections map[string]uint64
+	evicted     uint64
+}
+
+// ignored adds the packets that the decoder ignored.
+func (s *Stats) ignored(counts [packet.Results]packet.Count) {
+	for r, c := range counts {
+		switch r := packet.Result(r); {
+		case c.Packets == 0, r == packet.Decoded:
+		case r == packet.Held:
+			s.FragmentsHeld += c.Packets
+			s.ignore(r.String(), c.Packets, c.Bytes)
+		default:
+			s.ignore(r.String(), c.Packets, c.Bytes)
+		}
+	}
+}
+
+func (s *Stats) ignore(why string, packets, bytes uint64) {
+	c := s.Ignored[why]
+	c.add(packets, bytes)
+	s.Ignored[why] = c
+}

@@ -1,0 +1,277 @@
+package http1
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// isToken tells the characters of methods and field names (RFC 9110 §5.6.2).
+var isToken = func() (t [256]bool) {
+	for c := '0'; c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = true, true
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()
+
+// parseHead fills m from a head: a start line and fields, with or without the final empty line. Raw
+// and the spans of m point into head afterwards.
+func parseHead(m *proto.Message, head []byte, maxFields int) (f framing) {
+	m.Raw = head
+	f.length = -1
+	n := bytes.IndexByte(head, '\n') + 1
+	if n == 0 {
+		n = len(head)
+	}
+	if m.Kind == proto.Request {
+		requestLine(m, len(trimEOL(head[:n])))
+	} else {
+		statusLine(m, len(trimEOL(head[:n])))
+	}
+	parseFields(m, n, maxFields, &f)
+	if m.Kind == proto.Request && f.hosts == 0 && m.Version == 0x0101 {
+		m.Anomalies.Set(proto.MissingHost)
+	}
+	if f.hosts > 1 {
+		m.Anomalies.Set(proto.DuplicateHost)
+	}
+	if controls, lines := countControls(head); controls != 2*lines {
+		oddities(m, head)
+	}
+	return f
+}
+
+func span(from, to int) proto.Span { return proto.Span{Off: uint32(from), Len: uint32(to - from)} }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// requestLine reads "method SP target SP version", and what comes close to it.
+func requestLine(m *proto.Message, end int) {
+	b := m.Raw[:end]
+	i := 0
+	for i < end && !isBlank(b[i]) {
+		i++
+	}
+	m.Method = span(0, i)
+	gap := i
+	for i < end && isBlank(b[i]) {
+		i++
+	}
+	stop := end
+	for stop > i && isBlank(b[stop-1]) {
+		stop--
+	}
+	target, version := i, stop
+	for version > target && !isBlank(b[version-1]) {
+		version--
+	}
+	if version > target && bytes.HasPrefix(b[version:stop], httpSlash) {
+		m.Proto = span(version, stop)
+		m.Version = parseVersion(b[version:stop])
+		stop = version
+		for stop > target && isBlank(b[stop-1]) {
+			stop--
+		}
+		if m.Version == 0 {
+			m.Anomalies.Set(proto.BadVersion)
+		}
+		if i-gap != 1 || version-stop != 1 {
+			m.Anomalies.Set(proto.BadStartLine)
+		}
+	} else if target < stop {
+		m.Version = 0x0009
+		m.Anomalies.Set(proto.HTTP09)
+	} else {
+		m.Anomalies.Set(proto.BadStartLine)
+	}
+	m.Target = span(target, stop)
+	for _, c := range b[target:stop] {
+		switch {
+		case isBlank(c):
+			m.Anomalies.Set(proto.SpacesInTarget)
+		case c < 0x21 || c > 0x7e:
+			m.Anomalies.Set(proto.ControlInTarget)
+		}
+	}
+}
+
+var httpSlash = []byte("HTTP/")
+
+// parseVersion reads "HTTP/1.1"; 0 when it is malformed.
+func parseVersion(b []byte) uint16 {
+	if len(b) == 8 && b[6] == '.' && b[5]-'0' <= 9 && b[7]-'0' <= 9 {
+		return uint16(b[5]-'0')<<8 | uint16(b[7]-'0')
+	}
+	return 0
+}
+
+// isSimpleRequest reports whether a whole line is an HTTP/0.9 request: a method and a target, and no
+// version (RFC 1945 §4.1).
+func isSimpleRequest(line []byte) bool {
+	line = bytes.TrimRight(line, " \t\r\n")
+	v := bytes.LastIndexByte(line, ' ') + 1
+	return v > 0 && !bytes.HasPrefix(line[v:], httpSlash) && bytes.HasPrefix(line, []byte("GET "))
+}
+
+// statusLine reads "version SP status SP reason".
+func statusLine(m *proto.Message, end int) {
+	b := m.Raw[:end]
+	i := 0
+	for i < end && !isBlank(b[i]) {
+		i++
+	}
+	m.Proto = span(0, i)
+	if m.Version = parseVersion(b[:i]); m.Version == 0 {
+		m.Anomalies.Set(proto.BadVersion)
+	}
+	blanks := i
+	for i < end && isBlank(b[i]) {
+		i++
+	}
+	if i-blanks > 1 {
+		m.Anomalies.Set(proto.BadStartLine)
+	}
+	digits := i
+	for i < end && b[i]-'0' <= 9 && i-digits < 9 {
+		m.Status = m.Status*10 + int(b[i]-'0')
+		i++
+	}
+	if i-digits != 3 || i < end && !isBlank(b[i]) {
+		m.Anomalies.Set(proto.BadStatus)
+	}
+	for i < end && isBlank(b[i]) {
+		i++
+	}
+	m.Reason = span(i, end)
+}
+
+// parseFields reads the field lines of m.Raw from an offset on. f may be nil: then nothing in them
+// decides how the body ends.
+func parseFields(m *proto.Message, from, maxFields int, f *framing) {
+	b := m.Raw
+	m.Fields = m.Fields[:0]
+	for from < len(b) {
+		n := bytes.IndexByte(b[from:], '\n')
+		next := from + n + 1
+		if n < 0 {
+			n = len(b) - from
+			next = len(b)
+		}
+		end := from + n
+		if n > 0 && b[end-1] == '\r' {
+			end--
+		}
+		if end == from {
+			return // the empty line
+		}
+		if isBlank(b[from]) {
+			fold(m, from, end)
+			from = next
+			continue
+		}
+		colon := bytes.IndexByte(b[from:end], ':')
+		if colon < 0 {
+			m.Anomalies.Set(proto.FieldWithoutColon)
+			from = next
+			continue
+		}
+		name := from + colon
+		value := name + 1
+		if name > from && isBlank(b[name-1]) {
+			m.Anomalies.Set(proto.SpaceBeforeColon)
+			for name > from && isBlank(b[name-1]) {
+				name--
+			}
+		}
+		for value < end && isBlank(b[value]) {
+			value++
+		}
+		stop := end
+		for stop > value && isBlank(b[stop-1]) {
+			stop--
+		}
+		if len(m.Fields) == maxFields {
+			m.Anomalies.Set(proto.TooManyFields)
+		} else {
+			m.Fields = append(m.Fields, proto.Field{Name: span(from, name), Value: span(value, stop)})
+		}
+		if f != nil {
+			f.field(m, b[from:name], b[value:stop])
+		}
+		for _, c := range b[from:name] {
+			if !isToken[c] {
+				m.Anomalies.Set(proto.BadFieldName)
+			}
+		}
+		if name == from {
+			m.Anomalies.Set(proto.BadFieldName)
+		}
+		from = next
+	}
+}
+
+// fold joins a continuation line to the field before it: the value then spans both lines, with the
+// line end between them (RFC 9112 §5.2).
+func fold(m *proto.Message, from, end int) {
+	m.Anomalies.Set(proto.ObsFold)
+	if len(m.Fields) == 0 {
+		m.Anomalies.Set(proto.FieldWithoutColon)
+		return
+	}
+	for end > from && isBlank(m.Raw[end-1]) {
+		end--
+	}
+	v := &m.Fields[len(m.Fields)-1]
+	v.Flags |= proto.Folded
+	if int(v.Value.Off) < end {
+		v.Value.Len = uint32(end) - v.Value.Off
+	}
+}
+
+// countControls counts the control characters of b, tabs and line ends included, and the line feeds.
+// It looks at eight bytes at a time: a head without oddities has two for each line.
+func countControls(b []byte) (controls, lines int) {
+	const (
+		low7 = 0x7f7f7f7f7f7f7f7f
+		high = 0x8080808080808080
+	)
+	lines = bytes.Count(b, newline)
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		// A byte is a control character when its low seven bits plus 0x60 don't reach its high bit,
+		// and that bit isn't set anyway.
+		t := (w&low7 + 0x6060606060606060) | w
+		controls += bits.OnesCount64(^t & high)
+	}
+	for _, c := range b {
+		if c < 0x20 {
+			controls++
+		}
+	}
+	return controls, lines
+}
+
+var newline = []byte{'\n'}
+
+// oddities finds what countControls noticed.
+func oddities(m *proto.Message, head []byte) {
+	for i, c := range head {
+		switch {
+		case c == '\n':
+			if i == 0 || head[i-1] != '\r' {
+				m.Anomalies.Set(proto.LineEndLF)
+			}
+		case c == '\r' && i+1 < len(head) && head[i+1] == '\n', c == '\t':
+		case c < 0x20:
+			m.Anomalies.Set(proto.ControlInField)
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package redact
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// redactBody hides the secrets of a captured body. What couldn't be decoded is left as it is.
+func (r *Redactor) redactBody(m *proto.Message, b *exchange.Body) {
+	if len(b.Bytes) == 0 || b.Undecoded != "" {
+		return
+	}
+	r.spans = r.spans[:0]
+	bodyFinder(exchange.MediaType(m), b.Bytes)(r, b.Bytes)
+	if len(r.spans) == 0 {
+		return
+	}
+	r.body = r.appendRedacted(r.body[:0], b.Bytes)
+	clear(b.Bytes)
+	// No further than the old length, whatever the capacity: what lies behind may be another body.
+	b.Bytes = append(b.Bytes[:0:len(b.Bytes)], r.body...)
+}
+
+// bodyFinder returns what finds the secrets of a body of that media type. The body's look counts more
+// than its type: many clients send JSON as a form.
+func bodyFinder(mediaType, b []byte) finder {
+	start := bytes.TrimLeft(b, " \t\r\n\ufeff")
+	switch {
+	case bytes.HasPrefix(mediaType, []byte("multipart/")):
+		return (*Redactor).multipart
+	case bytes.HasPrefix(start, []byte("{")), bytes.HasPrefix(start, []byte("[")),
+		bytes.Contains(mediaType, []byte("json")), string(mediaType) == "text/event-stream":
+		return (*Redactor).json
+	case string(mediaType) == "application/x-www-form-urlencoded",
+		(len(mediaType) == 0 || string(mediaType) == "text/plain") && startsForm(start):
+		return (*Redactor).form
+	}
+	return (*Redactor).plain
+}
+
+// startsForm reports whether b begins with a name and an equals sign.
+func startsForm(b []byte) bool {
+	for i, c := range b {
+		switch {
+		case c == '=':
+			return i > 0
+		case !isAlphanumeric(c) && bytes.IndexByte([]byte("-_.%[]"), c) < 0:
+			return false
+		}
+	}
+	return false
+}
+
+func (r *Redactor) plain(v []byte) { r.text(v, 0, len(v), true) }
+
+func (r *Redactor) form(v []byte) { r.parameters(v, 0, len(v), &queryNames, &queryEnd) }
+
+func (r *Redactor) json(v []byte) { r.members(v, 0, len(v)) }
+
+// jsonToken are the bytes that end or begin a token of JSON.
+var jsonToken = newDelimiters("\"{}[],: \t\r\n")
+
+// members are JSON values (RFC 8259), one or more, whole or cut anywhere. In an object or array that
+// has a secret name, every string and number is secret.
+func (r *Redactor) members(v []byte, i, to int) {
+	shortest := 0           // secret, by the name before the value at hand
+	depth, secretIn := 0, 0 // nesting, and the level of the secret object or array; 0: none
+	for i < to {
+		switch c := v[i]; {
+		case c == '"':
+			end := stringEnd(v, i+1, to)
+			if after := skipBlank(v, end+1, to); after < to && v[after] == ':' {
+				r.text(v, i+1, end, true)
+				shortest = r.member(v[i+1 : end])
+				i = after + 1
+				continue
+			}
+			if secretIn > 0 || shortest > 0 && end-i-1 >= shortest {
+				r.add(v, i+1, end, false)
+			} else {
+				r.text(v, i+1, end, true)
+			}
+			shortest = 0
+			i = end + 1
+		case c == '{', c == '[':
+			depth++
+			if secretIn == 0 && shortest == 1 {
+				secretIn = depth
+			}
+			shortest = 0
+			i++
+		case c == '}', c == ']':
+			if depth == secretIn {
+				secretIn = 0
+			}
+			depth = max(depth-1, 0)
+			shortest = 0
+			i++
+		case c == '-', isDigit(c):
+			end := i + 1
+			for end < to && (isAlphanumeric(v[end]) || v[end] == '.' || v[end] == '-' || v[end] == '+') {
+				end++
+			}
+			if secretIn > 0 || shortest > 0 && end-i >= shortest || cardLen(v[i:end]) == end-i {
+				r.add(v, i, end, true)
+			}
+			shortest = 0
+			i = end
+		default:
+			// White space, commas, true, false, null, and whatever isn't JSON.
+			end := next(v, i, to, &jsonToken)
+			if end > i {
+				r.text(v, i, end, true)
+				shortest = 0
+			}
+			i = max(end, i+1)
+		}
+	}
+}
+
+// member is parameter for names of JSON, which may have escapes.
+func (r *Redactor) member(name []byte) int {
+	if bytes.IndexByte(name, '\\') >= 0 && len(name) <= maxName {
+		var plain string
+		if json.Unmarshal(append(append([]byte{'"'}, name...), '"'), &plain) == nil {
+			name = []byte(plain)
+		}
+	}
+	return r.parameter(name)
+}
+
+// stringEnd returns the index of the quote that ends the string in which v[i] is, or to.
+func stringEnd(v []byte, i, to int) int {
+	for i < to {
+		switch v[i] {
+		case '"':
+			return i
+		case '\\':
+			i++
+		}
+		i++
+	}
+	return to
+}
+
+func skipBlank(v []byte, i, to int) int {
+	for i < to && (v[i] == ' ' || v[i] == '\t' || v[i] == '\r' || v[i] == '\n') {
+		i++
+	}
+	return min(i, to)
+}
+
+// multipart is a body in parts (RFC 2046 §5.1), each with a name (RFC 7578 §4.2). What the delimiter
+// is, the first line that begins with two dashes tells.
+func (r *Redactor) multipart(v []byte) {
+	start := 0
+	for !bytes.HasPrefix(v[start:], []byte("--")) {
+		n := bytes.IndexByte(v[start:], '\n')
+		if n < 0 {
+			r.plain(v)
+			return
+		}
+		start += n + 1
+	}
+	delimiter := v[start:]
+	if n := bytes.IndexAny(delimiter, "\r\n"); n >= 0 {
+		delimiter = delimiter[:n]
+	}
+	for i := start + len(delimiter); i < len(v); {
+		end, after := len(v), len(v)
+		if n := bytes.Index(v[i:], delimiter); n >= 0 {
+			end = i + n
+			after = end + len(delimiter)
+		}
+		r.part(v, i, end)
+		i = after
+	}
+}
+
+// part is one part: fields, an empty line, and the content.
+func (r *Redactor) part(v []byte, i, to int) {
+	content := to
+	for _, empty := range []string{"\r\n\r\n", "\n\n"} {
+		if n := bytes.Index(v[i:to], []byte(empty)); n >= 0 && i+n+len(empty) < content {
+			content = i + n + len(empty)
+		}
+	}
+	end := to
+	for _, newline := range []string{"\n", "\r"} {
+		if end > content && end < len(v) && v[end-1] == newline[0] {
+			end--
+		}
+	}
+	if shortest := r.parameter(partName(v[i:content])); shortest > 0 && end-content >= shortest {
+		r.add(v, content, end, false)
+		return
+	}
+	if bytes.HasPrefix(v[content:end], []byte("{")) {
+		r.members(v, content, end)
+		return
+	}
+	r.text(v, content, end, true)
+}
+
+// partName returns the name in the fields of a part, nil when there is none.
+func partName(fields []byte) []byte {
+	const mark = "name="
+	for {
+		n := bytes.Index(fields, []byte(mark))
+		if n < 0 {
+			return nil
+		}
+		name := fields[n+len(mark):]
+		if n > 0 && isAlphanumeric(fields[n-1]) { // filename=
+			fields = name
+			continue
+		}
+		if bytes.HasPrefix(name, []byte(`"`)) {
+			return name[1:max(stringEnd(name, 1, len(name)), 1)]
+		}
+		if end := bytes.IndexAny(name, "; \t\r\n"); end >= 0 {
+			return name[:end]
+		}
+		return name
+	}
+}

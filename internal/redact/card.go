@@ -1,0 +1,102 @@
+package redact
+
+import "bytes"
+
+// The lengths of card numbers, in digits (ISO/IEC 7812).
+const (
+	minCard = 13
+	maxCard = 19
+)
+
+// cardRanges are the ranges of the first four digits that payment cards have, and the lengths of
+// their numbers.
+var cardRanges = []struct{ from, to, min, max int }{
+	{2200, 2204, 16, 19}, // Mir
+	{2221, 2720, 16, 16}, // Mastercard
+	{3000, 3059, 14, 19}, // Diners Club
+	{3400, 3499, 15, 15}, // American Express
+	{3528, 3589, 16, 19}, // JCB
+	{3600, 3699, 14, 19}, // Diners Club
+	{3700, 3799, 15, 15}, // American Express
+	{3800, 3999, 14, 19}, // Diners Club
+	{4000, 4999, 13, 19}, // Visa
+	{5000, 5099, 13, 19}, // Maestro
+	{5100, 5599, 16, 16}, // Mastercard
+	{5600, 5899, 13, 19}, // Maestro
+	{6011, 6011, 16, 19}, // Discover
+	{6200, 6299, 16, 19}, // UnionPay
+	{6300, 6399, 13, 19}, // Maestro
+	{6440, 6599, 16, 19}, // Discover
+	{6700, 6799, 13, 19}, // Maestro
+}
+
+// cardLen returns the length of the card number that b begins with, 0 when there is none. Single
+// spaces or dashes may stand between its digits, and no letter or digit behind it.
+func cardLen(b []byte) int {
+	var digits [maxCard]byte
+	n, length := 0, 0
+	for i := 0; i < len(b); {
+		if isDigit(b[i]) {
+			if n == maxCard {
+				break
+			}
+			digits[n] = b[i] - '0'
+			n++
+			i++
+			if n >= minCard && (i == len(b) || !isAlphanumeric(b[i])) && isCard(digits[:n]) {
+				length = i
+			}
+			continue
+		}
+		s := separatorLen(b[i:])
+		if s == 0 || n == 0 {
+			break
+		}
+		if i+s >= len(b) || !isDigit(b[i+s]) {
+			break
+		}
+		i += s
+	}
+	return length
+}
+
+// separatorLen returns the length of the separator of digit groups that b begins with, 0 when there
+// is none.
+func separatorLen(b []byte) int {
+	switch {
+	case b[0] == ' ', b[0] == '-', b[0] == '+':
+		return 1
+	case bytes.HasPrefix(b, []byte("%20")), bytes.HasPrefix(b, []byte("%2D")), bytes.HasPrefix(b, []byte("%2d")):
+		return 3
+	}
+	return 0
+}
+
+// isCard reports whether digits have the beginning, the length and the check digit of a card number.
+func isCard(digits []byte) bool {
+	prefix := 0
+	for _, d := range digits[:4] {
+		prefix = prefix*10 + int(d)
+	}
+	for _, r := range cardRanges {
+		if r.from <= prefix && prefix <= r.to && r.min <= len(digits) && len(digits) <= r.max {
+			return luhn(digits)
+		}
+	}
+	return false
+}
+
+// luhn reports whether the check digit is right (ISO/IEC 7812-1 annex B).
+func luhn(digits []byte) bool {
+	sum := 0
+	for i := range digits {
+		d := int(digits[len(digits)-1-i])
+		if i%2 == 1 {
+			if d *= 2; d > 9 {
+				d -= 9
+			}
+		}
+		sum += d
+	}
+	return sum%10 == 0
+}
