@@ -110,6 +110,22 @@ func TestCacheIsUsed(t *testing.T) {
 	}
 }
 
+func TestAllocationsSeesEveryExchange(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "small.pcap")
+	var b bytes.Buffer
+	truth, err := synth.Small(&b, 500_000, synth.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	h, err := allocations(context.Background(), path)
+	if err != nil || h.exchanges != truth.Exchanges || h.allocations == 0 {
+		t.Errorf("%+v, %v; want %d exchanges", h, err, truth.Exchanges)
+	}
+}
+
 func TestCount(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	for _, c := range []struct {

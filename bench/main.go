@@ -26,6 +26,7 @@ type options struct {
 	only     string
 	tools    string
 	markdown bool
+	allocs   bool
 }
 
 func main() {
@@ -37,6 +38,7 @@ func main() {
 	flag.StringVar(&o.culprit, "culprit", "", "the culprit to measure; empty builds ./cmd/culprit")
 	flag.StringVar(&o.only, "only", "", "only these captures: names with commas between")
 	flag.StringVar(&o.tools, "tools", "", "only these tools: beginnings of names, with commas between")
+	flag.BoolVar(&o.allocs, "allocs", true, "count culprit's allocations an exchange too")
 	flag.BoolVar(&o.markdown, "md", false, "print Markdown")
 	flag.Parse()
 	if o.short {
@@ -77,6 +79,14 @@ func run(ctx context.Context, o options) error {
 			results = append(results, r)
 		}
 		printTable(os.Stdout, c, results, o.markdown)
+		if o.allocs {
+			h, err := allocations(ctx, c.full.path)
+			if err != nil {
+				return fmt.Errorf("counting allocations on %s: %w", c.name, err)
+			}
+			n := float64(max(h.exchanges, 1))
+			fmt.Printf("\nThe pipeline allocates %.2f times, %.0f bytes, an exchange.\n", float64(h.allocations)/n, float64(h.bytes)/n)
+		}
 	}
 	return startUp(ctx, tools, o)
 }

@@ -19,6 +19,7 @@ func FuzzPcap(f *testing.F) {
 		f.Add(pcapFile(binary.BigEndian, magic, 0, 1<<28|1, at("a", 1, 2)...))
 	}
 	f.Add(simplePcap(at("a", 1)...)[:45])
+	f.Add(append(bytes.Repeat([]byte("text "), foreignSize/5+1), 0)) // text only as far as one looks
 	f.Fuzz(checkBytes)
 }
 

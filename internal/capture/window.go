@@ -92,12 +92,13 @@ func (w *window) peek(n int) ([]byte, error) {
 	return w.fill(n)
 }
 
-// available returns what is in view: at least n bytes unless the stream is shorter.
+// available returns the next n bytes, or fewer when the stream ends before.
 func (w *window) available(n int) ([]byte, error) {
 	_, err := w.peek(n)
 	var cut *cutError
 	if err == nil || err == io.EOF || errors.As(err, &cut) {
-		return w.buf[w.pos:], nil
+		view := w.buf[w.pos:]
+		return view[:min(n, len(view))], nil
 	}
 	return nil, err
 }

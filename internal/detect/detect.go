@@ -5,6 +5,8 @@
 //
 //	undecided --(a probe says Yes)------------> parsing --(Handover)--> undecided
 //	undecided --(a recognised protocol)-------> stopped, counted by name
+//	undecided --(a ClientHello)---------------> doubtful, until the server has answered: it may say
+//	                                            400 in plain HTTP
 //	undecided --(Budget used up)--------------> stopped, counted as unknown
 //	undecided --(a gap, or begun mid-stream)--> resuming --(a segment surely begins a message)--> parsing
 //
@@ -54,7 +56,11 @@ type Stream struct {
 	parser   proto.Parser
 	context  proto.Context
 	hint     string
-	state    state
+	// name is the protocol that a client's first bytes were recognised as, while the server's, which
+	// may belie it, haven't come.
+	name    string
+	speaker proto.Direction
+	state   state
 
 	buf    []byte
 	events []event
@@ -67,6 +73,7 @@ const (
 	undecided state = iota
 	resuming
 	parsing
+	doubtful
 	stopped
 )
 
@@ -114,6 +121,19 @@ func (s *Stream) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		return proto.Verdict{Action: proto.Stop}
 	case resuming:
 		return s.resume(d, b, at)
+	case doubtful:
+		if d == s.speaker {
+			return proceed
+		}
+		for i := range s.detector.Protocols {
+			p := &s.detector.Protocols[i]
+			if match, role := p.Probe(b); match == proto.Yes && role == proto.Server {
+				s.choose(p, s.speaker, true)
+				return s.Data(d, b, at)
+			}
+		}
+		s.stop(s.name)
+		return s.verdict()
 	}
 	first := !s.has(d)
 	if first && len(s.events) == 0 {
@@ -121,8 +141,8 @@ func (s *Stream) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		if s.probe(d, b) {
 			return s.Data(d, b, at)
 		}
-		if s.state == stopped {
-			return proto.Verdict{Action: proto.Stop}
+		if s.state != undecided {
+			return s.verdict()
 		}
 	}
 	s.buf = append(s.buf, b...)
@@ -166,6 +186,10 @@ func (s *Stream) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 	switch s.state {
 	case parsing:
 		s.parser.Close(d, at, why)
+	case doubtful:
+		if s.closed[d.Other()] {
+			s.stop(s.name)
+		}
 	case undecided, resuming:
 		if s.closed[d.Other()] {
 			if s.giveUp(); s.state == parsing {
@@ -253,6 +277,11 @@ func (s *Stream) resume(d proto.Direction, b []byte, at clock.Mark) proto.Verdic
 // choose decides for a protocol. It reports whether it has a parser.
 func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool) bool {
 	if p.New == nil {
+		if p.Name == "tls" && !resumed {
+			s.state, s.name, s.speaker = doubtful, p.Name, client
+			s.buf, s.events = s.buf[:0], s.events[:0]
+			return false
+		}
 		s.stop(p.Name)
 		return false
 	}

@@ -16,7 +16,6 @@ func (x *Exchange) decode(d *body.Decoder, limit int) {
 }
 
 func (x *Exchange) decodeBody(d *body.Decoder, m *proto.Message, b *Body, limit int) {
-	b.DecodedBytes = -1
 	if len(b.raw) == 0 {
 		return
 	}

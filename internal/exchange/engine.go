@@ -218,6 +218,7 @@ func (p *Pairer) begin(m *proto.Message) *Exchange {
 	x.Tap = p.engine.tap(m.First.Tap)
 	p.index++
 	x.Start, x.FirstPacket = m.First, m.First.Packet
+	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1
 	for d := range x.before {
 		x.before[d] = counts(&p.facts.Half[d])
 	}
@@ -456,7 +457,8 @@ func (p *Pairer) complete(x *Exchange, at clock.Mark) {
 	e.waiting.remove(x)
 	x.pairer = nil
 	e.memory -= size + len(x.Request.Raw) + len(x.Response.Raw) + len(x.RequestBody.raw) + len(x.ResponseBody.raw)
-	x.Completed, x.LastPacket = at, at.Packet
+	x.Completed = at
+	x.LastPacket = max(at.Packet, x.Request.Last.Packet, x.Response.Last.Packet)
 	if x.HasRequest {
 		x.Anomalies |= x.Request.Anomalies
 		x.MissingBytes += x.Request.MissingBytes

@@ -163,6 +163,7 @@ func TestResults(t *testing.T) {
 		{"empty", 1, nil, 0, Malformed},
 		{"Ethernet cut", 1, frame[:13], 60, SnapCut},
 		{"IPv4 cut", 1, frame[:33], 60, SnapCut},
+		{"IPv4 cut by one byte", 1, frame[:33], 34, SnapCut},
 		{"IPv4 ends", 1, frame[:33], 33, Malformed},
 		{"TCP cut", 1, frame[:53], len(frame), SnapCut},
 		{"TCP ends", 101, ip4(ProtoTCP, tcp[:19]), 0, Malformed},

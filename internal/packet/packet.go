@@ -37,7 +37,7 @@ const (
 )
 
 // Packet is one decoded packet. It is reused for every packet: slices in it point into the captured
-// frame, or into the defragmenter's buffer, and are valid until the next call of Decode.
+// frame, and are valid as long as that is, or into a reassembled datagram.
 type Packet struct {
 	// Time is the arrival in nanoseconds since 1970 UTC.
 	Time int64
@@ -45,9 +45,10 @@ type Packet struct {
 	Number uint64
 	// Tap is the index of the tap.
 	Tap uint32
-	// Net tells apart networks whose addresses may collide: a hash of the VLAN ids and the VXLAN
-	// or Geneve network identifier; 0 when there is none. Tunnel ids that differ by direction
-	// (GTP-U TEID, GRE key) aren't in it.
+	// Net tells apart networks whose addresses may collide: a hash of the VLAN ids (priorities and
+	// VLAN 0, which is none, left out), the 802.1ah service id, and the VXLAN or Geneve network
+	// identifiers, from the outside to the inside; 0 when there is none. Tunnel ids that differ by
+	// direction (GTP-U TEID, GRE key) aren't in it.
 	Net uint32
 
 	// Src and Dst are the innermost IP addresses.
@@ -62,7 +63,7 @@ type Packet struct {
 	TTL uint8
 
 	// Flags, Seq, Ack, Window and Options are the TCP header's. Window isn't scaled. Options is what
-	// lies between the fixed header and the payload.
+	// was captured between the fixed header and the payload.
 	Flags    uint8
 	Window   uint16
 	Seq, Ack uint32
@@ -70,8 +71,8 @@ type Packet struct {
 
 	// Payload is what was captured of the transport's payload (for SCTP: the chunks).
 	Payload []byte
-	// PayloadLen is the payload's length on the wire; it exceeds len(Payload) when the snap length
-	// cut the packet.
+	// PayloadLen is the payload's length on the wire, in bytes; it exceeds len(Payload) when the snap
+	// length cut the packet. It follows the IP header, even beyond the length of the frame.
 	PayloadLen int
 }
 
@@ -105,10 +106,11 @@ func less(a *Addr, aPort uint16, b *Addr, bPort uint16) bool {
 	return aPort < bPort
 }
 
-// Hash returns a hash of the flow that is the same in every process, for choosing shards.
+// Hash returns a hash of the flow that is the same in every process, for choosing shards. Net isn't in
+// it: a mirror port may tag one direction only, and both must come to one shard.
 func (f *Flow) Hash() uint64 {
 	const k = 0x9E3779B97F4A7C15
-	h := uint64(f.Tap)<<32 | uint64(f.Net)
+	h := uint64(f.Tap)
 	h = mix(h, uint64(f.LoPort)<<24|uint64(f.HiPort)<<8|uint64(f.Proto), k)
 	h = mix(h, binary.LittleEndian.Uint64(f.Lo[0:]), binary.LittleEndian.Uint64(f.Lo[8:]))
 	h = mix(h, binary.LittleEndian.Uint64(f.Hi[0:]), binary.LittleEndian.Uint64(f.Hi[8:]))
@@ -130,7 +132,7 @@ type Result uint8
 const (
 	// Decoded: the packet holds a TCP, UDP or SCTP packet.
 	Decoded Result = iota
-	// Held: a fragment that waits for the others. It counts as analysed when they come.
+	// Held: a fragment that waits for the others. Decoder.Counts tells what becomes of it.
 	Held
 	ARP
 	ICMP

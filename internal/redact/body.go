@@ -123,7 +123,7 @@ func (r *Redactor) members(v []byte, i, to int) {
 
 // member is parameter for names of JSON, which may have escapes.
 func (r *Redactor) member(name []byte) int {
-	if bytes.IndexByte(name, '\\') >= 0 && len(name) <= maxName {
+	if bytes.IndexByte(name, '\\') >= 0 {
 		var plain string
 		if json.Unmarshal(append(append([]byte{'"'}, name...), '"'), &plain) == nil {
 			name = []byte(plain)

@@ -103,7 +103,7 @@ func (r *Redactor) parts(v []byte, secretEnd *delimiters) {
 		query = next(v, 0, len(v), &pathEnd)
 	}
 	path := r.userInfo(v, query)
-	if bytes.IndexByte(v[path:query], '=') >= 0 || bytes.Contains(v[path:query], tokenStart) {
+	if bytes.IndexByte(v[path:query], '=') >= 0 || containsToken(v[path:query]) {
 		r.parameters(v, path, query, &pathNames, &pathNames)
 	}
 	if query < len(v) {
@@ -158,6 +158,20 @@ func (r *Redactor) tokens(v []byte) { r.text(v, 0, len(v), false) }
 
 // tokenStart is what JSON web tokens begin with: {" in base 64.
 var tokenStart = []byte("eyJ")
+
+// containsToken reports whether tokenStart is in b. It looks for the J, the rarest letter of English.
+func containsToken(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, 'J')
+		if i < 0 {
+			return false
+		}
+		if bytes.HasSuffix(b[:i+1], tokenStart) {
+			return true
+		}
+		b = b[i+1:]
+	}
+}
 
 // text finds secrets by their look: JSON web tokens, and card numbers if cards is set.
 func (r *Redactor) text(v []byte, i, to int, cards bool) {

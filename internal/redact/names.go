@@ -2,6 +2,7 @@ package redact
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/culprit-http/culprit/internal/proto"
 )
@@ -42,90 +43,135 @@ var schemes = []string{
 }
 
 // secretNames are the names whose values are secret: of headers, query parameters, form fields and
-// JSON members. They are written in plain form: lower case, without - and _. min is the length from
-// which a value counts, for names that mostly mean harmless things.
-var secretNames = []struct {
+// JSON members. They are in plain form: lower case, without - and _. Where they contradict each other,
+// the first counts.
+var secretNames = []secretName{
+	// These have a secret ending, and aren't secret: they page through results.
+	{"pagetoken", 0, false}, {"nextpagetoken", 0, false}, {"prevpagetoken", 0, false}, {"previouspagetoken", 0, false},
+	{"nexttoken", 0, false}, {"continuationtoken", 0, false}, {"synctoken", 0, false}, {"cancellationtoken", 0, false},
+
+	// X-Vault-Token, newPassword, client_secret.
+	{"password", 1, true}, {"passwd", 1, true}, {"passphrase", 1, true}, {"passcode", 1, true}, {"secret", 1, true},
+	{"token", 1, true}, {"apikey", 1, true}, {"secretkey", 1, true}, {"privatekey", 1, true}, {"accesskey", 1, true},
+	{"authkey", 1, true}, {"masterkey", 1, true}, {"sessionkey", 1, true}, {"subscriptionkey", 1, true},
+	{"functionskey", 1, true}, {"applicationkey", 1, true}, {"encryptioncustomerkey", 1, true}, {"sessionid", 1, true},
+	{"signature", 1, true}, {"authorization", 1, true}, {"assertion", 1, true},
+
+	{"pwd", 1, false}, {"pass", 1, false}, {"password1", 1, false}, {"password2", 1, false}, {"passwordconfirm", 1, false},
+	{"passwordconfirmation", 1, false}, {"otp", 1, false}, {"totp", 1, false}, {"otpcode", 1, false}, {"mfacode", 1, false},
+	{"credentials", 1, false}, {"bearer", 1, false}, {"jwt", 1, false}, {"csrf", 1, false}, {"xsrf", 1, false},
+	{"sessid", 1, false}, {"phpsessid", 1, false}, {"codeverifier", 1, false}, {"samlresponse", 1, false},
+	{"xregistryauth", 1, false}, {"xhoneycombteam", 1, false}, {"xamznoidcdata", 1, false},
+	{"cardnumber", 1, false}, {"ccnumber", 1, false}, {"cvv", 1, false}, {"cvv2", 1, false}, {"cvc", 1, false},
+	{"securitycode", 1, false},
+
+	// These mostly mean harmless things when their values are short.
+	{"pin", 4, false}, {"auth", 8, false}, {"session", 8, false}, {"sid", 8, false}, {"sig", 8, false}, {"hmac", 8, false},
+	{"code", 16, false}, {"key", 16, false},
+}
+
+type secretName struct {
 	name string
-	min  int
-}{
-	{"pwd", 1}, {"pass", 1}, {"pin", 4}, {"otp", 1}, {"totp", 1}, {"mfacode", 1}, {"otpcode", 1}, {"passwordconfirmation", 1},
-	{"passwordconfirm", 1}, {"password1", 1}, {"password2", 1}, {"auth", 8}, {"credentials", 1}, {"bearer", 1}, {"jwt", 1},
-	{"session", 8}, {"sid", 8}, {"sessid", 1}, {"phpsessid", 1}, {"csrf", 1}, {"xsrf", 1}, {"sig", 8}, {"hmac", 8},
-	{"code", 16}, {"codeverifier", 1}, {"key", 16}, {"assertion", 1}, {"clientassertion", 1}, {"samlresponse", 1},
-	{"xregistryauth", 1}, {"xhoneycombteam", 1}, {"xamznoidcdata", 1}, {"xamzserversideencryptioncustomerkey", 1},
-	{"cardnumber", 1}, {"ccnumber", 1}, {"cvv", 1}, {"cvv2", 1}, {"cvc", 1}, {"securitycode", 1},
+	// min is the length in bytes from which a value is secret, 0: none is.
+	min int
+	// ending: names that end with it count too.
+	ending bool
 }
 
-// secretEndings are the ends of names whose values are secret: X-Vault-Token, newPassword, client_secret.
-var secretEndings = []string{
-	"password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "secretkey", "privatekey", "accesskey",
-	"authkey", "masterkey", "sessionkey", "subscriptionkey", "functionskey", "applicationkey", "sessionid", "signature",
-	"authorization",
+// is reports whether b is the name, or has its ending, if that is enough.
+func (s *secretName) is(b []byte) bool {
+	i := len(s.name)
+	if len(b) < i {
+		return false
+	}
+	for n := len(b) - 1; n >= 0; n-- {
+		c := b[n]
+		switch {
+		case isSeparator(c):
+			continue
+		case i == 0:
+			return s.ending
+		case 'A' <= c && c <= 'Z':
+			c |= 0x20
+		}
+		if i--; c != s.name[i] {
+			return false
+		}
+	}
+	return i == 0
 }
 
-// publicNames have such an end, and aren't secret: they page through results.
-var publicNames = []string{
-	"pagetoken", "nextpagetoken", "prevpagetoken", "previouspagetoken", "nexttoken", "continuationtoken", "synctoken",
-	"cancellationtoken",
-}
-
-// maxName is the longest name that is looked at, in bytes; what is longer isn't a name.
-const maxName = 256
+// isSeparator: it may stand within a name, and isn't in the plain form.
+func isSeparator(c byte) bool { return c == '-' || c == '_' || c <= ' ' }
 
 // names finds out quickly that a name is harmless.
 type names struct {
-	// first holds, by the length of a name, a bit for each first letter of the headers table.
-	first [32]uint32
-	// ends holds a bit for the last two letters of each secret name and ending.
-	ends [16]uint64
-	// shortest are the lengths of the shortest values of secret names; 0 for public names.
-	shortest map[string]int
+	// last holds, by the length of a name, a bit for each last letter of the headers table.
+	last [32]uint32
+	// groups are the secret names with one endHash, and group the index of a
+	// hash's group; group 0 is empty.
+	groups [][]secretName
+	group  [1 << hashBits]uint8
 }
 
+const hashBits = 10
+
 func newNames() names {
-	n := names{shortest: make(map[string]int)}
+	n := names{groups: make([][]secretName, 1)}
 	for _, h := range headers {
-		n.first[len(h.name)] |= 1 << (h.name[0] & 31)
+		n.last[len(h.name)] |= 1 << (h.name[len(h.name)-1] & 31)
 	}
 	for _, s := range secretNames {
-		n.shortest[s.name] = s.min
-		n.addEnd(s.name)
-	}
-	for _, s := range secretEndings {
-		n.addEnd(s)
-	}
-	for _, s := range publicNames {
-		n.shortest[s] = 0
+		g := &n.group[endHash([]byte(s.name))]
+		if *g == 0 {
+			*g = uint8(len(n.groups))
+			n.groups = append(n.groups, nil)
+		}
+		n.groups[*g] = append(n.groups[*g], s)
 	}
 	return n
 }
 
-// endBit returns the index of the bit in ends, the same for either case of letters.
-func endBit[T string | []byte](name T) int {
-	return int(name[len(name)-2]&31)<<5 | int(name[len(name)-1]&31)
+// endHash returns a hash of the last four letters of the plain form of a name.
+func endHash(name []byte) uint32 {
+	const fold, letters, underscores = 0x1f1f1f1f, 0x40404040, 0x1f1f1f1f
+	if n := len(name); n >= 4 {
+		// Four letters at once, unless one of them is a digit or a separator. An underscore has the
+		// letters' bit, and is found as the zero byte that it becomes.
+		x := binary.LittleEndian.Uint32(name[n-4:])
+		zero := x&fold ^ underscores
+		if x&letters == letters && (zero-0x01010101)&^zero&0x80808080 == 0 {
+			return hash32(x & fold)
+		}
+	}
+	x := uint32(0)
+	for i, shift := len(name)-1, 24; i >= 0 && shift >= 0; i-- {
+		if c := name[i]; !isSeparator(c) {
+			x |= uint32(c&31) << shift
+			shift -= 8
+		}
+	}
+	return hash32(x)
 }
 
-func (n *names) addEnd(name string) {
-	bit := endBit(name)
-	n.ends[bit>>6] |= 1 << (bit & 63)
-}
+func hash32(x uint32) uint32 { return x * 0x9E3779B1 >> (32 - hashBits) }
 
 // header returns what finds the secrets in the values of a header, or nil when they hold none.
 func (n *names) header(name []byte) finder {
 	for len(name) > 0 && name[len(name)-1] <= ' ' {
 		name = name[:len(name)-1] // Authorization : is still Authorization to some servers
 	}
-	if len(name) < 2 {
+	if len(name) == 0 {
 		return nil
 	}
-	if len(name) < len(n.first) && n.first[len(name)]>>(name[0]&31)&1 != 0 {
+	if len(name) < len(n.last) && n.last[len(name)]>>(name[len(name)-1]&31)&1 != 0 {
 		for i := range headers {
 			if h := &headers[i]; proto.EqualFold(name, h.name) {
 				return h.find
 			}
 		}
 	}
-	if bit := endBit(name); n.ends[bit>>6]>>(bit&63)&1 != 0 && n.minimum(name) > 0 {
+	if n.minimum(name) > 0 {
 		return (*Redactor).whole
 	}
 	return nil
@@ -133,25 +179,13 @@ func (n *names) header(name []byte) finder {
 
 // minimum returns the length from which a value of that name is secret, 0 when none is.
 func (n *names) minimum(name []byte) int {
-	if len(name) > maxName {
+	g := n.group[endHash(name)]
+	if g == 0 {
 		return 0
 	}
-	var buf [maxName]byte
-	plain := buf[:0]
-	for _, c := range name {
-		switch {
-		case 'A' <= c && c <= 'Z':
-			plain = append(plain, c|0x20)
-		case c > ' ' && c != '-' && c != '_':
-			plain = append(plain, c)
-		}
-	}
-	if shortest, ok := n.shortest[string(plain)]; ok {
-		return shortest
-	}
-	for _, end := range secretEndings {
-		if len(plain) >= len(end) && string(plain[len(plain)-len(end):]) == end {
-			return 1
+	for i := range n.groups[g] {
+		if s := &n.groups[g][i]; s.is(name) {
+			return s.min
 		}
 	}
 	return 0

@@ -65,7 +65,7 @@ const unparsed = 1<<proto.TooManyFields | 1<<proto.HeadTooLarge | 1<<proto.Field
 	1<<proto.BadTrailer | 1<<proto.BadStartLine | 1<<proto.BadVersion | 1<<proto.BadStatus | 1<<proto.ObsFold
 
 func (r *Redactor) message(m *proto.Message) {
-	tokens := bytes.Contains(m.Raw, tokenStart)
+	tokens := containsToken(m.Raw)
 	for i := range m.Fields {
 		f := &m.Fields[i]
 		find := r.names.header(m.Bytes(f.Name))

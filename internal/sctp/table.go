@@ -41,7 +41,7 @@ type Limits struct {
 // DefaultLimits returns the limits that are in force unless configured otherwise.
 func DefaultLimits() Limits {
 	return Limits{
-		MaxAssociations: 10000,
+		MaxAssociations: 1000,
 		MaxStreams:      64,
 		MaxAhead:        4096,
 		MaxHeld:         4 << 20,
@@ -91,12 +91,13 @@ type association struct {
 	key       packet.Flow
 	lowIsOrig bool
 	seen      int64
-	first     clock.Mark
-	facts     proto.Facts
-	half      [2]half
-	streams   map[uint16]*stream
-	midstream bool
-	closed    bool
+	// first and last mark its first and last packet.
+	first, last clock.Mark
+	facts       proto.Facts
+	half        [2]half
+	streams     map[uint16]*stream
+	midstream   bool
+	closed      bool
 }
 
 // half is one direction of an association.
@@ -157,8 +158,10 @@ func (t *Table) Packet(p *packet.Packet, elapsed int64) {
 	at := clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
 	a := t.byKey[key]
 	if a != nil {
-		a.count(a.direction(fromLow), p.Time)
+		a.count(a.direction(fromLow), at)
 		t.touch(a)
+		t.oldHole(a, proto.Originator)
+		t.oldHole(a, proto.Responder)
 	}
 	for b, wire := p.Payload, p.PayloadLen; ; {
 		c, rest, malformed, ok := parse(b, wire)
@@ -179,7 +182,7 @@ func (t *Table) Packet(p *packet.Packet, elapsed int64) {
 			}
 			a = t.associate(key, fromLow != (c.kind == chunkInitAck), at)
 			a.midstream = c.kind != chunkInit && c.kind != chunkInitAck
-			a.count(a.direction(fromLow), p.Time)
+			a.count(a.direction(fromLow), at)
 		}
 		if !a.closed {
 			t.chunk(a, a.direction(fromLow), &c, at)
@@ -208,13 +211,15 @@ func (a *association) direction(fromLow bool) proto.Direction {
 	return proto.Responder
 }
 
-func (a *association) count(d proto.Direction, time int64) {
+// count takes note of a packet sent in direction d.
+func (a *association) count(d proto.Direction, at clock.Mark) {
 	f := &a.facts.Half[d]
 	if f.Packets == 0 {
-		f.First = time
+		f.First = at.Time
 	}
 	f.Packets++
-	f.Last = time
+	f.Last = at.Time
+	a.last = at
 }
 
 // associate adds an association, and makes room for it.
@@ -301,7 +306,11 @@ func (t *Table) data(a *association, d proto.Direction, c *chunk, at clock.Mark)
 	default:
 		t.hold(a, d, c, at)
 	}
-	if len(h.held) > 0 && time.Duration(t.elapsed-h.since) >= t.limits.HoleAfter {
+}
+
+// oldHole gives up a hole that is older than the limit.
+func (t *Table) oldHole(a *association, d proto.Direction) {
+	if h := &a.half[d]; len(h.held) > 0 && time.Duration(t.elapsed-h.since) >= t.limits.HoleAfter {
 		t.giveUp(a, d, h.held[0].tsn)
 	}
 }
@@ -435,9 +444,9 @@ func (o *side) lost(h *half, c *chunk) int64 {
 	case missing == 0:
 		return 0
 	case o.inside && !begins && c.order == o.order && c.kind == chunkIData:
-		return int64(c.fsn-o.fsn) * int64(o.size)
+		return int64(min(missing, c.fsn-o.fsn)) * int64(o.size)
 	case o.inside && !begins && c.order == o.order:
-		return int64(c.tsn-o.tsn-1) * int64(o.size)
+		return int64(min(missing, c.tsn-o.tsn-1)) * int64(o.size)
 	case !o.inside && begins && ordered && c.order == o.order:
 		return 0
 	}
@@ -514,19 +523,13 @@ func (t *Table) Tick(elapsed int64) {
 			if !a.closed {
 				t.Counters.TimedOut++
 			}
-			t.forget(a, proto.TimedOut, a.last())
+			t.forget(a, proto.TimedOut, a.last)
 		} else {
 			t.drain(a, proto.Originator)
 			t.drain(a, proto.Responder)
 		}
 		a = newer
 	}
-}
-
-// last marks the last packet of an association.
-func (a *association) last() clock.Mark {
-	time := max(a.facts.Half[0].Last, a.facts.Half[1].Last)
-	return clock.Mark{Time: time, Packet: a.first.Packet, Tap: a.first.Tap, Peer: -1}
 }
 
 // Close ends all associations, at the end of the capture.

@@ -12,11 +12,14 @@ import (
 
 // Conn is one connection.
 type Conn struct {
-	key    packet.Flow
-	flow   *proto.Flow
-	facts  proto.Facts
-	half   [2]half
-	parser proto.Parser
+	key packet.Flow
+	// alias is a second key of the connection, valid iff hasAlias; see Table.untagged.
+	alias    packet.Flow
+	hasAlias bool
+	flow     *proto.Flow
+	facts    proto.Facts
+	half     [2]half
+	parser   proto.Parser
 	// loIs is the direction of the packets that go from key.Lo to key.Hi.
 	loIs proto.Direction
 	// stopped: the parser wants no more calls. done: it has been closed both ways.
@@ -27,6 +30,11 @@ type Conn struct {
 	// addresses and ports, once its SYN+ACK proves it; valid iff hasRival.
 	rival    uint32
 	hasRival bool
+	// resetting: resetBy has sent a reset with sequence number resetSeq, marked by resetAt.
+	resetting bool
+	resetBy   proto.Direction
+	resetSeq  uint32
+	resetAt   clock.Mark
 
 	seen       int64
 	in         *list
@@ -179,13 +187,20 @@ func (c *Conn) packet(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	facts.Packets++
 	facts.Bytes += uint64(p.PayloadLen)
 
+	if p.Flags&packet.RST != 0 {
+		return c.rst(t, p, d)
+	}
+	if c.resetting && c.resetBy == d && (p.Flags&packet.SYN != 0 || before(c.resetSeq, p.Seq+uint32(p.PayloadLen))) {
+		c.revive()
+	}
 	if p.Flags&packet.SYN != 0 {
 		c.syn(p, d)
 	} else if !h.begun {
+		if p.PayloadLen == 0 && p.Flags&packet.FIN != 0 && !c.flow.Midstream {
+			facts.OutOfWindow++ // a FIN before its SYN
+			return OutOfWindow
+		}
 		h.begin(p.Seq)
-	}
-	if p.Flags&packet.RST != 0 {
-		return c.rst(t, p, d)
 	}
 	if p.Flags&packet.ACK != 0 {
 		c.ack(p, d)
@@ -200,9 +215,8 @@ func (c *Conn) packet(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	}
 	if c.stalled || len(h.held) > 0 || peer.lostSince != 0 {
 		c.drain(t, p.Time, clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1})
-		if !c.stalled && c.waiting() {
-			c.stalled = true
-			t.stalled = append(t.stalled, c)
+		if c.waiting() {
+			c.stall(t)
 		}
 	}
 	return Analysed
@@ -252,7 +266,7 @@ func (c *Conn) syn(p *packet.Packet, d proto.Direction) {
 			peer.begin(p.Ack)
 		}
 	}
-	if h.begun {
+	if h.syn || h.off > 0 || len(h.held) > 0 {
 		return
 	}
 	h.syn, h.isn = true, p.Seq
@@ -383,22 +397,33 @@ func (c *Conn) rst(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	// A reset counts when it lies at or near what the sender is at (RFC 9293 §3.10.7.4); the answer
 	// to a SYN has no sequence number of its own.
 	refused := p.Flags&packet.ACK != 0 && peer.syn && p.Ack == peer.isn+1
-	if off := int32(p.Seq - h.next); !refused && (off < -(1<<20) || off > 1<<20) {
+	if off := int32(p.Seq - h.next); h.begun && !refused && (off < -(1<<20) || off > 1<<20) {
 		c.facts.Half[d].OutOfWindow++
 		return OutOfWindow
 	}
-	if c.done {
+	if c.done || c.resetting && c.resetBy == d {
 		return Analysed
 	}
-	at := clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
-	if c.facts.Why == proto.Open {
-		c.facts.Why, c.facts.By, c.facts.Closed = proto.Reset, d, at
-	} else if !c.half[0].hasFin || !c.half[1].hasFin {
-		c.facts.Why, c.facts.By, c.facts.Closed = proto.Reset, d, at
-	}
-	c.finish(t, proto.Reset, at)
-	t.close(c)
+	c.resetting, c.resetBy, c.resetSeq = true, d, p.Seq
+	c.resetAt = clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
+	c.facts.Why, c.facts.By, c.facts.Closed = proto.Reset, d, c.resetAt
+	c.stall(t)
 	return Analysed
+}
+
+// revive takes a reset back that its alleged sender has belied.
+func (c *Conn) revive() {
+	c.resetting = false
+	c.facts.Half[c.resetBy].OutOfWindow++
+	c.facts.Why, c.facts.By, c.facts.Closed = proto.Open, 0, clock.Mark{}
+}
+
+// stall has the clock look after the connection.
+func (c *Conn) stall(t *Table) {
+	if !c.stalled {
+		c.stalled = true
+		t.stalled = append(t.stalled, c)
+	}
 }
 
 // payload takes the bytes and the FIN of a packet that d sent.
@@ -621,6 +646,9 @@ func (h *half) dropHeld() {
 
 // waiting reports whether the connection has anything for the clock to decide.
 func (c *Conn) waiting() bool {
+	if c.resetting {
+		return !c.done
+	}
 	for d := range c.half {
 		h := &c.half[d]
 		if len(h.held) > 0 || h.lostSince != 0 || h.hasFin && !h.closed && h.next != h.fin {
@@ -772,9 +800,8 @@ func (c *Conn) gap(t *Table, d proto.Direction, to uint32, at clock.Mark) {
 func (c *Conn) maybeClose(t *Table, d proto.Direction, now int64, number uint64) {
 	h := &c.half[d]
 	if !h.hasFin || h.closed || c.done || before(h.next, h.fin) {
-		if h.hasFin && !h.closed && !c.done && !c.stalled {
-			c.stalled = true
-			t.stalled = append(t.stalled, c)
+		if h.hasFin && !h.closed && !c.done {
+			c.stall(t)
 			if h.holeSince == 0 {
 				h.holeSince = now
 			}
@@ -794,6 +821,9 @@ func (c *Conn) maybeClose(t *Table, d proto.Direction, now int64, number uint64)
 func (c *Conn) finish(t *Table, why proto.CloseReason, at clock.Mark) {
 	if c.done {
 		return
+	}
+	if c.resetting {
+		why, at = proto.Reset, c.resetAt
 	}
 	if c.facts.Why == proto.Open {
 		c.facts.Why, c.facts.Closed = why, at

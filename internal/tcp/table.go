@@ -15,10 +15,15 @@
 // A hole becomes a gap, given up for lost, when the other side has acknowledged its bytes, so that
 // they will not be sent again, and Limits.GapAfter has passed for a late packet to turn up; when too
 // much is held behind it; when it is older than Limits.HoleAfter; or when the connection ends.
+//
+// A reset isn't believed at once. Packets with RST are forged, to blind whoever watches, and then the ends
+// go on. Whoever has reset a connection sends nothing more on it; so the connection ends when
+// Limits.ResetAfter has passed without new bytes from the reset's sender.
 package tcp
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/clock"
@@ -44,6 +49,9 @@ type Limits struct {
 	MaxConns int
 	// MaxJump is the farthest ahead of the expected sequence number that a segment may lie.
 	MaxJump uint32
+	// ResetAfter is the capture time after which a reset is believed: until then its sender may show,
+	// by going on, that it wasn't the one who sent it.
+	ResetAfter time.Duration
 }
 
 // DefaultLimits are the limits of one shard of 64.
@@ -52,10 +60,11 @@ var DefaultLimits = Limits{
 	MaxSegments: 1024,
 	GapAfter:    50 * time.Millisecond,
 	HoleAfter:   30 * time.Second,
-	IdleTimeout: 5 * time.Minute,
+	IdleTimeout: 15 * time.Minute,
 	Linger:      5 * time.Second,
 	MaxConns:    16384,
 	MaxJump:     1 << 28,
+	ResetAfter:  100 * time.Millisecond,
 }
 
 // Verdict says what became of a packet.
@@ -104,8 +113,10 @@ type Table struct {
 	live, lingering list
 	// stalled are the connections with a hole, or bytes that wait for the other half-stream.
 	stalled []*Conn
-	free    *Conn
-	seed    maphash.Seed
+	// nets are the values of packet.Flow.Net that connections have, at most maxNets of them.
+	nets []uint32
+	free *Conn
+	seed maphash.Seed
 
 	elapsed int64
 	memory  int
@@ -156,6 +167,9 @@ func (t *Table) Packet(p *packet.Packet, key *packet.Flow, fromLo bool) Verdict 
 	if c == nil || c.key != *key {
 		c = t.conns[*key]
 	}
+	if c == nil && p.Flags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK {
+		c = t.untagged(p, key, fromLo)
+	}
 	if c == nil {
 		if p.PayloadLen == 0 && p.Flags&packet.SYN == 0 {
 			// What is left of a connection that is over, or not begun in this capture: nothing to hold.
@@ -174,6 +188,29 @@ func (t *Table) Packet(p *packet.Packet, key *packet.Flow, fromLo bool) Verdict 
 		l.push(c)
 	}
 	return c.packet(t, p, c.direction(fromLo))
+}
+
+// maxNets is how many networks are looked through for the other direction of a connection.
+const maxNets = 32
+
+// untagged returns the connection whose SYN a SYN+ACK answers although it came from another network: a
+// mirror port that tags one direction only makes them look different. From then on the connection has
+// both keys.
+func (t *Table) untagged(p *packet.Packet, key *packet.Flow, fromLo bool) *Conn {
+	other := *key
+	for _, net := range t.nets {
+		other.Net = net
+		c := t.conns[other]
+		if c == nil || c.hasAlias || c.direction(fromLo) != proto.Responder || c.half[proto.Responder].seen {
+			continue
+		}
+		if h := &c.half[proto.Originator]; h.syn && h.isn+1 == p.Ack {
+			c.alias, c.hasAlias = *key, true
+			t.conns[*key] = c
+			return c
+		}
+	}
+	return nil
 }
 
 // connect makes a new connection from its first packet.
@@ -207,6 +244,9 @@ func (t *Table) connect(p *packet.Packet, key *packet.Flow, fromLo bool) *Conn {
 	c.flow = f
 	c.parser = t.open(f, &c.facts)
 	t.conns[*key] = c
+	if len(t.nets) < maxNets && !slices.Contains(t.nets, p.Net) {
+		t.nets = append(t.nets, p.Net)
+	}
 	c.seen = t.elapsed
 	t.live.push(c)
 	t.memory += connSize
@@ -253,6 +293,9 @@ func (t *Table) forget(c *Conn) {
 	}
 	c.in.remove(c)
 	delete(t.conns, c.key)
+	if c.hasAlias {
+		delete(t.conns, c.alias)
+	}
 	if t.last == c {
 		t.last = nil
 	}
@@ -291,6 +334,10 @@ func (t *Table) Tick(elapsed int64, at clock.Mark) {
 	for i := 0; i < len(t.stalled); {
 		c := t.stalled[i]
 		c.drain(t, at.Time, at)
+		if c.resetting && at.Time-c.resetAt.Time >= int64(t.limits.ResetAfter) {
+			c.finish(t, proto.Reset, c.resetAt)
+			t.close(c)
+		}
 		if i < len(t.stalled) && t.stalled[i] == c {
 			if c.waiting() {
 				i++

@@ -495,7 +495,7 @@ func (c *compiler) present(v value) []*condition {
 	case *negative:
 		return c.present(v.x)
 	case *operation:
-		return append(c.present(v.a), c.present(v.b)...)
+		return c.present(v.a) // libpcap forgets the right operand's, and filters are written by its results
 	case *load:
 		index := c.present(v.index)
 		switch info := &protocolTable[v.proto]; {

@@ -219,12 +219,12 @@ func (p *parser) term() (node, qualifier, *SyntaxError) {
 			return nil, q, p.refuse(&t, hint)
 		}
 	}
-	p.side(&q)
+	sided := p.side(&q)
 	t = p.peek()
 	if k := qualifiers[t.text]; t.kind == tokWord && k != noKind {
 		p.i++
 		q.kind = k
-	} else if q.dir == eitherSide {
+	} else if !sided {
 		switch q.proto {
 		case anyProto:
 			return nil, q, p.unexpected("expected a condition")
@@ -241,8 +241,8 @@ func (p *parser) term() (node, qualifier, *SyntaxError) {
 	return p.operand(q, false)
 }
 
-// side parses "src", "dst" and their combinations.
-func (p *parser) side(q *qualifier) {
+// side parses "src", "dst" and their combinations, and reports whether there was one.
+func (p *parser) side(q *qualifier) bool {
 	side := func(n int) direction {
 		switch t := p.at(n); {
 		case t.kind == tokWord && t.text == "src":
@@ -254,7 +254,7 @@ func (p *parser) side(q *qualifier) {
 	}
 	first := side(0)
 	if first == eitherSide {
-		return
+		return false
 	}
 	join := p.at(1)
 	second := side(2)
@@ -262,11 +262,12 @@ func (p *parser) side(q *qualifier) {
 	case join.kind != tokWord || second == eitherSide || second == first || join.text != "and" && join.text != "or":
 		q.dir = first
 		p.i++
-		return
+		return true
 	case join.text == "and":
 		q.dir = bothSides
 	}
 	p.i += 3
+	return true
 }
 
 // qualifierRules says which protocols each kind can be restricted to, besides none.
@@ -577,27 +578,33 @@ func (t *token) isRelation() bool {
 	return t.kind == tokSymbol && strings.Contains(" = != < > <= >= ", " "+t.text+" ")
 }
 
-// isArithmetic reports whether a relation begins here. A number begins one only if an operator
-// follows: after "port 80 or", 443 is a port.
+// isArithmetic reports whether a relation begins here. A number or a parenthesis begins one only if an
+// operator follows: after "port 80 or", 443 is a port.
 func (p *parser) isArithmetic() bool {
-	n := 0
-	for p.at(n).text == "(" {
-		n++
-	}
-	t := p.at(n)
-	switch {
-	case t.kind == tokSymbol:
-		return t.text == "-"
-	case t.kind == tokNumber:
-		for n++; p.at(n).text == ")"; n++ {
-		}
-		t = p.at(n)
-		return t.operator() != nil || t.isRelation()
-	case t.kind == tokWord:
+	t := p.peek()
+	n := 1
+	switch t.kind {
+	case tokWord:
 		_, isProtocol := protocols[t.text]
-		return isLen(t.text) || isProtocol && p.at(n+1).text == "["
+		return isLen(t.text) || isProtocol && p.at(1).text == "["
+	case tokNumber:
+	case tokSymbol:
+		if t.text != "(" {
+			return t.text == "-"
+		}
+		for open := 1; open > 0 && p.at(n).kind != tokEnd; n++ {
+			switch p.at(n).text {
+			case "(":
+				open++
+			case ")":
+				open--
+			}
+		}
+	default:
+		return false
 	}
-	return false
+	t = p.at(n)
+	return t.operator() != nil || t.isRelation()
 }
 
 func (p *parser) relation() (node, *SyntaxError) {

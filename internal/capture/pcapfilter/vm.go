@@ -63,7 +63,7 @@ const (
 // the end, a division by zero and an instruction that isn't known end the program with 0, and so does
 // the end of the code.
 //
-// It does what the virtual machine of golang.org/x/net/bpf does, several times as fast, and unlike
+// It does what the virtual machine of golang.org/x/net/bpf does, in half the time, and unlike
 // that one, but like kernels, computes the addresses of indirect loads modulo 2^32.
 func run(code []bpf.RawInstruction, data []byte, wireLen uint32) uint32 {
 	var a, x uint32

@@ -199,51 +199,49 @@ func brotliWindow(b byte) int {
 // MaxZstdWindow is the largest window of a zstd body, in bytes: what RFC 9659 §3 lets senders use.
 const MaxZstdWindow = 8 << 20
 
-// unzstd undoes "zstd" (RFC 8878).
-func (d *Decoder) unzstd(dst, src []byte, max int) ([]byte, status) {
-	r := d.zstd
-	if r == nil {
-		var err error
-		if r, err = newZstd(keepWindow); err != nil {
-			return dst, status{bad: true}
+// unzstd undoes "zstd" (RFC 8878). A decompressor made for the body takes the place of the kept one
+// where a frame wants a larger window, or has a wrong checksum: the kept one holds back the last block
+// of such a frame.
+func (d *Decoder) unzstd(dst, src []byte, max int) (out []byte, s status) {
+	if d.zstd == nil {
+		d.zstd = newZstd(keepWindow, false)
+	}
+	r, large, wrong := d.zstd, false, false
+	for {
+		d.in.Reset(src)
+		err := r.Reset(&d.in)
+		var limited bool
+		if err == nil {
+			out, limited, err = drain(dst, r, max)
 		}
-		d.zstd = r
+		if r != d.zstd {
+			r.Close()
+		}
+		// The second is for a frame that is one segment, whose window is its content's size.
+		tooLarge := errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded)
+		switch {
+		case tooLarge && !large:
+			large = true
+		case errors.Is(err, zstd.ErrCRCMismatch) && !wrong:
+			wrong = true
+		default:
+			s = statusOf(limited || tooLarge, err)
+			if errors.Is(err, zstd.ErrMagicMismatch) && len(out) > len(dst) {
+				s = status{complete: true, trailing: true}
+			}
+			s.bad = s.bad || wrong
+			return out, s
+		}
+		r = newZstd(MaxZstdWindow, wrong)
 	}
-	out, s, large := d.zstdWith(r, dst, src, max)
-	if !large {
-		return out, s
-	}
-	r, err := newZstd(MaxZstdWindow)
+}
+
+// newZstd makes a decompressor without goroutines.
+func newZstd(window uint64, ignoreChecksum bool) *zstd.Decoder {
+	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(window), zstd.IgnoreChecksum(ignoreChecksum))
 	if err != nil {
-		return dst, status{bad: true}
+		panic(err) // the options are constants
 	}
-	defer r.Close()
-	out, s, large = d.zstdWith(r, dst, src, max)
-	s.limited = s.limited || large
-	return out, s
-}
-
-// zstdWith appends the data of src to dst; large says that a frame wants a larger window than r's.
-func (d *Decoder) zstdWith(r *zstd.Decoder, dst, src []byte, max int) (out []byte, s status, large bool) {
-	d.in.Reset(src)
-	if err := r.Reset(&d.in); err != nil {
-		return dst, statusOf(false, err), false
-	}
-	out, limited, err := drain(dst, r, max)
-	switch {
-	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return out, status{}, true
-	case errors.Is(err, zstd.ErrMagicMismatch) && len(out) > len(dst):
-		return out, status{complete: true, trailing: true}, false
-	case errors.Is(err, zstd.ErrCRCMismatch):
-		return out, status{complete: true, bad: true}, false
-	}
-	return out, statusOf(limited, err), false
-}
-
-// newZstd makes a decompressor without goroutines. Its memory is bounded twice, since a frame that
-// is a single segment has its content's size for a window, which only the second option bounds.
-func newZstd(window uint64) (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-		zstd.WithDecoderMaxWindow(window), zstd.WithDecoderMaxMemory(window))
+	return r
 }

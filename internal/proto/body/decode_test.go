@@ -14,6 +14,7 @@ import (
 	"compress/zlib"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -61,6 +62,8 @@ func TestDecode(t *testing.T) {
 	badSize[len(badSize)-1] ^= 1
 	badAdler := encode([]byte(hello), "deflate")
 	badAdler[len(badAdler)-1] ^= 1
+	badZstd := encode([]byte(hello), "zstd")
+	badZstd[len(badZstd)-1] ^= 1
 	badDeflate := bytes.Clone(gz)
 	badDeflate[10] |= 6 // block type 3, which is reserved
 	withHeader := append([]byte("\x1f\x8b\x08\x1e\x00\x00\x00\x00\x00\x03\x04\x00ab\x00cname\x00comment\x00\xff\xff"), gz[10:]...)
@@ -86,6 +89,7 @@ func TestDecode(t *testing.T) {
 		{"gzip", "gzip", gz, 100, hello, whole},
 		{"gzip of exactly max", "gzip", gz, len(hello), hello, whole},
 		{"gzip beyond max", "gzip", gz, len(hello) - 1, hello[:len(hello)-1], Result{Decoded: -1, Limited: true}},
+		{"no limit", "gzip", gz, math.MaxInt, hello, whole},
 		{"nothing wanted", "gzip", gz, 0, "", Result{Decoded: -1, Limited: true}},
 		{"case and space", " \tGZip ", gz, 100, hello, whole},
 		{"x-gzip", "x-gzip", gz, 100, hello, whole},
@@ -95,6 +99,7 @@ func TestDecode(t *testing.T) {
 		{"gzip and surplus", "gzip", append(bytes.Clone(gz), "surplus"...), 100, hello, trailing},
 		{"gzip and zeros", "gzip", append(bytes.Clone(gz), 0, 0, 0), 100, hello, trailing},
 		{"gzip with wrong checksum", "gzip", badCRC, 100, hello, bad},
+		{"gzip whose first member has a wrong checksum", "gzip", append(bytes.Clone(badCRC), encode(nil, "gzip")...), 100, hello, bad},
 		{"gzip with wrong size", "gzip", badSize, 100, hello, bad},
 		{"gzip without its trailer", "gzip", gz[:len(gz)-8], 100, hello, Result{Decoded: -1}},
 		{"gzip cut in its trailer", "gzip", gz[:len(gz)-1], 100, hello, Result{Decoded: -1}},
@@ -114,6 +119,7 @@ func TestDecode(t *testing.T) {
 		{"br and surplus", "br", append(encode([]byte(hello), "br"), "surplus"...), 100, hello, trailing},
 		{"zstd", "zstd", encode([]byte(hello), "zstd"), 100, hello, whole},
 		{"zstd of two frames", "zstd", append(encode([]byte("hello, hello, "), "zstd"), encode([]byte("hello, world"), "zstd")...), 100, hello, whole},
+		{"zstd with wrong checksum", "zstd", badZstd, 100, hello, bad},
 		{"zstd and surplus", "zstd", append(encode([]byte(hello), "zstd"), "surplus"...), 100, hello, trailing},
 		{"compress", "compress", []byte("\x1f\x9d\x90..."), 100, "\x1f\x9d\x90...", undecoded("compress")},
 		{"unknown", "FOO", gz, 100, string(gz), undecoded("foo")},
@@ -270,6 +276,26 @@ func TestBrotliWindow(t *testing.T) {
 		}
 		if out, r := d.Decode([]byte("br"), b.Bytes(), 100); string(out) != hello || !r.Complete {
 			t.Errorf("window of 2^%d: %q, %+v", lgwin, out, r)
+		}
+		if lgwin == 20 {
+			d = Decoder{}
+		}
+	}
+	if d.brotli != nil {
+		t.Error("a decompressor with a large window was kept")
+	}
+}
+
+// What a large body needed isn't kept for the next.
+func TestLargeBuffersGo(t *testing.T) {
+	var d Decoder
+	out, _ := d.Decode([]byte("gzip, gzip"), encode(make([]byte, 3*keepBuffer), "gzip", "gzip"), 4*keepBuffer)
+	if len(out) != 3*keepBuffer {
+		t.Fatalf("%d bytes", len(out))
+	}
+	for i := range d.buf {
+		if cap(d.buf[i]) > keepBuffer {
+			t.Errorf("buffer %d has %d bytes", i, cap(d.buf[i]))
 		}
 	}
 }

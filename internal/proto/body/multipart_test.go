@@ -20,7 +20,7 @@ func TestMultipart(t *testing.T) {
 		{"form", `multipart/form-data; boundary=x`, form, parts},
 		{"quoted boundary", `Multipart/Form-Data; charset=utf-8; boundary="x"`, form, parts},
 		{"bare LF", `multipart/form-data; boundary=x`, strings.ReplaceAll(form, "\r", ""), []Part{parts[0], {Name: "f", Filename: "photo.jpg", Type: "image/jpeg", Bytes: 8}}},
-		{"preamble", `multipart/mixed; boundary=x`, "not --x a part\r\n" + form, parts},
+		{"preamble", `multipart/mixed; boundary=x`, "not --x\r\na part\r\n" + form, parts},
 		{"cut in the last part", `multipart/form-data; boundary=x`, form[:len(form)-23], []Part{parts[0], {Name: "f", Filename: "photo.jpg", Type: "image/jpeg", Bytes: 4}}},
 		{"cut in a header", `multipart/form-data; boundary=x`, "--x\r\nContent-Disposition: form-data; name=\"a\"", []Part{{Name: "a"}}},
 		{"cut after a boundary", `multipart/form-data; boundary=x`, "--x", nil},

@@ -38,7 +38,7 @@ func (f *framing) field(m *proto.Message, name, value []byte) {
 func (f *framing) contentLength(m *proto.Message, value []byte) {
 	for {
 		item, rest, more := bytes.Cut(value, comma)
-		n, ok := parseLength(bytes.Trim(item, " \t"))
+		n, ok := parseLength(bytes.Trim(item, " \t\r\n"))
 		switch {
 		case !ok:
 			m.Anomalies.Set(proto.BadLength)
@@ -59,7 +59,10 @@ func (f *framing) contentLength(m *proto.Message, value []byte) {
 var comma = []byte{','}
 
 func parseLength(b []byte) (n int64, ok bool) {
-	if len(b) == 0 || len(b) > 18 {
+	if len(b) == 0 {
+		return 0, false
+	}
+	if b = bytes.TrimLeft(b, "0"); len(b) > 18 {
 		return 0, false
 	}
 	for _, c := range b {
@@ -76,7 +79,7 @@ func (f *framing) transferEncoding(m *proto.Message, value []byte) {
 	f.coded = true
 	for {
 		item, rest, more := bytes.Cut(value, comma)
-		item = bytes.Trim(item, " \t")
+		item = bytes.Trim(item, " \t\r\n")
 		if f.chunked && len(item) > 0 {
 			m.Anomalies.Set(proto.ChunkedNotLast)
 		}

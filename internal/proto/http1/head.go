@@ -53,6 +53,9 @@ func span(from, to int) proto.Span { return proto.Span{Off: uint32(from), Len: u
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
+// isSpace tells what lenient clients take for white space in a status line.
+func isSpace(c byte) bool { return isBlank(c) || c == '\v' || c == '\f' }
+
 // requestLine reads "method SP target SP version", and what comes close to it.
 func requestLine(m *proto.Message, end int) {
 	b := m.Raw[:end]
@@ -107,7 +110,7 @@ var httpSlash = []byte("HTTP/")
 
 // parseVersion reads "HTTP/1.1"; 0 when it is malformed.
 func parseVersion(b []byte) uint16 {
-	if len(b) == 8 && b[6] == '.' && b[5]-'0' <= 9 && b[7]-'0' <= 9 {
+	if len(b) == 8 && b[4] == '/' && b[6] == '.' && b[5]-'0' <= 9 && b[7]-'0' <= 9 {
 		return uint16(b[5]-'0')<<8 | uint16(b[7]-'0')
 	}
 	return 0
@@ -118,22 +121,22 @@ func parseVersion(b []byte) uint16 {
 func isSimpleRequest(line []byte) bool {
 	line = bytes.TrimRight(line, " \t\r\n")
 	v := bytes.LastIndexByte(line, ' ') + 1
-	return v > 0 && !bytes.HasPrefix(line[v:], httpSlash) && bytes.HasPrefix(line, []byte("GET "))
+	return v > 0 && !bytes.HasPrefix(line[v:], httpSlash)
 }
 
 // statusLine reads "version SP status SP reason".
 func statusLine(m *proto.Message, end int) {
 	b := m.Raw[:end]
 	i := 0
-	for i < end && !isBlank(b[i]) {
+	for i < end && !isSpace(b[i]) {
 		i++
 	}
 	m.Proto = span(0, i)
-	if m.Version = parseVersion(b[:i]); m.Version == 0 {
+	if m.Version = parseVersion(b[:i]); m.Version == 0 || !bytes.HasPrefix(b, httpSlash) {
 		m.Anomalies.Set(proto.BadVersion)
 	}
 	blanks := i
-	for i < end && isBlank(b[i]) {
+	for i < end && isSpace(b[i]) {
 		i++
 	}
 	if i-blanks > 1 {
@@ -147,7 +150,7 @@ func statusLine(m *proto.Message, end int) {
 	if i-digits != 3 || i < end && !isBlank(b[i]) {
 		m.Anomalies.Set(proto.BadStatus)
 	}
-	for i < end && isBlank(b[i]) {
+	for i < end && isSpace(b[i]) {
 		i++
 	}
 	m.Reason = span(i, end)
@@ -159,29 +162,25 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) {
 	b := m.Raw
 	m.Fields = m.Fields[:0]
 	for from < len(b) {
-		n := bytes.IndexByte(b[from:], '\n')
-		next := from + n + 1
-		if n < 0 {
-			n = len(b) - from
-			next = len(b)
-		}
-		end := from + n
-		if n > 0 && b[end-1] == '\r' {
-			end--
-		}
+		end, next := lineEnd(b, from)
 		if end == from {
 			return // the empty line
 		}
-		if isBlank(b[from]) {
-			fold(m, from, end)
-			from = next
-			continue
-		}
 		colon := bytes.IndexByte(b[from:end], ':')
-		if colon < 0 {
+		if colon < 0 || isBlank(b[from]) {
+			if isBlank(b[from]) {
+				m.Anomalies.Set(proto.ObsFold) // there is nothing to continue
+			}
 			m.Anomalies.Set(proto.FieldWithoutColon)
 			from = next
 			continue
+		}
+		var flags proto.FieldFlags
+		for next < len(b) && isBlank(b[next]) {
+			// The value goes on over the next line (RFC 9112 §5.2).
+			m.Anomalies.Set(proto.ObsFold)
+			flags = proto.Folded
+			end, next = lineEnd(b, next)
 		}
 		name := from + colon
 		value := name + 1
@@ -191,49 +190,51 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) {
 				name--
 			}
 		}
-		for value < end && isBlank(b[value]) {
+		for value < end && isBlankOrEOL(b[value]) {
 			value++
 		}
-		stop := end
-		for stop > value && isBlank(b[stop-1]) {
-			stop--
+		for end > value && isBlankOrEOL(b[end-1]) {
+			end--
 		}
 		if len(m.Fields) == maxFields {
 			m.Anomalies.Set(proto.TooManyFields)
 		} else {
-			m.Fields = append(m.Fields, proto.Field{Name: span(from, name), Value: span(value, stop)})
+			m.Fields = append(m.Fields, proto.Field{Name: span(from, name), Value: span(value, end), Flags: flags})
 		}
 		if f != nil {
-			f.field(m, b[from:name], b[value:stop])
+			f.field(m, b[from:name], b[value:end])
 		}
-		for _, c := range b[from:name] {
-			if !isToken[c] {
-				m.Anomalies.Set(proto.BadFieldName)
-			}
-		}
-		if name == from {
+		if !areTokens(b[from:name]) {
 			m.Anomalies.Set(proto.BadFieldName)
 		}
 		from = next
 	}
 }
 
-// fold joins a continuation line to the field before it: the value then spans both lines, with the
-// line end between them (RFC 9112 §5.2).
-func fold(m *proto.Message, from, end int) {
-	m.Anomalies.Set(proto.ObsFold)
-	if len(m.Fields) == 0 {
-		m.Anomalies.Set(proto.FieldWithoutColon)
-		return
+// lineEnd returns where the line at from ends, and where the next one begins.
+func lineEnd(b []byte, from int) (end, next int) {
+	n := bytes.IndexByte(b[from:], '\n')
+	if n < 0 {
+		return len(b), len(b)
 	}
-	for end > from && isBlank(m.Raw[end-1]) {
+	end = from + n
+	next = end + 1
+	if n > 0 && b[end-1] == '\r' {
 		end--
 	}
-	v := &m.Fields[len(m.Fields)-1]
-	v.Flags |= proto.Folded
-	if int(v.Value.Off) < end {
-		v.Value.Len = uint32(end) - v.Value.Off
+	return end, next
+}
+
+func isBlankOrEOL(c byte) bool { return isBlank(c) || c == '\r' || c == '\n' }
+
+// areTokens reports whether b is a token.
+func areTokens(b []byte) bool {
+	for _, c := range b {
+		if !isToken[c] {
+			return false
+		}
 	}
+	return len(b) > 0
 }
 
 // countControls counts the control characters of b, tabs and line ends included, and the line feeds.

@@ -79,6 +79,8 @@ type side struct {
 	buf     []byte
 	bufAt   clock.Mark
 	scanned int
+	// begun: a message of this direction has begun before.
+	begun bool
 	// surplus and emptyLines are anomalies for the next message: something came before it.
 	surplus, emptyLines bool
 }
@@ -241,7 +243,7 @@ func (p *Parser) begin(s *side, at clock.Mark) {
 	if s.emptyLines {
 		m.Anomalies.Set(proto.LeadingEmptyLine)
 	}
-	s.surplus, s.emptyLines = false, false
+	s.surplus, s.emptyLines, s.begun = false, false, true
 }
 
 // body takes bytes of a body.
@@ -340,7 +342,7 @@ func (p *Parser) headEnd(s *side, b []byte, from int) (int, bool) {
 			return 0, false
 		}
 		i += j + 1
-		if first && s.msg.Dir == p.client && isSimpleRequest(b[:i]) {
+		if first && s.msg.Dir == p.client && !s.begun && isSimpleRequest(b[:i]) {
 			return i, true
 		}
 		first = false
@@ -357,9 +359,9 @@ func (p *Parser) headEnd(s *side, b []byte, from int) (int, bool) {
 
 // answerLike reports whether what was collected and b may begin a response with a head.
 func (s *side) answerLike(b []byte) bool {
-	const begin = "HTTP/"
+	const begin = "http/"
 	for i := len(s.buf); i < len(begin) && i-len(s.buf) < len(b); i++ {
-		if b[i-len(s.buf)] != begin[i] {
+		if c := b[i-len(s.buf)]; c != begin[i] && c|0x20 != begin[i] {
 			return false
 		}
 	}
@@ -370,6 +372,12 @@ func (s *side) answerLike(b []byte) bool {
 func (p *Parser) notAResponse(s *side, b []byte, at clock.Mark) (int, proto.Verdict) {
 	if !p.simple {
 		s.surplus = true
+		if len(s.buf) == 0 {
+			if junk := junkBefore(b); junk > 0 {
+				s.state = stateStart
+				return junk, proceed
+			}
+		}
 		p.lose(s, at)
 		return len(b), proceed
 	}
@@ -390,6 +398,23 @@ func (p *Parser) notAResponse(s *side, b []byte, at clock.Mark) (int, proto.Verd
 		p.release(s)
 	}
 	return 0, proceed
+}
+
+// maxJunk is how many bytes before a status line are passed over, as clients do.
+const maxJunk = 64
+
+// junkBefore returns how many bytes of junk stand before a response that surely begins in b: at the
+// beginning of a line, or within the first four bytes. It is 0 when there is none.
+func junkBefore(b []byte) int {
+	for i := 1; i < min(len(b), maxJunk); i++ {
+		if i > 4 && b[i-1] != '\n' {
+			continue
+		}
+		if m, role := Resume(b[i:]); m == proto.Yes && role == proto.Server {
+			return i
+		}
+	}
+	return 0
 }
 
 // message takes a whole head, tells the sink, and decides how the body ends. n is what the caller
@@ -413,7 +438,10 @@ func (p *Parser) request(s *side, f *framing) {
 	connect := proto.EqualFold(m.Bytes(m.Method), "connect")
 	p.sink.Head(m)
 	p.startBody(s)
-	if connect && s.state == stateStart {
+	switch {
+	case p.simple:
+		s.state = stateDone // HTTP/0.9 has one request a connection
+	case connect && s.state == stateStart:
 		s.state = stateTunnel
 	}
 }

@@ -19,7 +19,7 @@ var methods = []string{
 }
 
 // foreign are the endings of start lines that look like HTTP and are another protocol.
-var foreign = []string{"RTSP/1.0", "RTSP/2.0", "SIP/2.0"}
+var foreign = []string{" RTSP/1.0", " RTSP/2.0", " SIP/2.0", " HTTP/2.0"}
 
 // maxProbe is how far a request line is followed before its method alone decides.
 const maxProbe = 1024
@@ -30,7 +30,7 @@ func Probe(b []byte) (proto.Match, proto.Role) {
 	if len(b) == 0 {
 		return proto.NeedMore, proto.AnyRole
 	}
-	if m := begins(b, "HTTP/"); m != proto.No {
+	if m := beginsHTTP(b); m != proto.No {
 		return m, proto.Server
 	}
 	i := 0
@@ -58,18 +58,11 @@ func Probe(b []byte) (proto.Match, proto.Role) {
 			return proto.Yes, proto.Client
 		}
 	}
-	known := isMethod(b[:i])
-	switch {
-	case end >= 0 && known && isSimpleRequest(b[:end+1]):
-		return proto.Yes, proto.Client // HTTP/0.9
-	case end >= 0 && known && plausibleTarget(line[i+1:]):
-		return proto.Yes, proto.Client // a malformed version
-	case end >= 0:
-		return proto.No, proto.AnyRole
-	case len(b) < maxProbe:
+	switch known := isMethod(b[:i]) && plausibleTarget(bytes.TrimLeft(line[i:], " ")); {
+	case end < 0 && len(b) < maxProbe:
 		return proto.NeedMore, proto.Client
-	case known && plausibleTarget(line[i+1:]):
-		return proto.Yes, proto.Client
+	case known:
+		return proto.Yes, proto.Client // HTTP/0.9, a malformed version, or a long line
 	}
 	return proto.No, proto.AnyRole
 }
@@ -85,7 +78,7 @@ func Resume(b []byte) (proto.Match, proto.Role) {
 	if len(b) < 12 {
 		return proto.No, proto.AnyRole
 	}
-	if bytes.HasPrefix(b, httpSlash) {
+	if beginsHTTP(b) == proto.Yes {
 		if b[5] == '1' && b[6] == '.' && b[7]-'0' <= 1 && b[8] == ' ' &&
 			b[9]-'1' <= 4 && b[10]-'0' <= 9 && b[11]-'0' <= 9 {
 			return proto.Yes, proto.Server
@@ -115,11 +108,12 @@ func Resume(b []byte) (proto.Match, proto.Role) {
 	return proto.No, proto.AnyRole
 }
 
-// begins says whether b begins with a text, may do so, or doesn't.
-func begins(b []byte, text string) proto.Match {
+// beginsHTTP says whether b begins with "HTTP/" in any case, or may do so.
+func beginsHTTP(b []byte) proto.Match {
+	const text = "http/"
 	n := min(len(b), len(text))
 	switch {
-	case string(b[:n]) != text[:n]:
+	case !proto.EqualFold(b[:n], text[:n]):
 		return proto.No
 	case n < len(text):
 		return proto.NeedMore

@@ -167,7 +167,11 @@ func TestFindsFaults(t *testing.T) {
 		{"shows its head at the end", wrap{end: func(w *wrap, m *proto.Message) {
 			m.Fields = append(m.Fields[:0], proto.Field{})
 			w.Sink.End(m)
-		}}, "the trailers alone"},
+		}}, "still has its head"},
+		{"keeps its head to the end", wrap{end: func(w *wrap, m *proto.Message) {
+			m.Raw = []byte("head")
+			w.Sink.End(m)
+		}}, "still has its head"},
 		{"miscounts", wrap{end: func(w *wrap, m *proto.Message) { m.BodyBytes++; w.Sink.End(m) }}, "handed out with"},
 		{"takes more than there is", wrap{data: func(w *wrap, d proto.Direction, b []byte, at clock.Mark) proto.Verdict {
 			return proto.Verdict{Action: proto.Handover, Consumed: len(b) + 1}

@@ -242,11 +242,8 @@ func (r *Recorder) End(m *proto.Message) {
 		fmt.Fprintf(&b, " chunks %d", m.Chunks)
 	}
 	b.WriteString(anomalies(m.Anomalies))
-	for i := range m.Fields {
-		if m.Fields[i].Flags&proto.Trailer == 0 {
-			r.breach("at End the fields are the trailers alone, but there is a header field")
-			break
-		}
+	if len(m.Fields) == 0 && len(m.Raw) > 0 || len(m.Fields) > 0 && m.Fields[0].Flags&proto.Trailer == 0 {
+		r.breach("at End the message has but its trailers, and this one still has its head")
 	}
 	r.fields(&b, m)
 	if m.MissingBytes > 0 {

@@ -84,9 +84,13 @@ var cases = []prototest.Case{
 		Name:   "a head beyond the limit",
 		Limits: &proto.Limits{MaxHead: 100, MaxBody: 100},
 		Script: `
-			> \x01ASK a 1\nx
-			>repeat 200 y
-			> \n\x01ASK b 0\n`,
+			> \x01ASK\x20
+			>repeat 93 y
+			> \x200\n
+			> \x01ASK\x20
+			>repeat 93 y
+			> \x2010\n
+			> \x01ASK b 0\n`,
 	},
 	{
 		Name:   "a text beyond what is wanted",
