@@ -8,11 +8,13 @@ import (
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/http1"
+	"github.com/culprit-http/culprit/internal/proto/socks"
 )
 
 // protocols are all protocols with a parser, in the order in which detection asks them.
 var protocols = []proto.Protocol{
 	http1.Protocol,
+	socks.Protocol,
 }
 
 // CheckHints returns an error for a hint that names no protocol.
