@@ -194,7 +194,7 @@ func (t *tracing) parseFilters() error {
 			return usage(fmt.Errorf("capture filter: %w", err))
 		}
 		if why, one := f.OneDirection(); one {
-			t.warn("the capture filter passes one direction only (%s): responses or requests will be missing", why)
+			t.warn("the capture filter: %s", why)
 		}
 		t.matcher = f.Matcher()
 	}

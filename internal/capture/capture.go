@@ -68,12 +68,13 @@ type Tap struct {
 
 // Source delivers packets, one after the other.
 //
-// Next and Close are called from one goroutine. Next fills r and returns nil, or returns io.EOF
+// All methods are called from one goroutine. Next fills r and returns nil, or returns io.EOF
 // at the end, or an error that names the file and the offset; after an error every record before
-// it has been delivered. Warnings that didn't end the input are in Warnings after Next returned
-// io.EOF. Taps may grow while reading; entries never move to another index. A source that waits
-// for its input (a pipe, a growing file) returns ErrIdle from Next when nothing has come for about
-// 100 ms, so that its caller can do other things; the caller then calls Next again.
+// it has been delivered, and a further call gives what else there is, or io.EOF. What was wrong but
+// didn't end the input is in Warnings after Next returned io.EOF. Taps may grow while reading; entries
+// never move to another index. A source that waits for its input (a pipe, a growing file) returns ErrIdle
+// from Next when nothing has come for about 100 ms, so that its caller can do other things; the caller
+// then calls Next again.
 type Source interface {
 	Next(r *Record) error
 	Taps() []Tap

@@ -65,7 +65,7 @@ func TestPcapng(t *testing.T) {
 func TestSimplePacketSnapLength(t *testing.T) {
 	o := ng{binary.LittleEndian}
 	file := append(o.section(), o.iface(1, 4)...)
-	file = append(file, o.block(blockSimple, uint32(1500), "abcd")...)
+	file = append(file, o.block(blockSimple, uint32(1500), "abcd....")...)
 	recs, _ := readBytes(t, file)
 	expect(t, recs, rec{0, 1, "abcd", 1500, 0, 1})
 }
@@ -93,6 +93,7 @@ func TestTimestamps(t *testing.T) {
 		{6, -5, 2_000_001, -3*second + 1000},
 		{6, 0, math.MaxUint64, math.MaxInt64},
 		{0x80, 0, math.MaxUint64, math.MaxInt64},
+		{0x80 | 1, 0, math.MaxUint64, math.MaxInt64},
 		{9, 0, math.MaxUint64, math.MaxInt64},
 		{9, math.MaxInt64, 1, math.MaxInt64},
 		{9, math.MinInt64, 1, math.MinInt64},

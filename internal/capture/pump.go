@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -158,7 +159,7 @@ func (t *tail) check() error {
 	}
 	// A file that was only removed may still be written to.
 	if there, err := os.Stat(t.Name()); err == nil && !os.SameFile(now, there) {
-		return fmt.Errorf("the file was replaced by another: start again to follow that one")
+		return errors.New("the file was replaced by another: start again to follow that one")
 	}
 	return nil
 }

@@ -17,7 +17,8 @@ const (
 	// maxSecrets is how many bytes of decryption secrets are kept.
 	maxSecrets = 16 << 20
 	// rotationSlack is how far the first packet of a file may lie before the last of the file that it
-	// continues: processors write the packets of one queue a little out of order.
+	// continues: processors write the packets of one queue a little out of order. The first packets of a
+	// file without a name that turns out to be another tap may come as late as that.
 	rotationSlack = 50 * time.Microsecond
 	// peekSize is the block size for reading the first packet of a file.
 	peekSize = 64 << 10
@@ -39,12 +40,13 @@ type SecretSource interface {
 
 // Open opens inputs for reading as one Source, which is a SecretSource.
 //
-// What is a tap: inputs of one name are one tap, merged by time. Inputs without a name that are
-// files of one link type are one tap as long as each begins after the one before has ended: the parts of
-// a rotated capture, in the order of their first packets, whatever the order given. A file that begins
-// while all others are still going on is another tap. This is decided when reading gets there, by
-// the first packets only: Open reads the beginning of every file when there are several, and nothing is
-// read twice but that.
+// Inputs of one name are one tap, merged by time. Files without a name and of one link type are one tap
+// where each begins after the one before has ended: the parts of a rotated capture, taken in the order of
+// their first packets. A file that begins while all others are still going on is another tap; when
+// several have ended, it continues the one with the most similar path. This is decided when reading gets
+// there, from the first packets, so nothing is read twice but the beginnings of files. Pipes and followed
+// files without a name are taps of their own.
+//
 // Within a file each interface of a pcapng section is a tap of its own; one of the same name and
 // link type in a later section or file of the tap is the same. The first interface of a named input has the
 // input's name, others NAME/INTERFACE.
@@ -53,8 +55,8 @@ type SecretSource interface {
 // time goes back. Files and pipes are waited for; with Options.Follow, inputs that have nothing to give hold
 // the others up for no longer than it takes to return ErrIdle.
 //
-// An input that fails doesn't stop the others: Next returns its error when they have nothing more,
-// and may be called again.
+// An input that fails doesn't stop the others: Next returns its error when they have nothing more, or,
+// with Options.Follow, nothing at the moment.
 func Open(inputs []Input, o Options) (Source, error) {
 	if len(inputs) == 0 {
 		return nil, errors.New("no input to read packets from")
@@ -83,7 +85,7 @@ func Open(inputs []Input, o Options) (Source, error) {
 			return nil, err
 		}
 	}
-	slices.SortStableFunc(s.parts, func(a, b *part) int { return cmp.Compare(a.first, b.first) })
+	slices.SortStableFunc(s.parts, func(a, b *part) int { return cmp.Compare(a.due(), b.due()) })
 	return s, nil
 }
 
@@ -119,6 +121,15 @@ type part struct {
 	group *group // nil when that depends on the other parts
 	first int64  // time of the first packet; the least value when there is none
 	link  LinkType
+}
+
+// due is the time of the first packet that mustn't be delivered before the part is opened: that of its own,
+// unless the part may continue another.
+func (p *part) due() int64 {
+	if p.group != nil {
+		return p.first
+	}
+	return p.first + int64(rotationSlack) + 1
 }
 
 // group is a sequence of inputs whose interfaces are the same taps.
@@ -312,7 +323,7 @@ func (s *source) Next(r *Record) error {
 		s.advance()
 	}
 	ready := s.poll()
-	for len(s.parts) > 0 && ready && (len(s.heads) == 0 || s.parts[0].first+int64(rotationSlack) < s.heads[0].head.Time) {
+	for len(s.parts) > 0 && ready && (len(s.heads) == 0 || s.parts[0].due() <= s.heads[0].head.Time) {
 		s.openPart()
 	}
 	if len(s.heads) == 0 || !ready {

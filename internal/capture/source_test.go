@@ -68,6 +68,7 @@ func TestTaps(t *testing.T) {
 		{"a hole in one, filled by another that goes on", []file{{"", 1, at("a", 1, 3)}, {"", 1, at("b", 2, 8)}, {"", 1, at("c", 5, 6)}},
 			"0#1:a1 1#1:b2 0#2:a3 0#3:c5 0#4:c6 1#2:b8", ","},
 		{"equal times, by tap", []file{{"x", 1, at("a", 1, 2)}, {"y", 1, at("b", 1, 2)}}, "0#1:a1 1#1:b1 0#2:a2 1#2:b2", "x,y"},
+		{"equal times, by tap and not by input", []file{{"x", 1, at("a", 1)}, {"y", 1, at("b", 2)}, {"x", 1, at("c", 2)}}, "0#1:a1 0#2:c2 1#1:b2", "x,y"},
 		{"names part what doesn't overlap", []file{{"x", 1, at("a", 1, 2)}, {"y", 1, at("b", 3)}}, "0#1:a1 0#2:a2 1#1:b3", "x,y"},
 		{"a name joins what overlaps", []file{{"x", 1, at("a", 1, 4)}, {"x", raw, at("b", 2, 3)}}, "0#1:a1 0#2:b2 0#3:b3 0#4:a4", "x"},
 		{"a name and none", []file{{"x", 1, at("a", 1)}, {"", 1, at("b", 2)}, {"", 1, at("c", 3)}}, "0#1:a1 1#1:b2 1#2:c3", "x,"},

@@ -54,8 +54,12 @@ type Stream struct {
 	opener   Opener
 	flow     *proto.Flow
 	parser   proto.Parser
+	protocol *proto.Protocol
 	context  proto.Context
-	hint     string
+	// spare is the parser of the connection before this one, and spareOf its protocol.
+	spare   proto.Parser
+	spareOf *proto.Protocol
+	hint    string
 	// name is the protocol that a client's first bytes were recognised as, while the server's, which
 	// may belie it, haven't come.
 	name    string
@@ -96,7 +100,11 @@ const (
 
 // Open begins the detection of a connection. The stream may be one that was used before.
 func (s *Stream) Open(d *Detector, o Opener, f *proto.Flow) {
-	*s = Stream{detector: d, opener: o, flow: f, buf: s.buf[:0], events: s.events[:0]}
+	spare, of := s.spare, s.spareOf
+	if s.parser != nil {
+		spare, of = s.parser, s.protocol
+	}
+	*s = Stream{detector: d, opener: o, flow: f, buf: s.buf[:0], events: s.events[:0], spare: spare, spareOf: of}
 	if f.Midstream {
 		s.state = resuming
 	}
@@ -286,7 +294,10 @@ func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool)
 		return false
 	}
 	s.context = proto.Context{Client: client, Resumed: resumed, Sink: s.opener.Sink(p, client), Limits: s.detector.Limits, Held: s.detector.Held}
-	s.parser = p.New(&s.context)
+	if s.spareOf == p {
+		s.context.Spare, s.spare, s.spareOf = s.spare, nil, nil
+	}
+	s.parser, s.protocol = p.New(&s.context), p
 	s.state = parsing
 	return true
 }
@@ -341,6 +352,9 @@ func (s *Stream) obey(d proto.Direction, b []byte, at clock.Mark, v proto.Verdic
 	}
 	s.parser = nil
 	s.state = undecided
+	if v.EarlyLost {
+		s.state = resuming
+	}
 	s.buf, s.events = s.buf[:0], s.events[:0]
 	s.hint = v.Hint
 	for i := range s.detector.Known {

@@ -106,6 +106,7 @@ var matching = []struct{ text, want, canonical string }{
 	{`header("accept") == "application/json"`, "failed unanswered", ""},
 	{`header("Content-Type") contains "html"`, "failed", `header("content-type") contains "html"`},
 	{`request_header("content-type") contains "html"`, "", ""},
+	{`response_header("accept") == "text/html" or request_header("server") == "nginx"`, "", ""},
 	{`response_header("server") in ["nginx", "x"]`, "failed orphan", ""},
 	{`has(header("user-agent"))`, "failed unanswered", ""},
 	{`lower(header("user-agent")) startsWith "curl"`, "failed unanswered", ""},
@@ -178,6 +179,7 @@ var refused = []struct{ text, part, msg string }{
 	{"path == \"\xff\"", "\xff", `b"\xff"`},
 
 	{"statsu >= 500", "statsu", "did you mean status?"},
+	{"tsatsu >= 500", "tsatsu", "did you mean status?"},
 	{"x200ms == 5", "x200ms", "there is no field x200ms"},
 	{"$00ms == 5", "$00ms", "there is no field $00ms"},
 	{"dúration > 5ms and stauts == 1", "dúration", "did you mean duration?"},

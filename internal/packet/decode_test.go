@@ -353,3 +353,18 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+func TestTeredoBetweenPeers(t *testing.T) {
+	v6 := ip6(ProtoTCP, tcpSegment())
+	copy(v6[8:], []byte{0x20, 0x01, 0, 0})
+	frame := ip4(ProtoUDP, udp(50000, 50001, v6))
+	var p Packet
+	d := NewDecoder(DefaultLimits())
+	if got := d.Decode(&p, &capture.Record{Data: frame, Link: 101}); got != Decoded || p.Proto != ProtoTCP {
+		t.Errorf("with the Teredo prefix: %v, protocol %d; want TCP", got, p.Proto)
+	}
+	v6[9] = 0x02
+	if got := d.Decode(&p, &capture.Record{Data: ip4(ProtoUDP, udp(50000, 50001, v6)), Link: 101}); got != Decoded || p.Proto != ProtoUDP {
+		t.Errorf("with another prefix: %v, protocol %d; want UDP", got, p.Proto)
+	}
+}

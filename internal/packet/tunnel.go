@@ -134,7 +134,10 @@ func (d *Decoder) udpTunnel(p *Packet, port uint16, l layer) Result {
 	case 4500:
 		decode = (*Decoder).espInUDP
 	default:
-		return Malformed
+		if !teredoBetweenPeers(l) {
+			return Malformed
+		}
+		decode = (*Decoder).teredo
 	}
 	outer := *p
 	res := decode(d, p, l)
@@ -224,6 +227,15 @@ func (d *Decoder) gtp(p *Packet, l layer) Result {
 		}
 	}
 	return d.ip(p, l.inner(n))
+}
+
+// teredoBetweenPeers recognises Teredo on the ports that its clients use among themselves: an IPv6 packet
+// that fills the datagram, from or to the Teredo prefix 2001::/32 (RFC 4380 §2.6).
+func teredoBetweenPeers(l layer) bool {
+	const header = 40
+	b := l.b
+	return len(b) >= header && b[0]>>4 == 6 && int(be16(b[4:]))+header == l.wire &&
+		(be32(b[8:]) == 0x20010000 || be32(b[24:]) == 0x20010000)
 }
 
 // teredo decodes Teredo (RFC 4380 §5.1.1): an IPv6 packet, perhaps behind an authentication header

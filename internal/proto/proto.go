@@ -76,6 +76,8 @@ type Verdict struct {
 	// what follows; EarlyAt marks the first. Borrowed, like a message.
 	Early   []byte
 	EarlyAt clock.Mark
+	// EarlyLost: bytes of the other direction are missing or were too many to keep.
+	EarlyLost bool
 }
 
 // Parser takes the bytes of one connection apart into messages. It does no I/O, starts no goroutine,
@@ -143,6 +145,8 @@ type Context struct {
 	// Held counts the bytes that the parsers of a shard keep. A parser adds what it buffers and
 	// subtracts it when it lets go, at the latest at Close.
 	Held *int
+	// Spare is a parser of the same protocol whose connection is over, for New to use again, or nil.
+	Spare Parser
 }
 
 // Limits bound what parsers keep for one connection.

@@ -45,8 +45,8 @@ type Limits struct {
 	IdleTimeout time.Duration
 	// Linger is how long a closed connection is remembered, for its late packets.
 	Linger time.Duration
-	// MaxConns is how many connections the table holds.
-	MaxConns int
+	// MaxConns is how many connections the table holds; MaxLinger how many of them may be closed ones.
+	MaxConns, MaxLinger int
 	// MaxJump is the farthest ahead of the expected sequence number that a segment may lie.
 	MaxJump uint32
 	// ResetAfter is the capture time after which a reset is believed: until then its sender may show,
@@ -63,6 +63,7 @@ var DefaultLimits = Limits{
 	IdleTimeout: 15 * time.Minute,
 	Linger:      5 * time.Second,
 	MaxConns:    16384,
+	MaxLinger:   256,
 	MaxJump:     1 << 28,
 	ResetAfter:  100 * time.Millisecond,
 }
@@ -111,12 +112,14 @@ type Table struct {
 	last   *Conn
 	// live and lingering are ordered by the tick of the last packet, oldest first.
 	live, lingering list
+	closed          int // in lingering
 	// stalled are the connections with a hole, or bytes that wait for the other half-stream.
 	stalled []*Conn
 	// nets are the values of packet.Flow.Net that connections have, at most maxNets of them.
-	nets []uint32
-	free *Conn
-	seed maphash.Seed
+	nets  []uint32
+	free  *Conn
+	flows []proto.Flow
+	seed  maphash.Seed
 
 	elapsed int64
 	memory  int
@@ -234,11 +237,10 @@ func (t *Table) connect(p *packet.Packet, key *packet.Flow, fromLo bool) *Conn {
 	if !fromLo {
 		c.loIs = from.Other()
 	}
-	f := &proto.Flow{
-		Proto: p.Proto, Net: p.Net,
-		First:     clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1},
-		Midstream: p.Flags&packet.SYN == 0,
-	}
+	f := t.newFlow()
+	f.Proto, f.Net = p.Proto, p.Net
+	f.First = clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
+	f.Midstream = p.Flags&packet.SYN == 0
 	f.Addr[from], f.Port[from] = p.Src, p.SrcPort
 	f.Addr[from.Other()], f.Port[from.Other()] = p.Dst, p.DstPort
 	c.flow = f
@@ -253,6 +255,16 @@ func (t *Table) connect(p *packet.Packet, key *packet.Flow, fromLo bool) *Conn {
 	t.Counters.Connections++
 	t.Counters.Open++
 	return c
+}
+
+// newFlow returns a flow. They are made several at a time, since exchanges may keep them for long.
+func (t *Table) newFlow() *proto.Flow {
+	if len(t.flows) == 0 {
+		t.flows = make([]proto.Flow, 16)
+	}
+	f := &t.flows[0]
+	t.flows = t.flows[1:]
+	return f
 }
 
 // evict forgets the connection that was silent the longest, closed ones first. It reports whether
@@ -271,12 +283,6 @@ func (t *Table) evict(p *packet.Packet) bool {
 	return true
 }
 
-// Evict forgets connections until Memory is at most limit; p is the packet being processed.
-func (t *Table) Evict(limit int, p *packet.Packet) {
-	for t.memory > limit && t.evict(p) {
-	}
-}
-
 // EvictOne forgets the connection that was silent the longest, and reports whether there was one.
 func (t *Table) EvictOne(p *packet.Packet) bool { return t.evict(p) }
 
@@ -290,6 +296,8 @@ func (t *Table) end(c *Conn, why proto.CloseReason, p *packet.Packet) {
 func (t *Table) forget(c *Conn) {
 	if c.in == &t.live {
 		t.Counters.Open--
+	} else {
+		t.closed--
 	}
 	c.in.remove(c)
 	delete(t.conns, c.key)
@@ -324,6 +332,9 @@ func (t *Table) close(c *Conn) {
 		t.live.remove(c)
 		t.lingering.push(c)
 		c.seen = t.elapsed
+		if t.closed++; t.closed > t.limits.MaxLinger {
+			t.forget(t.lingering.head)
+		}
 	}
 }
 

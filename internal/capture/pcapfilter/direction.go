@@ -55,7 +55,7 @@ func (f *Filter) OneDirection() (why string, ok bool) {
 		}
 	}
 	first := list[0][0]
-	why = fmt.Sprintf("%q passes only one direction of a connection", first.node.append(nil))
+	why = fmt.Sprintf("%q passes one direction of a connection", first.node.append(nil))
 	if first.field != noField {
 		why += fmt.Sprintf("; without %q it passes both", directionNames[first.dir])
 	}

@@ -27,7 +27,7 @@ func (e *SyntaxError) Error() string {
 		after = strings.ToValidUTF8(after[:maxShown], "") + "..."
 	}
 	before, after = printable(before), printable(after)
-	return fmt.Sprintf("capture filter: %s\n  %s%s\n  %*s", e.Message, before, after, utf8.RuneCountInString(before)+1, "^")
+	return fmt.Sprintf("%s\n  %s%s\n  %*s", e.Message, before, after, utf8.RuneCountInString(before)+1, "^")
 }
 
 // printable makes one line of a piece of an expression. An expression may come from a file, and its

@@ -2,6 +2,7 @@ package pcapfilter
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -142,6 +143,41 @@ func TestLongJumps(t *testing.T) {
 	}
 }
 
+// TestBothJumpsLong: the help that one branch needs to get far must not push the other out of reach.
+func TestBothJumpsLong(t *testing.T) {
+	for n := range 600 {
+		var b builder
+		reject := b.add(&block{})
+		accept := b.add(&block{result: 1})
+		// Fillers of two and of three instructions, so that the distance is also odd.
+		filler := b.add(&block{condition: masked(0, 1, 2, uint32(n%2)-1), yes: accept, no: accept})
+		for i := range n / 2 {
+			filler = b.add(&block{condition: equal(uint32(i), 1, 2), yes: filler, no: filler})
+		}
+		is1 := b.add(&block{condition: equal(0, 1, 1), yes: accept, no: reject})
+		isnt2 := b.add(&block{condition: equal(0, 1, 2), yes: reject, no: accept})
+		// This one keeps all of them reachable.
+		isnt2 = b.add(&block{condition: equal(1, 1, 9), yes: filler, no: isnt2})
+		start := b.add(&block{condition: equal(1, 1, 0), yes: is1, no: isnt2})
+		b.findKnown(start)
+		code, err := bpf.Assemble(b.emit())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := kernelCheck(code); err != nil {
+			t.Fatalf("%d: %v", n, err)
+		}
+		for _, test := range []struct {
+			packet string
+			want   uint32
+		}{{"\x01\x00", 1}, {"\x02\x00", 0}, {"\x01\x01", 1}, {"\x02\x01", 0}} {
+			if got := run(code, []byte(test.packet), 2); got != test.want {
+				t.Fatalf("%d: a jump goes astray: %d for % x, want %d", n, got, test.packet, test.want)
+			}
+		}
+	}
+}
+
 func appendInt(n int) []byte { return (&constant{uint32(n)}).append(nil) }
 
 func TestMatchAllocatesNothing(t *testing.T) {
@@ -154,5 +190,24 @@ func TestMatchAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+// TestDocumentedExamples: what the documentation shows compiles.
+func TestDocumentedExamples(t *testing.T) {
+	doc, err := os.ReadFile("../../../docs/capture-filter.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, examples, _ := strings.Cut(string(doc), "```filter\n")
+	examples, _, ok := strings.Cut(examples, "```")
+	if !ok {
+		t.Fatal("no examples found")
+	}
+	for line := range strings.Lines(examples) {
+		expr, _, _ := strings.Cut(line, " #")
+		if _, err := compileRaw(1, expr); err != nil {
+			t.Errorf("%v", err)
+		}
 	}
 }

@@ -425,21 +425,21 @@ func (p *parser) address(q qualifier, t *token) (node, *SyntaxError) {
 		n.addr = addr
 		n.mask <<= 32 - bits // a short address is the network of all that begin with it
 	}
+	slash := p.accept("/")
 	switch {
-	case p.peek().text != "/" && p.peek().text != "mask":
+	case !slash && !p.accept("mask"):
 		return n, nil
 	case q.kind != network:
 		return nil, p.errorf(t.pos, `an address with a mask needs "net"`)
 	case t.kind == tokNumber:
 		return nil, p.errorf(t.pos, "write the network with its dots: %s.0.0.0", t.text)
-	case p.accept("/"):
+	case slash:
 		length := p.peek()
 		if length.kind != tokNumber || length.number > 32 {
 			return nil, p.unexpected("expected a prefix length of at most 32")
 		}
 		n.mask = ^uint32(0) << (32 - length.number)
 	default:
-		p.i++
 		mask := p.peek()
 		m, bits, ok := mask.dotted()
 		if mask.kind != tokDotted || !ok || bits != 32 {

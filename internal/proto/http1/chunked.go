@@ -21,9 +21,6 @@ func (p *Parser) chunkLine(s *side, b []byte, at clock.Mark) int {
 		limit = p.limits.MaxHead
 	}
 	if len(s.buf) > 0 || !complete || s.state == stateTrailer {
-		if s.state == stateTrailer && len(s.buf) == 0 {
-			m.Raw, m.Fields = nil, m.Fields[:0]
-		}
 		if len(s.buf)+len(line) > limit {
 			m.Anomalies.Set(tooLong[s.state])
 			p.end(s, proto.Broken)
@@ -33,7 +30,7 @@ func (p *Parser) chunkLine(s *side, b []byte, at clock.Mark) int {
 		p.keep(s, line, at)
 	}
 	m.Size += int64(len(line))
-	m.Last = last(at, len(line))
+	reach(m, at, len(line))
 	if !complete {
 		return len(b)
 	}
@@ -99,6 +96,7 @@ func (p *Parser) betweenChunks(s *side, line []byte) bool {
 	}
 	if size == 0 {
 		s.state = stateTrailer
+		m.Raw, m.Fields = nil, m.Fields[:0] // of the head; the trailers come now
 		p.release(s)
 		return true
 	}

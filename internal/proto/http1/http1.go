@@ -74,10 +74,11 @@ type side struct {
 	msg   proto.Message
 	// remain is what is left of the body or of the chunk.
 	remain int64
-	// buf collects a head, a line or early bytes that come in pieces; bufAt marks its first byte, and
-	// scanned is how far it was searched for the head's end.
+	// buf collects a head, a line or early bytes that come in pieces; bufAt marks its first byte, bufLast the
+	// last to arrive, and scanned is how far it was searched for the head's end.
 	buf     []byte
 	bufAt   clock.Mark
+	bufLast clock.Mark
 	scanned int
 	// begun: a message of this direction has begun before.
 	begun bool
@@ -87,11 +88,18 @@ type side struct {
 
 // New returns a parser for one connection.
 func New(c *proto.Context) proto.Parser {
-	p := &Parser{sink: c.Sink, limits: c.Limits, client: c.Client, held: c.Held}
+	p, ok := c.Spare.(*Parser)
+	if !ok {
+		p = new(Parser)
+	}
+	sides := p.sides
+	*p = Parser{sink: c.Sink, limits: c.Limits, client: c.Client, held: c.Held}
 	for d := range p.sides {
-		p.sides[d].msg.Dir = proto.Direction(d)
+		s := &p.sides[d]
+		s.buf, s.msg.Fields = sides[d].buf[:0], sides[d].msg.Fields[:0]
+		s.msg.Dir = proto.Direction(d)
 		if c.Resumed {
-			p.sides[d].state = stateLost
+			s.state = stateLost
 		}
 	}
 	return p
@@ -131,7 +139,11 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 			n = p.chunkLine(s, b, at)
 		case stateTunnel:
 			n = len(b)
-			p.keep(s, b[:min(n, max(maxEarly-len(s.buf), 0))], at)
+			if len(s.buf)+n > maxEarly {
+				p.lose(s, at)
+				break
+			}
+			p.keep(s, b, at)
 		case stateDone:
 			return proceed
 		}
@@ -175,7 +187,7 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 		m.MissingBytes += n
 		p.end(s, proto.Broken)
 		p.lose(s, at)
-	case stateStart:
+	case stateStart, stateTunnel:
 		p.lose(s, at)
 	}
 }
@@ -209,6 +221,9 @@ func (p *Parser) keep(s *side, b []byte, at clock.Mark) {
 	if len(s.buf) == 0 {
 		s.bufAt = at
 	}
+	if at.Time > s.bufLast.Time || len(s.buf) == 0 {
+		s.bufLast = at
+	}
 	*p.held += len(b)
 	s.buf = append(s.buf, b...)
 }
@@ -222,10 +237,14 @@ func (p *Parser) release(s *side) {
 	s.buf, s.scanned = s.buf[:0], 0
 }
 
-// last marks the last of n bytes that begin at a mark.
-func last(at clock.Mark, n int) clock.Mark {
-	at.Offset += int64(n - 1)
-	return at
+// reach notes that a message has n more bytes, which begin at a mark. Bytes that were lost and sent again
+// may arrive after those behind them; the message has come when all of them have.
+func reach(m *proto.Message, at clock.Mark, n int) {
+	end := at.Offset + int64(n-1)
+	if at.Time >= m.Last.Time {
+		m.Last = at
+	}
+	m.Last.Offset = end
 }
 
 // begin starts a message.
@@ -251,7 +270,7 @@ func (p *Parser) body(s *side, b []byte, at clock.Mark) {
 	m := &s.msg
 	m.BodyBytes += int64(len(b))
 	m.Size += int64(len(b))
-	m.Last = last(at, len(b))
+	reach(m, at, len(b))
 	if want := p.sink.WantsBody(m); want > 0 {
 		p.sink.Body(m, b[:min(want, len(b))])
 	}
@@ -279,23 +298,25 @@ func (p *Parser) lose(s *side, at clock.Mark) {
 // head takes bytes before or in a head. It returns how many it took.
 func (p *Parser) head(s *side, b []byte, at clock.Mark) (n int, v proto.Verdict) {
 	d := s.msg.Dir
-	if s.state != stateHead {
+	if s.state == stateLost {
+		// Only the start of a segment counts: what follows an empty line may be part of a body.
+		if m, role := Resume(b); m != proto.Yes || (role == proto.Client) != (d == p.client) {
+			s.surplus = true
+			return len(b), proceed
+		}
+		s.state = stateHead
+	}
+	if s.state == stateStart {
 		// Empty lines may come before a message (RFC 9112 §2.2).
 		empty := 0
 		for empty < len(b) && (b[empty] == '\r' || b[empty] == '\n') {
 			empty++
 		}
 		if empty > 0 {
-			s.emptyLines = s.state == stateStart
+			s.emptyLines = true
 			return empty, proceed
 		}
-		switch {
-		case s.state == stateLost:
-			if m, role := Resume(b); m != proto.Yes || (role == proto.Client) != (d == p.client) {
-				s.surplus = true
-				return len(b), proceed
-			}
-		case d == p.client && !isToken[b[0]]:
+		if d == p.client && !isToken[b[0]] {
 			s.surplus = true
 			p.lose(s, at)
 			return len(b), proceed
@@ -308,9 +329,9 @@ func (p *Parser) head(s *side, b []byte, at clock.Mark) (n int, v proto.Verdict)
 	}
 	if len(s.buf) == 0 {
 		// The common case: the head lies within b.
-		if end, ok := p.headEnd(s, b, 0); ok {
+		if end, ok := p.headEnd(s, b, 0); ok && end <= p.limits.MaxHead {
 			p.begin(s, at)
-			return p.message(s, b[:end], last(at, end), end)
+			return p.message(s, b[:end], at, end)
 		}
 	}
 	have := len(s.buf)
@@ -318,7 +339,7 @@ func (p *Parser) head(s *side, b []byte, at clock.Mark) (n int, v proto.Verdict)
 	p.keep(s, b[:take], at)
 	if end, ok := p.headEnd(s, s.buf, s.scanned); ok {
 		p.begin(s, s.bufAt)
-		return p.message(s, s.buf[:end], last(at, end-have), end-have)
+		return p.message(s, s.buf[:end], s.bufLast, end-have)
 	}
 	s.scanned = max(len(s.buf)-3, 0)
 	if len(s.buf) == p.limits.MaxHead {
@@ -335,7 +356,7 @@ func (p *Parser) head(s *side, b []byte, at clock.Mark) (n int, v proto.Verdict)
 // headEnd returns where the head in b ends: behind its empty line, or behind the only line of an
 // HTTP/0.9 request. Before from there is no line end.
 func (p *Parser) headEnd(s *side, b []byte, from int) (int, bool) {
-	first := from == 0
+	first := bytes.IndexByte(b[:from], '\n') < 0
 	for i := from; ; {
 		j := bytes.IndexByte(b[i:], '\n')
 		if j < 0 {
@@ -417,12 +438,13 @@ func junkBefore(b []byte) int {
 	return 0
 }
 
-// message takes a whole head, tells the sink, and decides how the body ends. n is what the caller
-// took of its data.
-func (p *Parser) message(s *side, head []byte, end clock.Mark, n int) (int, proto.Verdict) {
+// message takes a whole head, tells the sink, and decides how the body ends. latest is the arrival of
+// its last bytes to come, n what the caller took of its data.
+func (p *Parser) message(s *side, head []byte, latest clock.Mark, n int) (int, proto.Verdict) {
 	m := &s.msg
 	f := parseHead(m, head, p.limits.MaxFields)
-	m.HeadSize, m.Size, m.Last = int64(len(head)), int64(len(head)), end
+	m.HeadSize, m.Size, m.Last = int64(len(head)), int64(len(head)), latest
+	m.Last.Offset = m.First.Offset + int64(len(head)-1)
 	if m.Kind == proto.Request {
 		p.request(s, &f)
 		return n, proceed
@@ -450,9 +472,7 @@ func (p *Parser) request(s *side, f *framing) {
 func (p *Parser) response(s *side, f *framing) proto.Verdict {
 	m := &s.msg
 	p.simple = false
-	if m.Status >= 100 && m.Status < 200 && m.Status != 101 {
-		m.Kind = proto.Interim
-	}
+	m.Kind = responseKind(m.Status)
 	m.Framing, m.Length = f.response(m)
 	answers := p.sink.Head(m)
 	switch {
@@ -460,16 +480,13 @@ func (p *Parser) response(s *side, f *framing) proto.Verdict {
 		p.end(s, proto.Whole)
 		return proceed
 	case m.Status == 101:
-		v := proto.Verdict{Action: proto.Handover, Hint: f.upgrade(m)}
+		hint := f.upgrade(m)
 		p.end(s, proto.Upgraded)
-		return v
+		return p.handover(hint)
 	case answers == proto.AnswersCONNECT && m.Status >= 200 && m.Status < 300:
 		m.Framing = proto.Tunnel
-		early := &p.sides[p.client]
-		v := proto.Verdict{Action: proto.Handover, Early: early.buf, EarlyAt: early.bufAt}
-		*p.held -= len(early.buf)
 		p.end(s, proto.Upgraded)
-		return v
+		return p.handover("")
 	case answers == proto.AnswersHEAD:
 		m.Framing = proto.NoBody
 	}
@@ -482,6 +499,24 @@ func (p *Parser) response(s *side, f *framing) proto.Verdict {
 	}
 	p.startBody(s)
 	return proceed
+}
+
+// responseKind tells interim responses from final ones (RFC 9110 §15.2). 101 is final: the next bytes are
+// another protocol's.
+func responseKind(status int) proto.Kind {
+	if status >= 100 && status < 200 && status != 101 {
+		return proto.Interim
+	}
+	return proto.Response
+}
+
+// handover gives the connection back to detection, with what the client has sent early.
+func (p *Parser) handover(hint string) proto.Verdict {
+	client := &p.sides[p.client]
+	*p.held -= len(client.buf)
+	return proto.Verdict{
+		Action: proto.Handover, Hint: hint, Early: client.buf, EarlyAt: client.bufAt, EarlyLost: client.state == stateLost,
+	}
 }
 
 // startBody enters the state of the body that follows a head.
@@ -521,8 +556,12 @@ func (p *Parser) cutHead(s *side, how proto.End, why proto.CloseReason) {
 	}
 	parseHead(m, lines, p.limits.MaxFields)
 	m.HeadSize, m.Size = int64(len(s.buf)), int64(len(s.buf))
-	m.Last = last(s.bufAt, len(s.buf))
+	m.Last = s.bufLast
+	m.Last.Offset = s.bufAt.Offset + int64(len(s.buf)-1)
 	m.Close = why
+	if m.Kind == proto.Response {
+		m.Kind = responseKind(m.Status)
+	}
 	p.sink.Head(m)
 	p.end(s, how)
 }

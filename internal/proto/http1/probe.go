@@ -6,8 +6,8 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// methods are those registered with IANA, and those seen in the wild, for recognition only: any token
-// is a method.
+// methods are those registered with IANA, and those seen in the wild, for recognition only: where a
+// request is expected, any token is a method.
 var methods = []string{
 	"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE",
 	"PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH", "ACL",
@@ -73,7 +73,8 @@ func plausibleTarget(b []byte) bool {
 }
 
 // Resume implements proto.Protocol: it looks at the start of a segment in the middle of a stream, and
-// says Yes only to a whole start line with a version.
+// says Yes only to a whole start line with a version and, since a gap may
+// have cut the beginning of another, a method that is known.
 func Resume(b []byte) (proto.Match, proto.Role) {
 	if len(b) < 12 {
 		return proto.No, proto.AnyRole
@@ -89,13 +90,13 @@ func Resume(b []byte) (proto.Match, proto.Role) {
 	for i < len(b) && i <= 32 && isToken[b[i]] {
 		i++
 	}
-	if i == 0 || i > 32 || i == len(b) || b[i] != ' ' || b[0]-'A' > 25 {
+	if i == len(b) || b[i] != ' ' || !isMethod(b[:i]) {
 		return proto.No, proto.AnyRole
 	}
 	end := bytes.IndexByte(b, '\n')
 	if end < 0 {
-		// A request line that fills the segment: believed only with a method that is known.
-		if len(b) >= maxProbe && isMethod(b[:i]) && plausibleTarget(b[i+1:]) {
+		// A request line that fills the segment.
+		if len(b) >= maxProbe && plausibleTarget(b[i+1:]) {
 			return proto.Yes, proto.Client
 		}
 		return proto.No, proto.AnyRole
