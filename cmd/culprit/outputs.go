@@ -55,6 +55,8 @@ func outputNames() []string {
 type sinks struct {
 	outputs []output.Output
 	files   []*os.File
+	// headlines: all outputs are output.Headline.
+	headlines bool
 }
 
 // openOutputs opens what -o and --format name.
@@ -104,6 +106,10 @@ func openOutputs(c *config.Trace, stdout target) (*sinks, error) {
 		}
 		s.outputs = append(s.outputs, o)
 	}
+	s.headlines = !slices.ContainsFunc(s.outputs, func(o output.Output) bool {
+		_, ok := o.(output.Headline)
+		return !ok
+	})
 	return s, nil
 }
 

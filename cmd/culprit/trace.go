@@ -259,9 +259,7 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 		}
 		t.number++
 		x.Number = t.number
-		if t.redactor != nil {
-			t.redactor.Exchange(x)
-		}
+		t.redact(x)
 		if err := t.sinks.exchange(x); err != nil {
 			return err
 		}
@@ -270,15 +268,24 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 		if t.where != nil && !t.where.Match(x) {
 			continue
 		}
-		if t.redactor != nil {
-			t.redactor.Exchange(x)
-		}
+		t.redact(x)
 		waited := time.Duration(min(max(x.Completed.Time-x.Start.Time, 0), math.MaxInt64))
 		if err := t.sinks.waiting(x, waited); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// redact hides the secrets of what the outputs show.
+func (t *tracing) redact(x *exchange.Exchange) {
+	switch {
+	case t.redactor == nil:
+	case t.sinks.headlines:
+		t.redactor.Target(x)
+	default:
+		t.redactor.Exchange(x)
+	}
 }
 
 // Idle implements pipeline.Receiver.

@@ -98,14 +98,13 @@ func (e *Engine) get() *Exchange {
 
 // reset empties an exchange and keeps its memory.
 func (x *Exchange) reset() {
-	q, r := x.Request, x.Response
-	q.Reset()
-	r.Reset()
-	*x = Exchange{
-		Request: q, Response: r, Interim: x.Interim[:0],
-		RequestBody:  Body{raw: x.RequestBody.raw[:0]},
-		ResponseBody: Body{raw: x.ResponseBody.raw[:0]},
-	}
+	requestRaw, requestFields := x.Request.Raw[:0], x.Request.Fields[:0]
+	responseRaw, responseFields := x.Response.Raw[:0], x.Response.Fields[:0]
+	requestBody, responseBody, interim := x.RequestBody.raw[:0], x.ResponseBody.raw[:0], x.Interim[:0]
+	*x = Exchange{}
+	x.Request.Raw, x.Request.Fields = requestRaw, requestFields
+	x.Response.Raw, x.Response.Fields = responseRaw, responseFields
+	x.RequestBody.raw, x.ResponseBody.raw, x.Interim = requestBody, responseBody, interim
 }
 
 // Tick shows requests that have waited for long, and gives up those that have waited too long. It

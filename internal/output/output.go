@@ -24,3 +24,10 @@ type Waiter interface {
 	// borrowed until return; it is shown again by Exchange once it is complete.
 	Waiting(x *exchange.Exchange, waited time.Duration) error
 }
+
+// Headline is an Output that shows nothing of a message but method, target, host and status, so that
+// nothing else needs redaction for it.
+type Headline interface {
+	// Headline does nothing; it marks the output.
+	Headline()
+}

@@ -29,41 +29,54 @@ type Flow struct {
 	// Midstream: the capture began after the connection did.
 	Midstream bool
 
-	once        sync.Once
-	communityID string
-	ends        [2]string
+	ends, community once
+}
+
+// once is a text that is made when it is first wanted.
+type once struct {
+	sync.Once
+	text string
+	at   int
 }
 
 // CommunityID returns the flow's Community ID, version 1 with seed 0
 // (https://github.com/corelight/community-id-spec).
 func (f *Flow) CommunityID() string {
-	f.once.Do(f.describe)
-	return f.communityID
+	f.community.Do(func() {
+		a, b := Originator, Responder
+		if c := bytes.Compare(f.Addr[a][:], f.Addr[b][:]); c > 0 || c == 0 && f.Port[a] > f.Port[b] {
+			a, b = b, a
+		}
+		in := make([]byte, 2, 40)
+		for _, d := range [2]Direction{a, b} {
+			addr := f.Addr[d][:]
+			if f.Addr[d].Netip().Is4() {
+				addr = addr[12:]
+			}
+			in = append(in, addr...)
+		}
+		in = append(in, f.Proto, 0)
+		in = binary.BigEndian.AppendUint16(in, f.Port[a])
+		in = binary.BigEndian.AppendUint16(in, f.Port[b])
+		sum := sha1.Sum(in)
+		f.community.text = "1:" + base64.StdEncoding.EncodeToString(sum[:])
+	})
+	return f.community.text
 }
 
 // End returns "address:port" of one end, IPv6 addresses in brackets.
 func (f *Flow) End(d Direction) string {
-	f.once.Do(f.describe)
-	return f.ends[d]
-}
-
-// describe makes the texts, once for all exchanges of the connection.
-func (f *Flow) describe() {
-	for d := range f.ends {
-		f.ends[d] = netip.AddrPortFrom(f.Addr[d].Netip(), f.Port[d]).String()
+	f.ends.Do(func() {
+		var buf [128]byte
+		b := netip.AddrPortFrom(f.Addr[Originator].Netip(), f.Port[Originator]).AppendTo(buf[:0])
+		f.ends.at = len(b)
+		b = netip.AddrPortFrom(f.Addr[Responder].Netip(), f.Port[Responder]).AppendTo(b)
+		f.ends.text = string(b)
+	})
+	if d == Originator {
+		return f.ends.text[:f.ends.at]
 	}
-	a, b := Originator, Responder
-	if c := bytes.Compare(f.Addr[a][:], f.Addr[b][:]); c > 0 || c == 0 && f.Port[a] > f.Port[b] {
-		a, b = b, a
-	}
-	in := make([]byte, 2, 40)
-	in = append(in, f.Addr[a].Netip().AsSlice()...)
-	in = append(in, f.Addr[b].Netip().AsSlice()...)
-	in = append(in, f.Proto, 0)
-	in = binary.BigEndian.AppendUint16(in, f.Port[a])
-	in = binary.BigEndian.AppendUint16(in, f.Port[b])
-	sum := sha1.Sum(in)
-	f.communityID = "1:" + base64.StdEncoding.EncodeToString(sum[:])
+	return f.ends.text[f.ends.at:]
 }
 
 // Facts are what the transport has observed of a connection so far. The transport owns and changes

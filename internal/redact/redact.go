@@ -10,6 +10,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"hash"
+	"hash/maphash"
 	"strconv"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -31,6 +32,8 @@ type Redactor struct {
 	spans []span
 	// name, body and sum are scratch memory: for a name in plain form, a new body, a fingerprint.
 	name, body, sum []byte
+	known           [256]known
+	seed            maphash.Seed
 }
 
 // span is a secret's place in a value. quote: the mark needs quotes around it, to be a JSON value.
@@ -42,7 +45,7 @@ type span struct {
 // New returns a Redactor. key is the secret that fingerprints depend on, so that they can't be
 // compared with those of guessed secrets; see LoadKey.
 func New(key []byte) *Redactor {
-	return &Redactor{mac: hmac.New(sha256.New, key), names: newNames()}
+	return &Redactor{mac: hmac.New(sha256.New, key), names: newNames(), seed: maphash.MakeSeed()}
 }
 
 // Exchange hides the secrets of an exchange in place: spans of messages are moved to redacted copies
@@ -56,6 +59,14 @@ func (r *Redactor) Exchange(x *exchange.Exchange) {
 	if x.HasResponse {
 		r.message(&x.Response)
 		r.redactBody(&x.Response, &x.ResponseBody)
+	}
+}
+
+// Target hides the secrets of the request target in place, and nothing else: for outputs that show
+// nothing else of a message but its method and status.
+func (r *Redactor) Target(x *exchange.Exchange) {
+	if m := &x.Request; x.HasRequest {
+		m.Target = r.rewrite(m, m.Target, (*Redactor).url)
 	}
 }
 
@@ -146,16 +157,37 @@ const (
 // appendMark appends the mark of a secret. Its fingerprint is the first 16 bits of HMAC-SHA256 (RFC
 // 2104) under the key: enough to see that two secrets are the same, too little to find one out.
 func (r *Redactor) appendMark(dst, secret []byte) []byte {
-	r.mac.Reset()
-	r.mac.Write(secret)
-	r.sum = r.mac.Sum(r.sum[:0])
 	dst = append(dst, markStart...)
 	dst = strconv.AppendInt(dst, int64(len(secret)), 10)
 	dst = append(dst, markMiddle...)
-	for _, b := range r.sum[:2] {
+	for _, b := range r.fingerprint(secret) {
 		dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
 	}
 	return append(dst, markEnd...)
+}
+
+// known is a secret whose fingerprint was computed before. Clients send the same ones over and over.
+type known struct {
+	secret      []byte
+	fingerprint [2]byte
+}
+
+// maxKnown is the longest secret that is remembered.
+const maxKnown = 512
+
+func (r *Redactor) fingerprint(secret []byte) [2]byte {
+	k := &r.known[maphash.Bytes(r.seed, secret)%uint64(len(r.known))]
+	if k.secret != nil && bytes.Equal(k.secret, secret) {
+		return k.fingerprint
+	}
+	r.mac.Reset()
+	r.mac.Write(secret)
+	r.sum = r.mac.Sum(r.sum[:0])
+	f := [2]byte(r.sum)
+	if len(secret) <= maxKnown {
+		k.secret, k.fingerprint = append(k.secret[:0], secret...), f
+	}
+	return f
 }
 
 // markLen returns the length of the mark that b begins with, 0 when there is none.

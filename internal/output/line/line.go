@@ -59,6 +59,9 @@ func (o *Output) Waiting(x *exchange.Exchange, waited time.Duration) error {
 	return o.written()
 }
 
+// Headline implements output.Headline.
+func (o *Output) Headline() {}
+
 func (o *Output) written() error {
 	if len(o.buf) >= bufferSize {
 		return o.Flush()

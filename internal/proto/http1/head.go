@@ -22,31 +22,32 @@ var isToken = func() (t [256]bool) {
 	return t
 }()
 
-// parseHead fills m from a head: a start line and fields, with or without the final empty line. Raw
-// and the spans of m point into head afterwards.
-func parseHead(m *proto.Message, head []byte, maxFields int) (f framing) {
-	m.Raw = head
+// parseHead fills m from the head that b begins with: a start line and fields up to an empty line. It
+// returns what decides the body's end, and where the head ends, -1 when the empty line isn't in b. Raw and
+// the spans of m point into b afterwards.
+func parseHead(m *proto.Message, b []byte, maxFields int) (f framing, end int) {
+	m.Raw = b
 	f.length = -1
-	n := bytes.IndexByte(head, '\n') + 1
-	if n == 0 {
-		n = len(head)
-	}
+	stop, next := lineEnd(b, 0)
 	if m.Kind == proto.Request {
-		requestLine(m, len(trimEOL(head[:n])))
+		requestLine(m, stop)
 	} else {
-		statusLine(m, len(trimEOL(head[:n])))
+		statusLine(m, stop)
 	}
-	parseFields(m, n, maxFields, &f)
+	end, lines := parseFields(m, next, maxFields, &f)
+	if end >= 0 {
+		m.Raw = b[:end]
+	}
 	if m.Kind == proto.Request && f.hosts == 0 && m.Version == 0x0101 {
 		m.Anomalies.Set(proto.MissingHost)
 	}
 	if f.hosts > 1 {
 		m.Anomalies.Set(proto.DuplicateHost)
 	}
-	if controls, lines := countControls(head); controls != 2*lines {
-		oddities(m, head)
+	if countControls(m.Raw) != 2*(lines+1) {
+		oddities(m, m.Raw)
 	}
-	return f
+	return f, end
 }
 
 func span(from, to int) proto.Span { return proto.Span{Off: uint32(from), Len: uint32(to - from)} }
@@ -157,14 +158,16 @@ func statusLine(m *proto.Message, end int) {
 }
 
 // parseFields reads the field lines of m.Raw from an offset on. f may be nil: then nothing in them
-// decides how the body ends.
-func parseFields(m *proto.Message, from, maxFields int, f *framing) {
+// decides how the body ends. It returns the offset behind the empty line, -1 when there is none, and the
+// number of lines.
+func parseFields(m *proto.Message, from, maxFields int, f *framing) (after, lines int) {
 	b := m.Raw
 	m.Fields = m.Fields[:0]
 	for from < len(b) {
 		end, next := lineEnd(b, from)
-		if end == from {
-			return // the empty line
+		lines++
+		if end == from && b[next-1] == '\n' {
+			return next, lines // the empty line
 		}
 		colon := bytes.IndexByte(b[from:end], ':')
 		if colon < 0 || isBlank(b[from]) {
@@ -180,6 +183,7 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) {
 			// The value goes on over the next line (RFC 9112 §5.2).
 			m.Anomalies.Set(proto.ObsFold)
 			flags = proto.Folded
+			lines++
 			end, next = lineEnd(b, next)
 		}
 		name := from + colon
@@ -209,6 +213,7 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) {
 		}
 		from = next
 	}
+	return -1, lines
 }
 
 // lineEnd returns where the line at from ends, and where the next one begins.
@@ -237,14 +242,13 @@ func areTokens(b []byte) bool {
 	return len(b) > 0
 }
 
-// countControls counts the control characters of b, tabs and line ends included, and the line feeds.
-// It looks at eight bytes at a time: a head without oddities has two for each line.
-func countControls(b []byte) (controls, lines int) {
+// countControls counts the control characters of b, tabs and line ends included. It looks at eight bytes
+// at a time: a head without oddities has two for each line.
+func countControls(b []byte) (controls int) {
 	const (
 		low7 = 0x7f7f7f7f7f7f7f7f
 		high = 0x8080808080808080
 	)
-	lines = bytes.Count(b, newline)
 	for ; len(b) >= 8; b = b[8:] {
 		w := binary.LittleEndian.Uint64(b)
 		// A byte is a control character when its low seven bits plus 0x60 don't reach its high bit,
@@ -257,10 +261,8 @@ func countControls(b []byte) (controls, lines int) {
 			controls++
 		}
 	}
-	return controls, lines
+	return controls
 }
-
-var newline = []byte{'\n'}
 
 // oddities finds what countControls noticed.
 func oddities(m *proto.Message, head []byte) {

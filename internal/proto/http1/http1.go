@@ -80,8 +80,8 @@ type side struct {
 	bufAt   clock.Mark
 	bufLast clock.Mark
 	scanned int
-	// begun: a message of this direction has begun before.
-	begun bool
+	// first: no message of this direction has come yet.
+	first bool
 	// surplus and emptyLines are anomalies for the next message: something came before it.
 	surplus, emptyLines bool
 }
@@ -97,7 +97,7 @@ func New(c *proto.Context) proto.Parser {
 	for d := range p.sides {
 		s := &p.sides[d]
 		s.buf, s.msg.Fields = sides[d].buf[:0], sides[d].msg.Fields[:0]
-		s.msg.Dir = proto.Direction(d)
+		s.msg.Dir, s.first = proto.Direction(d), !c.Resumed
 		if c.Resumed {
 			s.state = stateLost
 		}
@@ -262,7 +262,14 @@ func (p *Parser) begin(s *side, at clock.Mark) {
 	if s.emptyLines {
 		m.Anomalies.Set(proto.LeadingEmptyLine)
 	}
-	s.surplus, s.emptyLines, s.begun = false, false, true
+	s.surplus, s.emptyLines = false, false
+}
+
+// restart begins the message of the collected head anew, with what came before it.
+func (p *Parser) restart(s *side) {
+	oddities := s.msg.Anomalies & (1<<proto.SurplusBytes | 1<<proto.LeadingEmptyLine)
+	p.begin(s, s.bufAt)
+	s.msg.Anomalies = oddities
 }
 
 // body takes bytes of a body.
@@ -329,28 +336,42 @@ func (p *Parser) head(s *side, b []byte, at clock.Mark) (n int, v proto.Verdict)
 	}
 	if len(s.buf) == 0 {
 		// The common case: the head lies within b.
-		if end, ok := p.headEnd(s, b, 0); ok && end <= p.limits.MaxHead {
-			p.begin(s, at)
-			return p.message(s, b[:end], at, end)
+		p.begin(s, at)
+		if f, end := p.parse(s, b); end > 0 && end <= p.limits.MaxHead {
+			return p.message(s, &f, end, at, end)
 		}
+		s.msg.Raw, s.msg.Fields = nil, s.msg.Fields[:0]
 	}
 	have := len(s.buf)
 	take := min(len(b), p.limits.MaxHead-have)
 	p.keep(s, b[:take], at)
 	if end, ok := p.headEnd(s, s.buf, s.scanned); ok {
-		p.begin(s, s.bufAt)
-		return p.message(s, s.buf[:end], s.bufLast, end-have)
+		p.restart(s)
+		f, _ := p.parse(s, s.buf[:end])
+		return p.message(s, &f, end, s.bufLast, end-have)
 	}
 	s.scanned = max(len(s.buf)-3, 0)
 	if len(s.buf) == p.limits.MaxHead {
-		s.msg.Anomalies = 0
-		p.begin(s, s.bufAt)
+		p.restart(s)
 		s.msg.Anomalies.Set(proto.HeadTooLarge)
 		p.cutHead(s, proto.Broken, proto.Open)
 		p.lose(s, at)
 		return len(b), proceed
 	}
 	return take, proceed
+}
+
+// parse parses a head that begins with b: up to its empty line, or the only line of an HTTP/0.9 request.
+// It returns where it ends, -1 when that isn't in b.
+func (p *Parser) parse(s *side, b []byte) (f framing, end int) {
+	m := &s.msg
+	if m.Dir == p.client && s.first {
+		if n := bytes.IndexByte(b, '\n') + 1; n > 0 && isSimpleRequest(b[:n]) {
+			f, _ = parseHead(m, b[:n], p.limits.MaxFields)
+			return f, n
+		}
+	}
+	return parseHead(m, b, p.limits.MaxFields)
 }
 
 // headEnd returns where the head in b ends: behind its empty line, or behind the only line of an
@@ -363,7 +384,7 @@ func (p *Parser) headEnd(s *side, b []byte, from int) (int, bool) {
 			return 0, false
 		}
 		i += j + 1
-		if first && s.msg.Dir == p.client && !s.begun && isSimpleRequest(b[:i]) {
+		if first && s.msg.Dir == p.client && s.first && isSimpleRequest(b[:i]) {
 			return i, true
 		}
 		first = false
@@ -409,6 +430,7 @@ func (p *Parser) notAResponse(s *side, b []byte, at clock.Mark) (int, proto.Verd
 		first = s.bufAt
 	}
 	p.begin(s, first)
+	s.first = false
 	m := &s.msg
 	m.Version, m.Framing = 0x0009, proto.UntilClose
 	m.Anomalies.Set(proto.HTTP09)
@@ -438,18 +460,18 @@ func junkBefore(b []byte) int {
 	return 0
 }
 
-// message takes a whole head, tells the sink, and decides how the body ends. latest is the arrival of
-// its last bytes to come, n what the caller took of its data.
-func (p *Parser) message(s *side, head []byte, latest clock.Mark, n int) (int, proto.Verdict) {
+// message takes a whole head of a size, tells the sink, and decides how the body ends. latest is the
+// arrival of its last bytes to come, n what the caller took of its data.
+func (p *Parser) message(s *side, f *framing, size int, latest clock.Mark, n int) (int, proto.Verdict) {
 	m := &s.msg
-	f := parseHead(m, head, p.limits.MaxFields)
-	m.HeadSize, m.Size, m.Last = int64(len(head)), int64(len(head)), latest
-	m.Last.Offset = m.First.Offset + int64(len(head)-1)
+	m.HeadSize, m.Size, m.Last = int64(size), int64(size), latest
+	m.Last.Offset = m.First.Offset + int64(size-1)
+	s.first = false
 	if m.Kind == proto.Request {
-		p.request(s, &f)
+		p.request(s, f)
 		return n, proceed
 	}
-	return n, p.response(s, &f)
+	return n, p.response(s, f)
 }
 
 // request decides how the body of a request ends (RFC 9112 §6.3).
@@ -541,7 +563,7 @@ func (p *Parser) startBody(s *side) {
 
 // partialHead shows what is known of a head that won't come whole: its complete lines.
 func (p *Parser) partialHead(s *side, how proto.End, why proto.CloseReason) {
-	p.begin(s, s.bufAt)
+	p.restart(s)
 	p.cutHead(s, how, why)
 }
 
