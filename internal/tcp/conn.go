@@ -483,7 +483,7 @@ func (c *Conn) payload(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 		}
 		h.timed = 0 // Karn
 		facts.Retransmits++
-		if r := h.find(seq, size); r != nil && len(data) == int(size) && r.hash != 0 && r.hash != maphash.Bytes(t.seed, data) {
+		if r := h.find(seq, size); r != nil && len(data) == int(size) && r.hash != 0 && r.hash != t.digest(data) {
 			facts.Overlaps++
 		}
 		if old >= size {
@@ -532,8 +532,20 @@ func (h *half) remember(t *Table, seq uint32, data []byte, size uint32, p *packe
 	h.nth++
 	*r = sent{seq: seq, size: size, id: p.IPID, at: p.Time}
 	if len(data) == int(size) {
-		r.hash = maphash.Bytes(t.seed, data)
+		r.hash = t.digest(data)
 	}
+}
+
+// digestEnds is how many bytes at each end of a long segment are in its digest.
+const digestEnds = 128
+
+// digest returns what tells two copies of a segment apart: a hash of the bytes at both of its ends. To hash
+// all would cost as much as everything else that is done with a packet.
+func (t *Table) digest(b []byte) uint64 {
+	if len(b) <= 2*digestEnds {
+		return maphash.Bytes(t.seed, b)
+	}
+	return maphash.Bytes(t.seed, b[:digestEnds]) ^ maphash.Bytes(t.seed, b[len(b)-digestEnds:])<<1
 }
 
 // deliver gives bytes to the parser that continue the half-stream. What the snap length cut off is a

@@ -85,7 +85,10 @@ func (o *Output) Close() error { return o.Flush() }
 // plain appends a line for other programs: time client method target status size duration, then the
 // grade and its reason unless it is complete. What isn't known is "-".
 func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
-	b := o.appendStamp(o.buf, x.Start.Time, "2006-01-02T15:04:05", time.UTC, 1e8, 9)
+	b, fraction := o.appendSecond(o.buf, x.Start.Time, "2006-01-02T15:04:05", time.UTC)
+	b = appendThree(b, fraction/1e6)
+	b = appendThree(b, fraction/1e3%1e3)
+	b = appendThree(b, fraction%1e3)
 	b = append(b, 'Z', ' ')
 	b = append(b, x.Flow.End(x.Client)...)
 	b = append(b, ' ')
@@ -126,12 +129,13 @@ func appendMillis(b []byte, ns int64) []byte {
 	}
 	us := (ns + 500) / 1000
 	b = strconv.AppendInt(b, us/1000, 10)
-	f := us % 1000
-	return append(b, '.', byte('0'+f/100), byte('0'+f/10%10), byte('0'+f%10), 'm', 's')
+	b = appendThree(append(b, '.'), uint32(us%1000))
+	return append(b, "ms"...)
 }
 
-// appendStamp appends a time up to the second in a layout, a dot, and its fraction from a unit on.
-func (o *Output) appendStamp(b []byte, ns int64, layout string, l *time.Location, unit int64, digits int) []byte {
+// appendSecond appends a time up to the second in a layout and a dot, and returns the nanoseconds that
+// remain.
+func (o *Output) appendSecond(b []byte, ns int64, layout string, l *time.Location) ([]byte, uint32) {
 	second, fraction := ns/1e9, ns%1e9
 	if fraction < 0 {
 		second, fraction = second-1, fraction+1e9
@@ -140,12 +144,12 @@ func (o *Output) appendStamp(b []byte, ns int64, layout string, l *time.Location
 		o.second = second
 		o.stamp = append(time.Unix(second, 0).In(l).AppendFormat(o.stamp[:0], layout), '.')
 	}
-	b = append(b, o.stamp...)
-	for ; digits > 0; digits-- {
-		b = append(b, byte('0'+fraction/unit%10))
-		unit /= 10
-	}
-	return b
+	return append(b, o.stamp...), uint32(fraction)
+}
+
+// appendThree appends a number below 1,000 with three digits.
+func appendThree(b []byte, n uint32) []byte {
+	return append(b, byte('0'+n/100), byte('0'+n/10%10), byte('0'+n%10))
 }
 
 // appendTarget appends the host and the target: the target alone when it is in absolute form, the
@@ -226,7 +230,8 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 		style = terminal.GradeStyle(x.Grade)
 	}
 	b := t.Begin(o.buf, terminal.Dim)
-	b = o.appendStamp(b, x.Start.Time, "15:04:05", o.location, 1e8, 3)
+	b, fraction := o.appendSecond(b, x.Start.Time, "15:04:05", o.location)
+	b = appendThree(b, fraction/1e6)
 	b = t.End(b, terminal.Dim)
 	b = append(b, ' ')
 

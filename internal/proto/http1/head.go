@@ -3,7 +3,6 @@ package http1
 import (
 	"bytes"
 	"encoding/binary"
-	"math/bits"
 
 	"github.com/culprit-http/culprit/internal/proto"
 )
@@ -164,19 +163,37 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) (after, line
 	b := m.Raw
 	m.Fields = m.Fields[:0]
 	for from < len(b) {
-		end, next := lineEnd(b, from)
-		lines++
-		if end == from && b[next-1] == '\n' {
-			return next, lines // the empty line
+		// The common case first: a name that is a token, and its colon.
+		colon := from
+		for colon < len(b) && isToken[b[colon]] {
+			colon++
 		}
-		colon := bytes.IndexByte(b[from:end], ':')
-		if colon < 0 || isBlank(b[from]) {
-			if isBlank(b[from]) {
-				m.Anomalies.Set(proto.ObsFold) // there is nothing to continue
+		end, next := lineEnd(b, colon)
+		lines++
+		name, value := colon, colon+1
+		if colon == len(b) || b[colon] != ':' || colon == from {
+			if end, next = lineEnd(b, from); end == from && b[next-1] == '\n' {
+				return next, lines // the empty line
 			}
-			m.Anomalies.Set(proto.FieldWithoutColon)
-			from = next
-			continue
+			i := bytes.IndexByte(b[from:end], ':')
+			if i < 0 || isBlank(b[from]) {
+				if isBlank(b[from]) {
+					m.Anomalies.Set(proto.ObsFold) // there is nothing to continue
+				}
+				m.Anomalies.Set(proto.FieldWithoutColon)
+				from = next
+				continue
+			}
+			name, value = from+i, from+i+1
+			if name > from && isBlank(b[name-1]) {
+				m.Anomalies.Set(proto.SpaceBeforeColon)
+				for name > from && isBlank(b[name-1]) {
+					name--
+				}
+			}
+			if !areTokens(b[from:name]) {
+				m.Anomalies.Set(proto.BadFieldName)
+			}
 		}
 		var flags proto.FieldFlags
 		for next < len(b) && isBlank(b[next]) {
@@ -185,14 +202,6 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) (after, line
 			flags = proto.Folded
 			lines++
 			end, next = lineEnd(b, next)
-		}
-		name := from + colon
-		value := name + 1
-		if name > from && isBlank(b[name-1]) {
-			m.Anomalies.Set(proto.SpaceBeforeColon)
-			for name > from && isBlank(b[name-1]) {
-				name--
-			}
 		}
 		for value < end && isBlankOrEOL(b[value]) {
 			value++
@@ -207,9 +216,6 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) (after, line
 		}
 		if f != nil {
 			f.field(m, b[from:name], b[value:end])
-		}
-		if !areTokens(b[from:name]) {
-			m.Anomalies.Set(proto.BadFieldName)
 		}
 		from = next
 	}
@@ -242,19 +248,25 @@ func areTokens(b []byte) bool {
 	return len(b) > 0
 }
 
-// countControls counts the control characters of b, tabs and line ends included. It looks at eight bytes
-// at a time: a head without oddities has two for each line.
+// countControls counts the control characters of b, tabs and line ends included: a head without oddities
+// has two for each line.
+//
+// It looks at eight bytes at a time. A byte is a control character when its low seven bits plus 0x60 don't
+// reach its high bit, and that bit isn't set anyway. The findings are added up in eight lanes of a byte.
 func countControls(b []byte) (controls int) {
-	const (
-		low7 = 0x7f7f7f7f7f7f7f7f
-		high = 0x8080808080808080
-	)
-	for ; len(b) >= 8; b = b[8:] {
-		w := binary.LittleEndian.Uint64(b)
-		// A byte is a control character when its low seven bits plus 0x60 don't reach its high bit,
-		// and that bit isn't set anyway.
-		t := (w&low7 + 0x6060606060606060) | w
-		controls += bits.OnesCount64(^t & high)
+	const low7, ones = 0x7f7f7f7f7f7f7f7f, 0x0101010101010101
+	for len(b) >= 8 {
+		lanes := uint64(0)
+		part := b[:min(len(b)&^7, 255*8)]
+		b = b[len(part):]
+		for ; len(part) >= 8; part = part[8:] {
+			w := binary.LittleEndian.Uint64(part)
+			t := (w&low7 + 0x6060606060606060) | w
+			lanes += ^t >> 7 & ones
+		}
+		// Pairs of lanes first: the sum of eight may exceed a byte.
+		lanes = lanes&0x00ff00ff00ff00ff + lanes>>8&0x00ff00ff00ff00ff
+		controls += int(lanes * 0x0001000100010001 >> 48)
 	}
 	for _, c := range b {
 		if c < 0x20 {
