@@ -204,7 +204,11 @@ type Pairer struct {
 	index uint32
 }
 
-// Open begins the pairing of a connection's messages. The pairer may be one that was used before.
+// Reset makes the pairer ready for another connection, and keeps its memory.
+func (p *Pairer) Reset() { *p = Pairer{pending: p.pending[:0]} }
+
+// Open begins the pairing of the messages of a connection, or of the protocol that takes one over: its
+// exchanges are counted on.
 func (p *Pairer) Open(e *Engine, protocol string, client proto.Direction, f *proto.Flow, facts *proto.Facts) {
 	*p = Pairer{engine: e, flow: f, facts: facts, client: client, protocol: protocol, pending: p.pending[:0], index: p.index}
 }
@@ -456,7 +460,7 @@ func (p *Pairer) complete(x *Exchange, at clock.Mark) {
 	e.waiting.remove(x)
 	x.pairer = nil
 	e.memory -= size + len(x.Request.Raw) + len(x.Response.Raw) + len(x.RequestBody.raw) + len(x.ResponseBody.raw)
-	x.Completed = at
+	x.Completed = p.completion(x, at)
 	x.LastPacket = max(at.Packet, x.Request.Last.Packet, x.Response.Last.Packet)
 	if x.HasRequest {
 		x.Anomalies |= x.Request.Anomalies
@@ -480,6 +484,21 @@ func (p *Pairer) complete(x *Exchange, at clock.Mark) {
 	}
 	e.Counters.Exchanges[x.Grade]++
 	e.out.Done = append(e.out.Done, x)
+}
+
+// completion returns what completed an exchange: the latest of an event, of its last bytes, and of the end of
+// the connection if that cut it short.
+func (p *Pairer) completion(x *Exchange, at clock.Mark) clock.Mark {
+	marks := []clock.Mark{x.Request.Last, x.Response.Last}
+	if x.Request.End == proto.Cut || x.Response.End == proto.Cut {
+		marks = append(marks, p.facts.Closed)
+	}
+	for _, m := range marks {
+		if m.Time > at.Time {
+			at = m
+		}
+	}
+	return at
 }
 
 func (c *Counts) subtract(o *Counts) {

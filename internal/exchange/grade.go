@@ -86,17 +86,16 @@ func (x *Exchange) gradeCut(p *Pairer) {
 	if x.Request.End == proto.Cut {
 		m, what = &x.Request, "request"
 	}
-	how := " of the " + what + ": "
+	part := sizeText(m.BodyBytes)
 	if m.Length >= 0 {
-		how = sizeText(m.BodyBytes) + " of " + sizeText(m.Length) + how
-	} else {
-		how = sizeText(m.BodyBytes) + how
+		part += " of " + sizeText(m.Length)
 	}
+	how := part + " of the " + what + ": "
 	switch m.Close {
 	case proto.Reset:
 		by := x.side(p.facts.By)
 		if what == "request" && x.Anomalies.Has(proto.EarlyResponse) {
-			x.set(Aborted, "answered after "+how[:len(how)-2]+", then reset by the "+by)
+			x.set(Aborted, "answered after "+part+", reset by the "+by)
 			return
 		}
 		x.set(Aborted, how+"reset by the "+by)

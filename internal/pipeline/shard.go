@@ -55,6 +55,7 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 	if n := len(s.free); n > 0 {
 		c, s.free = s.free[n-1], s.free[:n-1]
 		*c = connection{Stream: c.Stream, pairer: c.pairer}
+		c.pairer.Reset()
 	} else {
 		c = new(connection)
 	}

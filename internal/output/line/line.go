@@ -9,6 +9,7 @@ package line
 import (
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -29,14 +30,21 @@ type Output struct {
 	// second and stamp keep the formatted time up to the second.
 	second int64
 	stamp  []byte
-	// client is the width of the client column: that of the widest client so far.
+	// client is the width of the client column.
 	client int
 }
 
 // New returns an output that writes to w. t says how wide the terminal is, Width 0 that it isn't one;
 // location is the time zone of a terminal's times.
 func New(w io.Writer, t terminal.Terminal, location *time.Location) *Output {
-	return &Output{w: w, terminal: t, location: location, client: minClient}
+	client := shortClient
+	switch {
+	case t.Width >= longFrom:
+		client = longClient
+	case t.Width >= barFrom:
+		client = fullClient
+	}
+	return &Output{w: w, terminal: t, location: location, client: client}
 }
 
 // Exchange implements output.Output.
@@ -209,15 +217,17 @@ func appendOddWord(b, text []byte) []byte {
 // Widths of the columns of a terminal line. The target gets what is left.
 const (
 	clockWidth    = 12 // 10:42:07.118
-	minClient     = 15
-	maxClient     = 21 // an IPv4 address and port; IPv6 is cut
+	shortClient   = 18 // most IPv4 addresses and ports; longer ones are cut
+	fullClient    = 21 // every IPv4 address and port
+	longClient    = 32 // many IPv6 ones
 	methodWidth   = 4
 	statusWidth   = 3
 	sizeWidth     = 8
 	durationWidth = 7
 	barWidth      = 8
-	// barFrom is the width of the terminal from which on the bar is shown.
-	barFrom = 100
+	// From these widths of the terminal on, the bar is shown and the client column is longer.
+	barFrom  = 100
+	longFrom = 140
 	// indent is where what is said of an incomplete exchange begins.
 	indent = clockWidth + 1
 )
@@ -235,9 +245,7 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	b = t.End(b, terminal.Dim)
 	b = append(b, ' ')
 
-	client := x.Flow.End(x.Client)
-	o.client = min(max(o.client, len(client)), maxClient)
-	b = o.cell(b, []byte(client), o.client)
+	b = o.cell(b, append(o.scratch[:0], x.Flow.End(x.Client)...), o.client)
 	b = append(b, ' ')
 	method := "-"
 	if x.HasRequest {
@@ -283,14 +291,32 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 		note, noteStyle = x.Grade.String()+": "+x.Reason, terminal.GradeStyle(x.Grade)
 	}
 	if note != "" {
-		b = pad(b, indent)
-		b = t.Begin(b, noteStyle)
-		o.scratch = append(o.scratch[:0], note...)
-		b = append(b, o.scratch[:terminal.Fit(o.scratch, max(t.Width-indent, 20))]...)
-		b = t.End(b, noteStyle)
-		b = append(b, '\n')
+		b = o.appendNote(b, note, noteStyle)
 	}
 	o.buf = b
+}
+
+// appendNote appends what is said of an exchange below its line, broken between words where it is too
+// long.
+func (o *Output) appendNote(b []byte, note string, style terminal.Style) []byte {
+	room := max(o.terminal.Width-indent, 20)
+	for note != "" {
+		line := note
+		if len(line) > room {
+			cut := strings.LastIndexByte(line[:room+1], ' ')
+			if cut <= 0 {
+				cut = room
+			}
+			line = line[:cut]
+		}
+		note = strings.TrimLeft(note[len(line):], " ")
+		b = pad(b, indent)
+		b = o.terminal.Begin(b, style)
+		b = append(b, line...)
+		b = o.terminal.End(b, style)
+		b = append(b, '\n')
+	}
+	return b
 }
 
 // phases are the parts of the bar: what is drawn for each, so that they differ without colour too.

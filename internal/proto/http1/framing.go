@@ -12,8 +12,8 @@ type framing struct {
 	length int64
 	// hosts counts Host fields.
 	hosts int
-	// coded: there is a Transfer-Encoding; chunked: it has chunked in it.
-	coded, chunked bool
+	// coded: there is a Transfer-Encoding; chunked: it has chunked in it; other: it has another coding.
+	coded, chunked, other bool
 }
 
 // field takes a field, if it matters.
@@ -89,7 +89,9 @@ func (f *framing) transferEncoding(m *proto.Message, value []byte) {
 		case len(item) == 0, proto.EqualFold(item, "identity"):
 		case proto.EqualFold(item, "gzip"), proto.EqualFold(item, "x-gzip"),
 			proto.EqualFold(item, "deflate"), proto.EqualFold(item, "compress"):
+			f.other = true
 		default:
+			f.other = true
 			m.Anomalies.Set(proto.UnknownTransferCoding)
 		}
 		if !more {
@@ -126,7 +128,7 @@ func (f *framing) request(m *proto.Message) (proto.Framing, int64) {
 	return proto.NoBody, -1
 }
 
-// response says how the body of a response ends, but for what its request decides.
+// response says how the body of a response ends, but for what its request decides (RFC 9112 §6.3).
 func (f *framing) response(m *proto.Message) (proto.Framing, int64) {
 	f.odd(m)
 	switch {
@@ -134,7 +136,7 @@ func (f *framing) response(m *proto.Message) (proto.Framing, int64) {
 		return proto.NoBody, f.length
 	case f.chunked:
 		return proto.Chunked, f.length
-	case f.length >= 0:
+	case f.length >= 0 && !f.other: // a transfer coding overrides the length
 		return proto.ByLength, f.length
 	}
 	return proto.UntilClose, -1
