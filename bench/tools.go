@@ -60,7 +60,7 @@ func tools(culprit string) []tool {
 		},
 		{
 			name: "tcpflow -c", program: "tcpflow", found: with(": HTTP/1."), remark: "doesn't pair",
-			args: func(path string) []string { return []string{"-c", "-r", path} },
+			args: func(path string) []string { return []string{"-c", "-X", os.DevNull, "-r", path} },
 		},
 		{
 			name: "httpry", program: "httpry", found: with("\t<\t"), remark: "neither reassembles nor pairs",

@@ -72,8 +72,8 @@ func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "culprit",
 		Short: "Who is to blame: watches HTTP on the wire, pairs, times and explains it",
-		Long: `culprit watches HTTP on the wire, pairs each request with its response, and says where the
-time went.
+		Long: `culprit watches HTTP on the wire, pairs each request with its response, and says
+where the time went.
 
 Examples:
   culprit trace -r capture.pcap

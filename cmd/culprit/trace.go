@@ -36,41 +36,48 @@ const consoleBody = 4 << 10
 func newTrace() *cobra.Command {
 	c := config.DefaultTrace()
 	cmd := &cobra.Command{
-		Use:   "trace -r FILE [flags] [CAPTURE FILTER]",
+		Use:   "trace -r FILE [FLAGS] [CAPTURE FILTER]",
 		Short: "Print each HTTP exchange of a capture as it completes",
 		Long: `Print each HTTP exchange of a capture as it completes.
 
 Examples:
-  culprit trace -r capture.pcap
-  culprit trace -r capture.pcap --where 'method == "GET" and path startsWith "/api"' -o console
-  culprit trace -r proxy=a.pcap -r app=b.pcapng.zst -o ndjson=out.ndjson --stats host 10.0.0.7`,
+  culprit trace -r a.pcap
+  culprit trace -r a.pcap -o console --where 'status >= 500 or duration > 1s'
+  culprit trace -r proxy=a.pcap -r app=b.pcapng.zst -o har=out.har host 10.0.0.7`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.CaptureFilter = strings.Join(args, " ")
 			return trace(cmd, &c)
 		},
 		DisableFlagsInUseLine: true,
 	}
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.StringArrayVarP(&c.Inputs, "read", "r", nil, "read a capture, `[TAP=]FILE`; - is standard input (repeatable)")
-	f.BoolVar(&c.Follow, "follow", false, "wait for more at the end of the files")
-	f.StringVar(&c.Where, "where", "", "show only exchanges for which `EXPR` holds (docs/filter.md)")
-	f.StringArrayVarP(&c.Outputs, "output", "o", nil, "`NAME[=FILE]`: line, console, ndjson, har (repeatable; default line)")
-	f.StringVar(&c.Format, "format", "", "print a line made from `TEMPLATE` for each exchange (docs/format.md)")
-	f.StringSliceVar(&c.Headers, "headers", nil, "header `NAMES` that the console shows, separated by commas (default all)")
-	f.BoolVar(&c.NoHeaders, "no-headers", false, "show no headers on the console")
-	f.Var(&c.MaxBody, "max-body", "keep this much of each body, decoded (default 0; console 4KiB)")
-	f.BoolVar(&c.Reveal, "reveal", false, "show secrets: no redaction (docs/redaction.md)")
-	f.StringArrayVar(&c.DecodeAs, "decode-as", nil, "hint: `PORT=PROTOCOL` where content doesn't tell (repeatable)")
-	f.DurationVar(&c.PendingAfter, "pending-after", c.PendingAfter, "live: show requests that wait longer; 0: never")
-	f.DurationVar(&c.ExchangeTimeout, "exchange-timeout", c.ExchangeTimeout, "give up requests that wait longer")
-	f.Var(&c.MaxHead, "max-head", "largest message head")
-	f.IntVar(&c.MaxFields, "max-fields", c.MaxFields, "most header fields kept of a message")
-	f.IntVar(&c.MaxWaiting, "max-waiting", c.MaxWaiting, "most requests that wait on a connection")
-	f.Var(&c.Memory, "memory", "memory budget")
-	f.IntVar(&c.Workers, "workers", 0, "goroutines that analyse (default one a processor)")
-	f.BoolVar(&c.Stats, "stats", false, "print totals to standard error at the end")
-	f.StringVar(&c.Color, "color", c.Color, "auto, always or never")
+	in := newFlagGroup("Input")
+	in.StringArrayVarP(&c.Inputs, "read", "r", nil, "read a capture; - is standard input (repeatable) `[TAP=]FILE`")
+	in.BoolVar(&c.Follow, "follow", false, "wait for more at the end of the files")
+	in.StringArrayVar(&c.DecodeAs, "decode-as", nil, "hint where content doesn't tell (repeatable) `PORT=PROTOCOL`")
+
+	show := newFlagGroup("What to show")
+	show.StringVar(&c.Where, "where", "", "only exchanges for which it holds (docs/filter.md) `EXPR`")
+	show.StringArrayVarP(&c.Outputs, "output", "o", nil, "line (the default), console, ndjson, har (repeatable) `NAME[=FILE]`")
+	show.StringVar(&c.Format, "format", "", "a line made from it (docs/format.md) `TEMPLATE`")
+	show.StringSliceVar(&c.Headers, "headers", nil, "header fields on the console (default all) `NAME,...`")
+	show.BoolVar(&c.NoHeaders, "no-headers", false, "no header fields on the console")
+	show.Var(&c.MaxBody, "max-body", "keep so much of each body (default 0; console 4KiB) `SIZE`")
+	show.BoolVar(&c.Reveal, "reveal", false, "show secrets: no redaction (docs/redaction.md)")
+	show.StringVar(&c.Color, "color", c.Color, "auto, always or never `WHEN`")
+	show.BoolVar(&c.Stats, "stats", false, "totals on standard error at the end")
+
+	limits := newFlagGroup("Limits (docs/limits-and-loss.md)")
+	limits.DurationVar(&c.PendingAfter, "pending-after", c.PendingAfter, "live: show requests that wait `TIME`; 0: never")
+	limits.DurationVar(&c.ExchangeTimeout, "exchange-timeout", c.ExchangeTimeout, "give up requests that wait `TIME`")
+	limits.Var(&c.MaxHead, "max-head", "`SIZE` of a message head")
+	limits.IntVar(&c.MaxFields, "max-fields", c.MaxFields, "header fields kept of a message `COUNT`")
+	limits.IntVar(&c.MaxWaiting, "max-waiting", c.MaxWaiting, "requests that wait on a connection `COUNT`")
+	limits.Var(&c.Memory, "memory", "budget of the process `SIZE`")
+
+	other := newFlagGroup("Other")
+	other.IntVar(&c.Workers, "workers", 0, "goroutines that analyse (default one a processor) `COUNT`")
+	other.BoolP("help", "h", false, "this help")
+	addFlags(cmd, in, show, limits, other)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputNames(), cobra.ShellCompDirectiveNoSpace))
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/culprit-http/culprit/internal/proto"
 )
@@ -50,6 +51,8 @@ func (x *Exchange) gradeUnanswered(p *Pairer) {
 		x.set(Gap, "its response wasn't captured")
 	case f.Half[x.Server()].Packets == 0:
 		x.set(OneSided, "the server's packets weren't captured")
+	case p.lost[x.Server()] && f.Half[x.Server()].Gaps == 0:
+		x.set(Unanswered, "the server answered with bytes that aren't "+strings.ToUpper(p.protocol))
 	case p.lost[x.Server()]:
 		x.set(Gap, "its response may have been in bytes that weren't captured")
 	case f.Why == proto.Reset:

@@ -259,10 +259,10 @@ func (r *run) total() {
 	s := &r.stats
 	counts := r.decoder.Counts()
 	s.ignored(counts)
-	udp := uint64(0)
+	s.Analysed = Count(counts[packet.Decoded])
 	for name, c := range r.udp {
 		s.ignore(name, c.Packets, c.Bytes)
-		udp += c.Packets
+		s.Analysed.subtract(*c)
 	}
 	if r.filtered.Packets > 0 {
 		s.ignore("filter", r.filtered.Packets, r.filtered.Bytes)
@@ -277,6 +277,7 @@ func (r *run) total() {
 		for v, c := range w.tally.verdicts {
 			if tcp.Verdict(v) != tcp.Analysed && c.Packets > 0 {
 				s.ignore(tcp.Verdict(v).String(), c.Packets, c.Bytes)
+				s.Analysed.subtract(c)
 			}
 		}
 		for name, n := range w.tally.connections {
@@ -286,11 +287,6 @@ func (r *run) total() {
 			s.addShard(sh)
 		}
 	}
-	ignored := Count{}
-	for _, c := range s.Ignored {
-		ignored.add(c.Packets, c.Bytes)
-	}
-	s.Analysed = Count{s.Received.Packets - ignored.Packets, s.Received.Bytes - ignored.Bytes}
 }
 
 func (s *Stats) addShard(sh *shard) {

@@ -11,6 +11,8 @@ type Count struct{ Packets, Bytes uint64 }
 
 func (c *Count) add(p, b uint64) { c.Packets += p; c.Bytes += b }
 
+func (c *Count) subtract(o Count) { c.Packets -= o.Packets; c.Bytes -= o.Bytes }
+
 // Stats are the totals of a run. They reconcile: every packet received was analysed, ignored for a
 // reason, or dropped.
 type Stats struct {

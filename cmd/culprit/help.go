@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// helpWidth is the width that help fits: that of the narrowest terminal anybody has.
+const helpWidth = 80
+
+// flagGroup is a group of flags under one heading of a command's help.
+type flagGroup struct {
+	title string
+	*pflag.FlagSet
+}
+
+func newFlagGroup(title string) flagGroup {
+	f := pflag.NewFlagSet(title, pflag.ContinueOnError)
+	f.SortFlags = false
+	return flagGroup{title, f}
+}
+
+// addFlags gives a command its flags, and a help that shows them in their groups.
+func addFlags(cmd *cobra.Command, groups ...flagGroup) {
+	cmd.Flags().SortFlags = false
+	for _, g := range groups {
+		cmd.Flags().AddFlagSet(g.FlagSet)
+	}
+	cmd.SetUsageFunc(func(c *cobra.Command) error {
+		var b strings.Builder
+		fmt.Fprintf(&b, "Usage: %s\n", c.UseLine())
+		for _, g := range groups {
+			fmt.Fprintf(&b, "\n%s:\n%s", g.title, g.FlagUsagesWrapped(helpWidth))
+		}
+		_, err := fmt.Fprint(c.OutOrStderr(), b.String())
+		return err
+	})
+}
