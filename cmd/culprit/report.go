@@ -34,6 +34,12 @@ func (t *tracing) report(s *pipeline.Stats) {
 	if s.Overflow > 0 {
 		t.lose("%s given up because too many waited on their connections; see --max-waiting", plural(s.Overflow, "request"))
 	}
+	if n := s.SCTP.Gaps + s.SCTP.Refused + s.SCTP.Evicted; n > 0 {
+		t.lose("%s of SCTP are missing or were given up", plural(n, "chunk"))
+	}
+	if s.Aggregated > 0 {
+		t.lose("%s of 802.11 aggregates were not decoded", plural(s.Aggregated, "subframe"))
+	}
 	for _, name := range []string{"malformed", "snap-cut", "unknown-link", "bad-fragment", "too-deep"} {
 		if c := s.Ignored[name]; c.Packets > 0 {
 			t.lose("%s could not be decoded: %s", plural(c.Packets, "packet"), undecoded[name])

@@ -272,6 +272,7 @@ func (r *run) total() {
 		s.IfDropped += t.IfDropped
 	}
 	s.ClockJumps = r.clock.Jumps
+	s.Aggregated = r.decoder.Aggregated()
 	for _, w := range r.workers {
 		s.BudgetEvicted += w.tally.evicted
 		for v, c := range w.tally.verdicts {
@@ -300,6 +301,11 @@ func (s *Stats) addShard(sh *shard) {
 	for g, n := range e.Exchanges {
 		s.Exchanges[g] += n
 	}
+	s.SCTP.Gaps += sh.sctp.Counters.Gaps
+	s.SCTP.Malformed += sh.sctp.Counters.Malformed
+	s.SCTP.Evicted += sh.sctp.Counters.Evicted
+	s.SCTP.Refused += sh.sctp.Counters.Refused
+	s.SCTP.HeldLimit += sh.sctp.Counters.HeldLimit
 	s.TimedOut += e.TimedOut
 	s.Overflow += e.Overflow
 }

@@ -103,7 +103,7 @@ func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length i
 	c := &s.tally.verdicts[v]
 	c.Packets++
 	c.Bytes += uint64(length)
-	for s.table.Memory()+s.engine.Memory()+s.held > s.budget && s.table.EvictOne(p) {
+	for s.table.Memory()+s.sctp.Held()+s.engine.Memory()+s.held > s.budget && s.table.EvictOne(p) {
 		s.tally.evicted++
 	}
 }

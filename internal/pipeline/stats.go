@@ -3,6 +3,7 @@ package pipeline
 import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/sctp"
 	"github.com/culprit-http/culprit/internal/tcp"
 )
 
@@ -18,19 +19,18 @@ func (c *Count) subtract(o Count) { c.Packets -= o.Packets; c.Bytes -= o.Bytes }
 type Stats struct {
 	// Received counts what the sources delivered. Dropped counts what the capturing side says it lost
 	// before that; by the kernel or the tool, and by the interface.
-	Received, Analysed      Count
-	Dropped, IfDropped      uint64
-	Ignored                 map[string]Count
-	Connections             map[string]uint64
-	Exchanges               [exchange.Grades]uint64
-	Waiting                 uint64
-	TimedOut, Overflow      uint64
-	TCP                     tcp.Counters
-	ClockJumps              uint64
-	BudgetEvicted           uint64
-	FragmentsHeld           uint64
-	ExcludedExchanges       uint64
-	FirstPacket, LastPacket int64
+	Received, Analysed Count
+	Dropped, IfDropped uint64
+	Ignored            map[string]Count
+	Connections        map[string]uint64
+	Exchanges          [exchange.Grades]uint64
+	TimedOut, Overflow uint64
+	TCP                tcp.Counters
+	SCTP               sctp.Counters
+	// Aggregated counts subframes of 802.11 aggregates that weren't decoded.
+	Aggregated    uint64
+	ClockJumps    uint64
+	BudgetEvicted uint64
 }
 
 // Seen returns how many exchanges there were.
@@ -53,9 +53,6 @@ func (s *Stats) ignored(counts [packet.Results]packet.Count) {
 	for r, c := range counts {
 		switch r := packet.Result(r); {
 		case c.Packets == 0, r == packet.Decoded:
-		case r == packet.Held:
-			s.FragmentsHeld += c.Packets
-			s.ignore(r.String(), c.Packets, c.Bytes)
 		default:
 			s.ignore(r.String(), c.Packets, c.Bytes)
 		}

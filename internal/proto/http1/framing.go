@@ -81,6 +81,7 @@ func (f *framing) transferEncoding(m *proto.Message, value []byte) {
 		item, rest, more := bytes.Cut(value, comma)
 		item = bytes.Trim(item, " \t\r\n")
 		if f.chunked && len(item) > 0 {
+			f.other = true
 			m.Anomalies.Set(proto.ChunkedNotLast)
 		}
 		switch {
@@ -134,7 +135,7 @@ func (f *framing) response(m *proto.Message) (proto.Framing, int64) {
 	switch {
 	case m.Status >= 100 && m.Status < 200, m.Status == 204, m.Status == 304:
 		return proto.NoBody, f.length
-	case f.chunked:
+	case f.chunked && !m.Anomalies.Has(proto.ChunkedNotLast):
 		return proto.Chunked, f.length
 	case f.length >= 0 && !f.other: // a transfer coding overrides the length
 		return proto.ByLength, f.length
