@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output"
@@ -27,28 +28,66 @@ type target struct {
 	location *time.Location
 }
 
-// outputs are the outputs that -o knows, by name.
-var outputs = []struct {
+// kind is a kind of output.
+type kind struct {
 	name string
-	make func(t target, c *config.Trace) (output.Output, error)
-}{
-	{"line", func(t target, c *config.Trace) (output.Output, error) {
-		return line.New(t.w, t.terminal, t.location), nil
+	make func(t target, c *config.Trace) output.Output
+}
+
+// kinds are the outputs that -o knows.
+var kinds = []kind{
+	{"line", func(t target, c *config.Trace) output.Output { return line.New(t.w, t.terminal, t.location) }},
+	{"console", func(t target, c *config.Trace) output.Output {
+		return console.New(t.w, console.Options{Headers: c.Headers, NoHeaders: c.NoHeaders, Terminal: t.terminal})
 	}},
-	{"console", func(t target, c *config.Trace) (output.Output, error) {
-		return console.New(t.w, console.Options{Headers: c.Headers, NoHeaders: c.NoHeaders, Terminal: t.terminal}), nil
-	}},
-	{"ndjson", func(t target, c *config.Trace) (output.Output, error) { return ndjson.New(t.w), nil }},
-	{"har", func(t target, c *config.Trace) (output.Output, error) { return har.New(t.w, version), nil }},
+	{"ndjson", func(t target, c *config.Trace) output.Output { return ndjson.New(t.w) }},
+	{"har", func(t target, c *config.Trace) output.Output { return har.New(t.w, version) }},
 }
 
 // outputNames returns the names for messages and completion.
 func outputNames() []string {
 	var names []string
-	for _, o := range outputs {
-		names = append(names, o.name)
+	for _, k := range kinds {
+		names = append(names, k.name)
 	}
 	return names
+}
+
+// order is an output that was asked for: what to make, and the file to write, empty for standard output.
+type order struct {
+	kind
+	path string
+}
+
+// parseOutputs reads the arguments of -o. An error is one of usage.
+func parseOutputs(c *config.Trace) ([]order, error) {
+	args := c.Outputs
+	if len(args) == 0 && c.Format == "" {
+		args = []string{"line"}
+	}
+	taken := map[string]bool{"": c.Format != ""}
+	var orders []order
+	for _, arg := range args {
+		name, path, hasPath := strings.Cut(arg, "=")
+		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
+		switch {
+		case i < 0:
+			return nil, usage(fmt.Errorf("-o %s: no such output; there are %s", name, strings.Join(outputNames(), ", ")))
+		case hasPath && path == "":
+			return nil, usage(fmt.Errorf("-o %s: name a file after the equals sign, or - for standard output", arg))
+		case path == "-":
+			path = ""
+		}
+		switch {
+		case taken[path] && path == "":
+			return nil, usage(fmt.Errorf("-o %s: only one output can go to standard output; give it a file, -o %s=FILE", name, name))
+		case taken[path]:
+			return nil, usage(fmt.Errorf("-o %s: another output goes to that file already", arg))
+		}
+		taken[path] = true
+		orders = append(orders, order{kinds[i], path})
+	}
+	return orders, nil
 }
 
 // sinks are the open outputs of a run, and the files beneath them.
@@ -59,58 +98,46 @@ type sinks struct {
 	headlines bool
 }
 
-// openOutputs opens what -o and --format name.
-func openOutputs(c *config.Trace, stdout target) (*sinks, error) {
+// openOutputs opens what -o and --format ask for. inputs are being read, and mustn't be overwritten.
+func openOutputs(c *config.Trace, orders []order, stdout target, inputs []capture.Input) (*sinks, error) {
 	s := &sinks{}
 	if c.Format != "" {
 		o, err := template.New(stdout.w, c.Format)
 		if err != nil {
-			return nil, usage(fmt.Errorf("--format: %w", err))
+			return nil, usage(fmt.Errorf("--%w", err))
 		}
 		s.outputs = append(s.outputs, o)
 	}
-	names := c.Outputs
-	if len(names) == 0 && c.Format == "" {
-		names = []string{"line"}
-	}
-	toStdout := c.Format != ""
-	for _, arg := range names {
-		name, path, _ := strings.Cut(arg, "=")
-		i := slices.IndexFunc(outputs, func(o struct {
-			name string
-			make func(t target, c *config.Trace) (output.Output, error)
-		}) bool {
-			return o.name == name
-		})
-		if i < 0 {
-			return nil, usage(fmt.Errorf("-o %s: no such output; there are %s", name, strings.Join(outputNames(), ", ")))
-		}
+	for _, o := range orders {
 		t := stdout
-		if path == "" || path == "-" {
-			if toStdout {
-				return nil, usage(fmt.Errorf("-o %s: only one output can go to standard output; give it a file, -o %s=FILE", name, name))
-			}
-			toStdout = true
-		} else {
-			// What is captured may be private: the file is for its owner.
-			f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if o.path != "" {
+			f, err := createFile(o.path, inputs)
 			if err != nil {
-				return nil, &statusError{exitFailed, fmt.Errorf("-o %s: %w", name, err)}
+				s.close()
+				return nil, &statusError{exitFailed, fmt.Errorf("-o %s: %w", o.name, err)}
 			}
 			s.files = append(s.files, f)
 			t = target{w: f, location: time.UTC}
 		}
-		o, err := outputs[i].make(t, c)
-		if err != nil {
-			return nil, &statusError{exitFailed, fmt.Errorf("-o %s: %w", name, err)}
-		}
-		s.outputs = append(s.outputs, o)
+		s.outputs = append(s.outputs, o.make(t, c))
 	}
 	s.headlines = !slices.ContainsFunc(s.outputs, func(o output.Output) bool {
 		_, ok := o.(output.Headline)
 		return !ok
 	})
 	return s, nil
+}
+
+// createFile opens a file for an output. What is captured may be private: the file is for its owner.
+func createFile(path string, inputs []capture.Input) (*os.File, error) {
+	if there, err := os.Stat(path); err == nil {
+		for _, in := range inputs {
+			if read, err := os.Stat(in.Path); err == nil && there.Mode().IsRegular() && os.SameFile(there, read) {
+				return nil, fmt.Errorf("%s is being read; name another file", path)
+			}
+		}
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 }
 
 func (s *sinks) exchange(x *exchange.Exchange) error {

@@ -13,8 +13,8 @@ import (
 )
 
 // report says on standard error what the user must know at the end: warnings, what was lost, what was
-// there when nothing could be shown, and the totals if they are wanted.
-func (t *tracing) report(s *pipeline.Stats) {
+// there when nothing could be shown, and the totals if they are wanted. failed is what ended the run early.
+func (t *tracing) report(s *pipeline.Stats, failed error) {
 	for _, w := range t.source.Warnings() {
 		t.lose("%s", w)
 	}
@@ -45,7 +45,7 @@ func (t *tracing) report(s *pipeline.Stats) {
 			t.lose("%s could not be decoded: %s", plural(c.Packets, "packet"), undecoded[name])
 		}
 	}
-	if t.number == 0 {
+	if t.number == 0 && failed == nil {
 		t.nothing(s)
 	}
 	if t.config.Stats {

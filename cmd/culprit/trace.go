@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,10 @@ import (
 
 // consoleBody is how much of each body is kept for the console when nothing else is said.
 const consoleBody = 4 << 10
+
+// gcPercent is how much the heap grows before the collector runs: what stays is small, what comes and goes
+// is much.
+const gcPercent = 200
 
 func newTrace() *cobra.Command {
 	c := config.DefaultTrace()
@@ -57,7 +62,7 @@ Examples:
 
 	show := newFlagGroup("What to show")
 	show.StringVar(&c.Where, "where", "", "only those for which `EXPR` holds (docs/filter.md)")
-	show.StringArrayVarP(&c.Outputs, "output", "o", nil, "`NAME[=FILE]`: line, console, ndjson, har; repeatable")
+	show.StringArrayVarP(&c.Outputs, "output", "o", nil, "`NAME[=FILE]`: line console ndjson har; repeatable")
 	show.StringVar(&c.Format, "format", "", "a line made from `TEMPLATE` (docs/format.md)")
 	show.StringSliceVar(&c.Headers, "headers", nil, "`NAMES` of header fields for console (default all)")
 	show.BoolVar(&c.NoHeaders, "no-headers", false, "no header fields on console")
@@ -71,7 +76,7 @@ Examples:
 	limits.DurationVar(&c.ExchangeTimeout, "exchange-timeout", c.ExchangeTimeout, "give up requests that wait `TIME`")
 	limits.Var(&c.MaxHead, "max-head", "`SIZE` of a message head")
 	limits.IntVar(&c.MaxFields, "max-fields", c.MaxFields, "`N` header fields per message")
-	limits.IntVar(&c.MaxWaiting, "max-waiting", c.MaxWaiting, "`N` requests waiting per connection")
+	limits.IntVar(&c.MaxWaiting, "max-waiting", c.MaxWaiting, "`N` waiting requests a connection")
 	limits.Var(&c.Memory, "memory", "`SIZE` that the process may take")
 
 	other := newFlagGroup("Other")
@@ -106,7 +111,7 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 	if errors.Is(err, syscall.EPIPE) {
 		return nil // whoever read our output has seen enough
 	}
-	t.report(&stats)
+	t.report(&stats, err)
 	switch {
 	case err != nil:
 		return &statusError{exitFailed, err}
@@ -133,30 +138,37 @@ type tracing struct {
 	lossy          bool
 }
 
-// prepare opens everything that the run needs.
+// prepare reads everything that the user said, and then opens what the run needs.
 func (t *tracing) prepare(cmd *cobra.Command) error {
 	c := t.config
+	orders, err := parseOutputs(c)
+	if err != nil {
+		return err
+	}
+	hints, err := c.Hints()
+	if err == nil {
+		err = pipeline.CheckHints(hints)
+	}
+	if err != nil {
+		return usage(fmt.Errorf("--decode-as: %w", err))
+	}
 	if err := t.parseFilters(); err != nil {
 		return err
 	}
 	inputs := make([]capture.Input, len(c.Inputs))
 	for i, arg := range c.Inputs {
 		inputs[i] = capture.ParseInput(arg)
-		t.live = t.live || inputs[i].Path == capture.Stdin
 	}
-	t.live = t.live || c.Follow
+	t.live = c.Follow || slices.ContainsFunc(inputs, func(in capture.Input) bool { return !regular(in, cmd.InOrStdin()) })
+	if c.MaxBody < 0 && slices.ContainsFunc(orders, func(o order) bool { return o.name == "console" }) {
+		c.MaxBody = consoleBody
+	}
 
 	stdout := describe(cmd.OutOrStdout(), c.Color)
-	for _, o := range c.Outputs {
-		if strings.HasPrefix(o, "console") && c.MaxBody < 0 {
-			c.MaxBody = consoleBody
-		}
-	}
-	var err error
 	if t.source, err = capture.Open(inputs, capture.Options{Follow: c.Follow, Stdin: cmd.InOrStdin()}); err != nil {
 		return &statusError{exitFailed, err}
 	}
-	if t.sinks, err = openOutputs(c, stdout); err != nil {
+	if t.sinks, err = openOutputs(c, orders, stdout, inputs); err != nil {
 		t.source.Close()
 		return err
 	}
@@ -164,10 +176,7 @@ func (t *tracing) prepare(cmd *cobra.Command) error {
 
 	// Half of the budget is for connections and exchanges; the collector keeps the rest in bounds.
 	debug.SetMemoryLimit(int64(c.Memory) / 10 * 9)
-	hints, err := c.Hints()
-	if err != nil {
-		return usage(err)
-	}
+	debug.SetGCPercent(gcPercent)
 	t.pipeline = pipeline.Config{
 		Workers: c.WorkerCount(),
 		Memory:  int(c.Memory),
@@ -180,9 +189,6 @@ func (t *tracing) prepare(cmd *cobra.Command) error {
 		},
 		Progress: t.progress.update,
 	}
-	if err := pipeline.CheckHints(hints); err != nil {
-		return usage(fmt.Errorf("--decode-as: %w", err))
-	}
 	if t.live {
 		t.pipeline.Exchange.PendingAfter = c.PendingAfter
 	}
@@ -190,6 +196,21 @@ func (t *tracing) prepare(cmd *cobra.Command) error {
 		t.pipeline.Filter = t.matcher
 	}
 	return nil
+}
+
+// regular reports whether an input is a file that is there as a whole, and no pipe. An input that isn't
+// there at all is left for whoever opens it to complain of.
+func regular(in capture.Input, stdin io.Reader) bool {
+	var info os.FileInfo
+	var err error
+	if in.Path != capture.Stdin {
+		info, err = os.Stat(in.Path)
+	} else if f, ok := stdin.(*os.File); ok {
+		info, err = f.Stat()
+	} else {
+		return false
+	}
+	return err != nil || info.Mode().IsRegular()
 }
 
 // parseFilters reads the two filters and the redaction key.
@@ -280,6 +301,9 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 		if err := t.sinks.waiting(x, waited); err != nil {
 			return err
 		}
+	}
+	if t.live {
+		return t.sinks.flush()
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 
 const (
 	// blockSize is the size of a block, in bytes, and so of a read(2).
-	blockSize = 1 << 20
+	blockSize = 256 << 10
 	// minBlockSize is the size of a block when there are many inputs.
 	minBlockSize = 64 << 10
 	// windowMemory is what the windows of all inputs may hold together, in bytes, unless blocks of

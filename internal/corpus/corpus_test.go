@@ -203,12 +203,9 @@ func TestOracles(t *testing.T) {
 		total.add(len(want), concerned, len(differences))
 		mu.Unlock()
 	})
-	for _, topic := range sortedKeys(topics) {
-		t.Logf("%-24s %v", topic, topics[topic])
-	}
-	t.Logf("%-24s %v", "all", &total)
+	t.Log(table(topics, &total))
 	for _, topic := range sortedKeys(left) {
-		t.Logf("%-24s %d exchanges left out: %s", topic, left[topic], outOfScope[topic])
+		t.Logf("left out: %d exchanges of %s: %s", left[topic], topic, outOfScope[topic])
 	}
 	names := map[string]bool{}
 	for i := range entries {
@@ -221,7 +218,8 @@ func TestOracles(t *testing.T) {
 	}
 }
 
-// tally sums up comparisons.
+// tally sums up comparisons: same counts captures without a difference, differing the oracle's exchanges
+// with one, differences those of fields and of exchanges that one side doesn't have.
 type tally struct{ captures, same, exchanges, differing, differences int }
 
 func (c *tally) add(exchanges, differing, differences int) {
@@ -234,9 +232,20 @@ func (c *tally) add(exchanges, differing, differences int) {
 	}
 }
 
-func (c *tally) String() string {
-	return fmt.Sprintf("captures %d, without a difference %d; exchanges %d, agreed in every field %d; differences %d",
-		c.captures, c.same, c.exchanges, c.exchanges-c.differing, c.differences)
+// table shows the results as docs/corpus.md has them.
+func table(topics map[string]*tally, total *tally) string {
+	var b strings.Builder
+	b.WriteString("\n| topic | captures | without a difference | exchanges | agreed in every field | differences |\n")
+	b.WriteString("| --- | ---: | ---: | ---: | ---: | ---: |\n")
+	line := func(topic string, c *tally) {
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d |\n",
+			topic, c.captures, c.same, c.exchanges, c.exchanges-c.differing, c.differences)
+	}
+	for _, topic := range sortedKeys(topics) {
+		line(topic, topics[topic])
+	}
+	line("all", total)
+	return b.String()
 }
 
 func TestEveryCapture(t *testing.T) {
@@ -252,7 +261,7 @@ func TestEveryCapture(t *testing.T) {
 				first = got
 				for line := range bytes.Lines(got) {
 					if !json.Valid(line) {
-						t.Errorf("%s: not JSON: %s", e.name, line)
+						t.Errorf("%s: not JSON: %s", e.name, clip(string(line)))
 					}
 				}
 			} else if !bytes.Equal(got, first) {
@@ -276,12 +285,19 @@ func document(path string, workers int) ([]byte, error) {
 	return out.Bytes(), err
 }
 
+// clip shortens a line for a message: documents hold whole bodies.
+func clip(line string) string { return line[:min(len(line), 2000)] }
+
 // firstDifference shows the first line in which two documents differ.
 func firstDifference(a, b []byte) string {
 	x, y := strings.Split(string(a), "\n"), strings.Split(string(b), "\n")
 	for i := 0; i < len(x) && i < len(y); i++ {
 		if x[i] != y[i] {
-			return x[i] + "\n" + y[i]
+			from := 0
+			for from < len(x[i]) && from < len(y[i]) && x[i][from] == y[i][from] {
+				from++
+			}
+			return fmt.Sprintf("line %d from byte %d on:\n%s\n%s", i+1, from, clip(x[i][from:]), clip(y[i][from:]))
 		}
 	}
 	return fmt.Sprintf("%d and %d lines", len(x), len(y))

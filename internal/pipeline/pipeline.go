@@ -30,7 +30,7 @@ import (
 )
 
 // epochPackets is the number of packets after which exchanges are delivered, tick or not.
-const epochPackets = 1024
+const epochPackets = 256
 
 // Filter decides which packets are looked at.
 type Filter interface {

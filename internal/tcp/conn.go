@@ -84,7 +84,7 @@ type half struct {
 	// last describes the last packet, recent the last segments with payload.
 	last   signature
 	lastAt int64
-	recent [8]sent
+	recent [4]sent
 	nth    uint8
 }
 
@@ -125,14 +125,14 @@ const (
 	duplicateWithinNoID = int64(1e6)
 )
 
+// reset empties a connection and keeps its memory.
 func (c *Conn) reset() {
+	held := [2][]segment{c.half[0].held[:0], c.half[1].held[:0]}
+	*c = Conn{}
 	for d := range c.half {
-		held := c.half[d].held[:0]
-		c.half[d] = half{held: held}
+		c.half[d].held = held[d]
+		c.facts.Half[d].WindowScale = -1
 	}
-	h := c.half
-	*c = Conn{half: h}
-	c.facts.Half[0].WindowScale, c.facts.Half[1].WindowScale = -1, -1
 }
 
 func (c *Conn) direction(fromLo bool) proto.Direction {
