@@ -146,10 +146,10 @@ func (t *tracing) prepare(cmd *cobra.Command) error {
 		return err
 	}
 	hints, err := c.Hints()
-	if err == nil {
-		err = pipeline.CheckHints(hints)
-	}
 	if err != nil {
+		return usage(err)
+	}
+	if err := pipeline.CheckHints(hints); err != nil {
 		return usage(fmt.Errorf("--decode-as: %w", err))
 	}
 	if err := t.parseFilters(); err != nil {

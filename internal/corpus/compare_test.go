@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 )
@@ -68,6 +69,8 @@ func ours(x *exchange.Exchange) row {
 // difference is one thing that an oracle and we don't agree about: the value of a field, or a whole
 // exchange that only one side has.
 type difference struct{ what, oracle, ours string }
+
+func (d difference) String() string { return d.what + "\t" + d.oracle + "\t" + d.ours }
 
 // wholeExchange is what a difference is about when one side doesn't have the exchange at all.
 const wholeExchange = "exchange"
@@ -203,4 +206,51 @@ func originForm(t string) string {
 		return rest[i:]
 	}
 	return "/"
+}
+
+func TestCompare(t *testing.T) {
+	get := row{"1.2.3.4:5", "6.7.8.9:80", "GET", "a:80", "/", "200", "0", "10", "20"}
+	with := func(changes ...string) row {
+		r := get
+		for i := 0; i < len(changes); i += 2 {
+			r[slices.Index(columns[:], changes[i])] = changes[i+1]
+		}
+		return r
+	}
+	for _, c := range []struct {
+		name       string
+		want, have []row
+		expect     []difference
+	}{
+		{"the same", []row{get}, []row{get}, nil},
+		{"another order", []row{get, with("uri", "/2")}, []row{with("uri", "/2"), get}, nil},
+		{"what the oracle doesn't tell", []row{with("client", "?", "resp_body", "?")}, []row{get}, nil},
+		{"a port that it doesn't tell", []row{with("client", "1.2.3.4:?")}, []row{get}, nil},
+		{"absolute form", []row{with("uri", "http://b/x")}, []row{with("uri", "/x")}, nil},
+		{"IPv6 in full", []row{with("client", "[2001:0db8:0000:0000:0000:0000:0000:0001]:5")},
+			[]row{with("client", "[2001:db8::1]:5")}, nil},
+		{"a host without its port", []row{with("host", "a")}, []row{get}, nil},
+		{"no status", []row{with("status", "0")}, []row{with("status", "-")}, nil},
+		{"a status", []row{with("status", "404")}, []row{get}, []difference{{"status", "404", "200"}}},
+		{"a decoded length that we don't claim", []row{get}, []row{with("resp_body_decoded", "?")},
+			[]difference{{"resp_body_decoded", "20", "?"}}},
+		{"without a coding both lengths are one difference", []row{with("resp_body", "1", "resp_body_decoded", "1")},
+			[]row{with("resp_body", "2", "resp_body_decoded", "2")}, []difference{{"resp_body", "1", "2"}}},
+		{"one missing of two that are equal", []row{get, get}, []row{get}, []difference{{"exchange", "GET / 200", "-"}}},
+		{"one too many", []row{get}, []row{get, get}, []difference{{"exchange", "-", "GET / 200"}}},
+		{"of another connection", []row{get}, []row{with("client", "1.2.3.4:6")},
+			[]difference{{"exchange", "GET / 200", "-"}, {"exchange", "-", "GET / 200"}}},
+		{"pairs by what they have in common", []row{with("uri", "/1", "status", "-"), with("uri", "/2")},
+			[]row{with("uri", "/1"), with("uri", "/2", "host", "b")},
+			[]difference{{"host", "a:80", "b"}, {"status", "-", "200"}}},
+		{"bytes that aren't printable", []row{with("uri", "/\xff")}, []row{with("uri", "/\n")},
+			[]difference{{"uri", `/\xff`, `/\x0a`}}},
+	} {
+		got, _ := compare(c.want, c.have)
+		slices.SortFunc(got, func(a, b difference) int { return cmp.Compare(a.String(), b.String()) })
+		slices.SortFunc(c.expect, func(a, b difference) int { return cmp.Compare(a.String(), b.String()) })
+		if !slices.Equal(got, c.expect) {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.expect)
+		}
+	}
 }

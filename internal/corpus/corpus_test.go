@@ -189,11 +189,11 @@ func TestOracles(t *testing.T) {
 			if i := slices.IndexFunc(listed, func(l disagreement) bool { return l.difference == d }); i >= 0 {
 				listed = slices.Delete(listed, i, i+1)
 			} else {
-				t.Errorf("unlisted\t%s\t%s\t%s\t%s", e.name, d.what, d.oracle, d.ours)
+				t.Errorf("unlisted\t%s\t%v", e.name, d)
 			}
 		}
 		for _, l := range listed {
-			t.Errorf("no longer so\t%s\t%s\t%s\t%s", e.name, l.what, l.oracle, l.ours)
+			t.Errorf("no longer so\t%s\t%v", e.name, l.difference)
 		}
 		mu.Lock()
 		if topics[e.topic] == nil {

@@ -33,10 +33,10 @@ func (x *Exchange) set(g Grade, reason string) {
 
 func (x *Exchange) gradeResponseOnly(p *Pairer) {
 	switch {
-	case p.facts.Half[x.Client].Packets == 0:
-		x.set(OneSided, "the client's packets weren't captured")
 	case p.flow.Midstream && x.Index == 0:
 		x.set(Midstream, "the request came before the capture")
+	case p.facts.Half[x.Client].Packets == 0:
+		x.set(OneSided, "the client's packets weren't captured")
 	case p.lost[x.Client] || p.lost[x.Server()] || p.facts.Half[x.Client].Gaps > 0:
 		x.set(Gap, "its request wasn't captured")
 	default:
@@ -94,15 +94,15 @@ func (x *Exchange) gradeCut(p *Pairer) {
 		part += " of " + sizeText(m.Length)
 	}
 	how := part + " of the " + what + ": "
-	switch m.Close {
-	case proto.Reset:
-		by := x.side(p.facts.By)
-		if what == "request" && x.Anomalies.Has(proto.EarlyResponse) {
-			x.set(Aborted, "answered after "+part+", reset by the "+by)
-			return
-		}
-		x.set(Aborted, how+"reset by the "+by)
-	case proto.Finished:
+	early := what == "request" && x.Anomalies.Has(proto.EarlyResponse)
+	switch {
+	case early && m.Close == proto.Reset:
+		x.set(Aborted, "answered after "+part+", reset by the "+x.side(p.facts.By))
+	case early && m.Close == proto.Finished:
+		x.set(Aborted, "answered after "+part+", closed by the "+x.side(p.facts.By))
+	case m.Close == proto.Reset:
+		x.set(Aborted, how+"reset by the "+x.side(p.facts.By))
+	case m.Close == proto.Finished:
 		x.set(Aborted, how+"closed by the "+x.side(m.Dir))
 	default:
 		x.set(Gap, how+closeReasons[m.Close])
