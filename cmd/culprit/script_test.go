@@ -10,7 +10,8 @@ package main
 //	head N FILE NEW           makes NEW of the first N bytes of FILE
 //	compress FORMAT FILE NEW  makes NEW of FILE: gz, zst, xz or lz4
 //	mode MODE FILE            wants the permissions of FILE, in octal
-//	json FILE                 wants a JSON document on each line
+//	json FILE                 wants FILE to be one JSON document
+//	jsonlines FILE            wants a JSON document on each line
 //	width N FILE              wants no line of FILE wider than N
 //
 // $DEMO is testdata/demo.pcap of the repository. The user's configuration folder is empty at the start.
@@ -57,12 +58,13 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status":   status,
-			"head":     head,
-			"compress": compress,
-			"mode":     mode,
-			"json":     jsonLines,
-			"width":    width,
+			"status":    status,
+			"head":      head,
+			"compress":  compress,
+			"mode":      mode,
+			"json":      jsonDocument,
+			"jsonlines": jsonLines,
+			"width":     width,
 		},
 	})
 }
@@ -108,6 +110,12 @@ func mode(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if got := strconv.FormatUint(uint64(info.Mode().Perm()), 8); got != args[0] {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
+}
+
+func jsonDocument(ts *testscript.TestScript, _ bool, args []string) {
+	if !json.Valid([]byte(ts.ReadFile(args[0]))) {
+		ts.Fatalf("%s isn't JSON", args[0])
 	}
 }
 
