@@ -37,7 +37,8 @@ func (b *Block) Release() {
 type Record struct {
 	// Time is the packet's arrival in nanoseconds since 1970 UTC.
 	Time int64
-	// Number counts the records of the tap, from 1.
+	// Number counts the records of the file, from 1 and over all its interfaces, as Wireshark does. It goes on
+	// in the next file of a rotation.
 	Number uint64
 	// Data is what was captured of the packet, from the link layer on. It is valid until the next
 	// call of Next, or as long as Block is retained.

@@ -37,11 +37,11 @@ func TestPcapng(t *testing.T) {
 	var want []rec
 	for n := range uint64(2) {
 		want = append(want,
-			rec{7_000_000_001, 2*n + 1, "enhanced", 80, 0, 1},
-			rec{1003 * second, 3*n + 1, "tunnel", 6, 1, 101},
-			rec{1004 * second, 3*n + 2, "old", 30, 1, 101},
-			rec{1004 * second, 3*n + 3, "", 30, 1, 101},
-			rec{1004 * second, 2*n + 2, "simple", 6, 0, 1},
+			rec{7_000_000_001, 5*n + 1, "enhanced", 80, 0, 1},
+			rec{1003 * second, 5*n + 2, "tunnel", 6, 1, 101},
+			rec{1004 * second, 5*n + 3, "old", 30, 1, 101},
+			rec{1004 * second, 5*n + 4, "", 30, 1, 101},
+			rec{1004 * second, 5*n + 5, "simple", 6, 0, 1},
 		)
 	}
 	expect(t, recs, want...)

@@ -139,6 +139,8 @@ type group struct {
 	link LinkType
 	path string // of the last input
 	busy bool   // the last input isn't at its end
+	// packets counts the records delivered, of all interfaces.
+	packets uint64
 }
 
 // tapKey says which interfaces are one tap.
@@ -339,7 +341,9 @@ func (s *source) count(r *Record) {
 	t := &s.taps[r.Tap]
 	t.Received++
 	t.Bytes += uint64(len(r.Data))
-	r.Number = t.Received
+	g := s.heads[0].group
+	g.packets++
+	r.Number = g.packets
 }
 
 // advance looks at the next record of the reader whose record was delivered last.

@@ -16,7 +16,7 @@ const MaxJump = time.Hour
 type Mark struct {
 	// Time is the arrival of the packet, in nanoseconds since 1970 UTC.
 	Time int64
-	// Packet is the number of the packet within its tap, from 1, as Wireshark counts.
+	// Packet is the number of the packet in its file, from 1, as Wireshark counts.
 	Packet uint64
 	// Offset is the position of the byte in its half-stream, from 0.
 	Offset int64

@@ -41,7 +41,7 @@ const (
 type Packet struct {
 	// Time is the arrival in nanoseconds since 1970 UTC.
 	Time int64
-	// Number counts the packets of the tap, from 1.
+	// Number is that of the record; see capture.Record.
 	Number uint64
 	// Tap is the index of the tap.
 	Tap uint32

@@ -1,0 +1,257 @@
+package line
+
+// Invariant of FuzzColumns: whatever a message holds, every line for a terminal of 80 columns or more fits
+// it, and nothing but the output's own colours can steer it.
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output"
+	"github.com/culprit-http/culprit/internal/output/outputtest"
+	"github.com/culprit-http/culprit/internal/output/terminal"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+var (
+	_ output.Output   = (*Output)(nil)
+	_ output.Waiter   = (*Output)(nil)
+	_ output.Headline = (*Output)(nil)
+)
+
+const ok = "HTTP/1.1 200 OK\nContent-Type: text/plain\n\nhello"
+
+// with makes an exchange and changes it.
+func with(request, response string, change func(x *exchange.Exchange)) *exchange.Exchange {
+	x := outputtest.Exchange(request, response)
+	change(x)
+	return x
+}
+
+// lasting sets the parts of the timing that the bar shows.
+func lasting(connect, send, wait, receive time.Duration) func(x *exchange.Exchange) {
+	return func(x *exchange.Exchange) {
+		x.Timing = exchange.Timing{
+			Idle: -1, Connect: int64(connect), TLS: -1, Send: int64(send), Wait: int64(wait), Receive: int64(receive),
+			Duration: int64(send + wait + receive),
+		}
+	}
+}
+
+// cases are what the golden files show, in this order.
+func cases() []*exchange.Exchange {
+	get := func(target string) string { return "GET " + target + " HTTP/1.1\nHost: shop.example\n\n" }
+	return []*exchange.Exchange{
+		outputtest.Exchange(get("/"), ok),
+		outputtest.Exchange(get("/api/transactions?investor_id=7&page=1&per_page=500&sort=date&order=descending"), ok),
+		with(get("/slow"), ok, lasting(20*time.Millisecond, 10*time.Millisecond, 40*time.Millisecond, 10*time.Millisecond)),
+		with(get("/minutes"), ok, lasting(0, 0, 59*time.Minute+5*time.Second, 0)),
+		with(get("/days"), ok, lasting(0, 0, 2000*time.Hour, 0)),
+		with(get("/large"), ok, func(x *exchange.Exchange) { x.Response.BodyBytes = 1023 << 20 }),
+		with(get("/unknown"), ok, lasting(-1, -1, -1, -1)),
+		// Targets in other forms, and no Host.
+		outputtest.Exchange("GET http://other.example/x HTTP/1.1\nHost: shop.example\n\n", ok),
+		outputtest.Exchange("OPTIONS * HTTP/1.1\nHost: shop.example\n\n", ok),
+		outputtest.Exchange("CONNECT shop.example:443 HTTP/1.1\nHost: shop.example\n\n", ok),
+		outputtest.Exchange("GET /no-host HTTP/1.0\n\n", ok),
+		// IPv6.
+		with(get("/six"), ok, func(x *exchange.Exchange) {
+			x.Flow = outputtest.Flow("[2001:db8:1234:5678:9abc:def0:1234:5678]:51022", "[2001:db8::2]:8000")
+		}),
+		with(get("/four"), ok, func(x *exchange.Exchange) {
+			x.Flow = outputtest.Flow("203.0.113.140:51022", "203.0.113.141:8000")
+		}),
+		// The other side connected: the client is the responder.
+		with(get("/reversed"), ok, func(x *exchange.Exchange) { x.Client = proto.Responder }),
+		// Methods, hostile bytes, wide characters.
+		outputtest.Exchange("VERSION-CONTROL /longest-standard-method HTTP/1.1\nHost: shop.example\n\n", ok),
+		outputtest.Exchange(strings.Repeat("M", 300)+" /long-method HTTP/1.1\nHost: shop.example\n\n", ok),
+		outputtest.Exchange("G\x1b[2JT /hostile\x1b]0;owned\x07\u202egpj HTTP/1.1\nHost: shop\x9b.example\n\n", ok),
+		outputtest.Exchange(get("/日本語/東京都/千代田区/永田町/一丁目/地図"), ok),
+		outputtest.Exchange(get("/emoji/👩\u200d👩\u200d👧/e\u0301te\u0301"), ok),
+		with(get("/two"), ok, func(x *exchange.Exchange) { // a target with a space in it
+			x.Request.Raw = []byte("GET /two words HTTP/1.1")
+			x.Request.Fields, x.Request.Target = nil, proto.Span{Off: 4, Len: 10}
+		}),
+		// What isn't complete.
+		with(get("/upload"), "HTTP/1.1 413 Content Too Large\n\n", func(x *exchange.Exchange) {
+			x.Grade, x.Reason = exchange.Aborted, "answered after 33.0 KiB of 11.9 MiB, reset by the server"
+		}),
+		with(get("/hung"), "", func(x *exchange.Exchange) {
+			x.Grade, x.Reason = exchange.Unanswered, "capture ended"
+		}),
+		with("", ok, func(x *exchange.Exchange) {
+			x.Grade, x.Reason = exchange.Midstream, "the request was sent before the capture began; "+
+				"it can't be known what this response answers, nor how long it took to come"
+		}),
+		outputtest.Exchange(get("/error"), "HTTP/1.1 503 Service Unavailable\n\n"),
+	}
+}
+
+// show writes all cases, then one that waits.
+func show(t *testing.T, term terminal.Terminal) []byte {
+	t.Helper()
+	var w bytes.Buffer
+	o := New(&w, term, time.UTC)
+	for _, x := range cases() {
+		if err := o.Exchange(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := o.Waiting(outputtest.Exchange("GET /waiting HTTP/1.1\nHost: shop.example\n\n", ""), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return w.Bytes()
+}
+
+func TestGolden(t *testing.T) {
+	for _, width := range []int{0, 80, 100, 140} {
+		outputtest.Golden(t, *update, fmt.Sprintf("%d.txt", width), show(t, terminal.Terminal{Width: width}))
+	}
+}
+
+// fits checks what is shown on a terminal.
+func fits(t *testing.T, shown []byte, width int) {
+	t.Helper()
+	for line := range strings.Lines(string(shown)) {
+		line, whole := strings.CutSuffix(line, "\n")
+		if !whole {
+			t.Errorf("width %d: no line end: %q", width, line)
+		}
+		if n := terminal.Width([]byte(line)); n > width {
+			t.Errorf("width %d: %d columns: %q", width, n, line)
+		}
+		if string(terminal.AppendSafe(nil, []byte(line))) != line && !strings.Contains(line, `\x`) {
+			t.Errorf("width %d: not safe: %q", width, line)
+		}
+		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 || 0x202a <= r && r <= 0x202e }) {
+			t.Errorf("width %d: not safe: %q", width, line)
+		}
+	}
+}
+
+func TestLinesFitTheTerminal(t *testing.T) {
+	for width := 80; width <= 200; width++ {
+		fits(t, show(t, terminal.Terminal{Width: width}), width)
+	}
+	for width := 1; width < 80; width++ { // too narrow for the layout, but nothing breaks
+		show(t, terminal.Terminal{Width: width})
+	}
+}
+
+// Colours add control sequences and nothing else.
+func TestColour(t *testing.T) {
+	sequence := regexp.MustCompile("\x1b\\[[0-9]*m")
+	coloured := show(t, terminal.Terminal{Width: 100, Color: true})
+	if got := sequence.ReplaceAll(coloured, nil); !bytes.Equal(got, show(t, terminal.Terminal{Width: 100})) {
+		t.Errorf("without colours it reads\n%s", got)
+	}
+	if !bytes.Contains(coloured, []byte("\x1b[31m503\x1b[0m")) {
+		t.Errorf("a 503 isn't red:\n%q", coloured)
+	}
+}
+
+// Every line of the plain form has the same fields, so that awk can count on them.
+func TestPlainFields(t *testing.T) {
+	var w bytes.Buffer
+	o := New(&w, terminal.Terminal{}, time.UTC)
+	for i, x := range cases() {
+		w.Reset()
+		if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		fields := strings.Split(strings.TrimSuffix(w.String(), "\n"), " ")
+		if complete := x.Grade == exchange.Complete; complete && len(fields) != 7 || !complete && len(fields) < 9 {
+			t.Errorf("case %d: %d fields: %q", i, len(fields), w.String())
+		}
+		if _, err := time.Parse(time.RFC3339Nano, fields[0]); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTimesBefore1970(t *testing.T) {
+	var w bytes.Buffer
+	o := New(&w, terminal.Terminal{}, time.UTC)
+	x := outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", ok)
+	x.Start.Time = -1
+	if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, _ := strings.Cut(w.String(), " "); got != "1969-12-31T23:59:59.999999999Z" {
+		t.Error(got)
+	}
+}
+
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestWriteErrors(t *testing.T) {
+	o := New(broken{}, terminal.Terminal{}, time.UTC)
+	x := outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", ok)
+	var err error
+	for range 10000 {
+		if err = o.Exchange(x); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		t.Error("nobody learned that nothing could be written")
+	}
+}
+
+func TestPlainDoesNotAllocate(t *testing.T) {
+	var w discard
+	o := New(&w, terminal.Terminal{}, time.UTC)
+	x := outputtest.Exchange("GET /api/cart HTTP/1.1\nHost: shop.example\n\n", ok)
+	x.Flow.End(proto.Originator) // made once a connection
+	if n := testing.AllocsPerRun(1000, func() { o.Exchange(x) }); n >= 1 {
+		t.Errorf("%v allocations a line", n)
+	}
+}
+
+type discard struct{}
+
+func (*discard) Write(b []byte) (int, error) { return len(b), nil }
+
+func FuzzColumns(f *testing.F) {
+	for _, x := range cases() {
+		m := &x.Request
+		f.Add(m.Bytes(m.Method), m.Bytes(m.Target), m.Field("host"), uint8(80), int64(x.Timing.Duration), x.Response.BodyBytes)
+	}
+	f.Fuzz(func(t *testing.T, method, target, host []byte, width uint8, duration, size int64) {
+		x := outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", ok)
+		m := &x.Request
+		m.Raw = nil
+		span := func(b []byte) proto.Span {
+			m.Raw = append(m.Raw, b...)
+			return proto.Span{Off: uint32(len(m.Raw) - len(b)), Len: uint32(len(b))}
+		}
+		m.Method, m.Target = span(method), span(target)
+		m.Fields = []proto.Field{{Name: span([]byte("Host")), Value: span(host)}}
+		x.Timing.Duration, x.Response.BodyBytes = duration, size
+		w := max(int(width), 80)
+		var b bytes.Buffer
+		o := New(&b, terminal.Terminal{Width: w}, time.UTC)
+		if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		fits(t, b.Bytes(), w)
+		if n := bytes.Count(b.Bytes(), []byte("\n")); n != 1 {
+			t.Errorf("%d lines: %q", n, b.Bytes())
+		}
+	})
+}
