@@ -133,8 +133,9 @@ func (p *Packet) segment() segment {
 }
 
 // TestCorpusAgreesWithTshark compares every innermost TCP segment of the corpus with tshark's. They
-// may differ in two ways: an IP packet may be longer than its frame, of which tshark believes the
-// frame; and of an 802.11 aggregate only the first subframe is decoded.
+// may differ in three ways: an IP packet may be longer than its frame, of which tshark believes the
+// frame; of an 802.11 aggregate only the first subframe is decoded; and tshark knows Teredo by its port
+// only, not between peers on other ports.
 func TestCorpusAgreesWithTshark(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: tshark takes a while")
@@ -157,6 +158,9 @@ func TestCorpusAgreesWithTshark(t *testing.T) {
 		w := want[r.Number]
 		if len(p.Payload) < p.PayloadLen && r.WireLen == len(r.Data) && w.length == strconv.Itoa(len(p.Payload)) {
 			w.length = s.length
+		}
+		if teredo := strings.HasPrefix(s.src, "2001:0:") || strings.HasPrefix(s.dst, "2001:0:"); teredo && w == (segment{}) {
+			continue
 		}
 		if s != w && d.Aggregated() == aggregated {
 			t.Errorf("packet %d, link %d: %v %+v, tshark says %+v", r.Number, r.Link, res, s, w)

@@ -26,6 +26,7 @@ type Output struct {
 	location *time.Location
 	buf      []byte
 	scratch  []byte
+	duration []byte
 
 	// second and stamp keep the formatted time up to the second.
 	second int64
@@ -221,6 +222,8 @@ const (
 	fullClient    = 21 // every IPv4 address and port
 	longClient    = 32 // many IPv6 ones
 	methodWidth   = 4
+	longMethod    = 17 // UPDATEREDIRECTREF, the longest of IANA's registry; longer ones are cut
+	minTarget     = 8  // whatever the terminal; below about 80 columns lines don't fit
 	statusWidth   = 3
 	sizeWidth     = 8
 	durationWidth = 7
@@ -247,21 +250,24 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 
 	b = o.cell(b, append(o.scratch[:0], x.Flow.End(x.Client)...), o.client)
 	b = append(b, ' ')
-	method := "-"
+	o.scratch = append(o.scratch[:0], '-')
 	if x.HasRequest {
-		method = string(terminal.AppendSafe(nil, x.Request.Bytes(x.Request.Method)))
+		o.scratch = terminal.AppendSafe(o.scratch[:0], x.Request.Bytes(x.Request.Method))
 	}
-	width := max(methodWidth, terminal.Width([]byte(method)))
-	b = append(b, method...)
-	b = pad(b, width-terminal.Width([]byte(method))+1)
+	method := min(max(methodWidth, terminal.Width(o.scratch)), longMethod)
+	b = o.cell(b, o.scratch, method)
+	b = append(b, ' ')
 
-	room := t.Width - clockWidth - 1 - o.client - 1 - width - 1 - 1 - statusWidth - 1 - sizeWidth - 1 - durationWidth
+	// From minutes on, a duration needs more than its column.
+	o.duration = terminal.AppendDuration(o.duration[:0], duration)
+	last := max(durationWidth, terminal.Width(o.duration))
+	room := t.Width - clockWidth - 1 - o.client - 1 - method - 1 - 1 - statusWidth - 1 - sizeWidth - 1 - last
 	bar := t.Width >= barFrom
 	if bar {
 		room -= 1 + barWidth
 	}
 	o.scratch = o.appendTarget(o.scratch[:0], x, false)
-	b = o.cell(b, o.scratch, max(room, 8))
+	b = o.cell(b, o.scratch, max(room, minTarget))
 	b = append(b, ' ')
 
 	o.scratch = o.scratch[:0]
@@ -278,8 +284,7 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	}
 	b = right(b, o.scratch, sizeWidth)
 	b = append(b, ' ')
-	o.scratch = terminal.AppendDuration(o.scratch[:0], duration)
-	b = right(b, o.scratch, durationWidth)
+	b = right(b, o.duration, last)
 	if bar && state == "" {
 		b = append(b, ' ')
 		b = o.appendBar(b, &x.Timing)
