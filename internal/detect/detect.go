@@ -9,12 +9,16 @@
 //	                                            400 in plain HTTP
 //	undecided --(Budget used up)--------------> stopped, counted as unknown
 //	undecided --(a gap, or begun mid-stream)--> resuming --(a segment surely begins a message)--> parsing
+//	parsing --(MaxHandovers used up)----------> stopped, counted as nested
+//	undecided --(the end, and no data)--------> stopped, counted as empty
 //
 // What comes before the decision is kept, and replayed to the parser in the order of its arrival, gaps
 // and closes included.
 package detect
 
 import (
+	"unsafe"
+
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
 )
@@ -26,6 +30,9 @@ const (
 	maxEvents = 100
 )
 
+// MaxHandovers is how often a connection may be handed on: a tunnel may hold a tunnel, and so on.
+const MaxHandovers = 16
+
 // Detector holds what all connections of a shard share.
 type Detector struct {
 	// Protocols are those with a parser, in the order in which they are asked; Known those that are
@@ -33,17 +40,18 @@ type Detector struct {
 	Protocols, Known []proto.Protocol
 	// Hints gives protocol names by port, for content that decides nothing.
 	Hints map[uint16]string
-	// Limits and Held go to the parsers.
+	// Limits and Held go to the parsers. What detection keeps is in Held too.
 	Limits *proto.Limits
 	Held   *int
 }
 
 // Opener is told what was decided.
 type Opener interface {
-	// Sink returns where the messages of a parser go.
-	Sink(p *proto.Protocol, client proto.Direction) proto.Sink
+	// Sink returns where the messages of a parser go, from a mark on. resumed: the parser begins in the
+	// middle of the half-streams.
+	Sink(p *proto.Protocol, client proto.Direction, resumed bool, at clock.Mark) proto.Sink
 	// Recognised says that the connection speaks a protocol that isn't parsed; "unknown" if nothing
-	// is known of it.
+	// is known of it, "empty" if it held nothing, "nested" if it was handed on too often.
 	Recognised(name string)
 }
 
@@ -52,7 +60,6 @@ type Opener interface {
 type Stream struct {
 	detector *Detector
 	opener   Opener
-	flow     *proto.Flow
 	parser   proto.Parser
 	protocol *proto.Protocol
 	context  proto.Context
@@ -66,9 +73,12 @@ type Stream struct {
 	speaker proto.Direction
 	state   state
 
+	// What came before the decision.
 	buf    []byte
 	events []event
-	closed [2]bool
+
+	handovers int
+	closed    [2]bool
 }
 
 type state uint8
@@ -104,7 +114,7 @@ func (s *Stream) Open(d *Detector, o Opener, f *proto.Flow) {
 	if s.parser != nil {
 		spare, of = s.parser, s.protocol
 	}
-	*s = Stream{detector: d, opener: o, flow: f, buf: s.buf[:0], events: s.events[:0], spare: spare, spareOf: of}
+	*s = Stream{detector: d, opener: o, spare: spare, spareOf: of}
 	if f.Midstream {
 		s.state = resuming
 	}
@@ -136,7 +146,7 @@ func (s *Stream) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		for i := range s.detector.Protocols {
 			p := &s.detector.Protocols[i]
 			if match, role := p.Probe(b); match == proto.Yes && role == proto.Server {
-				s.choose(p, s.speaker, true)
+				s.choose(p, s.speaker, true, at)
 				return s.Data(d, b, at)
 			}
 		}
@@ -146,7 +156,7 @@ func (s *Stream) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 	first := !s.has(d)
 	if first && len(s.events) == 0 {
 		// The common case: the first bytes decide, and needn't be kept.
-		if s.probe(d, b) {
+		if s.probe(d, b, at) {
 			return s.Data(d, b, at)
 		}
 		if s.state != undecided {
@@ -154,17 +164,32 @@ func (s *Stream) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		}
 	}
 	s.buf = append(s.buf, b...)
-	s.events = append(s.events, event{kind: data, d: d, at: at, n: int64(len(b))})
+	*s.detector.Held += len(b)
+	s.keep(event{kind: data, d: d, at: at, n: int64(len(b))})
 	if !first || len(s.events) > 1 {
-		if s.probe(d, s.side(d)) {
+		if s.probe(d, s.side(d), at) {
 			s.replay()
 			return s.verdict()
 		}
 	}
 	if s.state == undecided && (len(s.buf) >= Budget || len(s.events) >= maxEvents) {
-		s.giveUp()
+		s.giveUp(at)
 	}
 	return s.verdict()
+}
+
+const eventSize = int(unsafe.Sizeof(event{}))
+
+// keep notes a call that came before the decision.
+func (s *Stream) keep(e event) {
+	s.events = append(s.events, e)
+	*s.detector.Held += eventSize
+}
+
+// drop forgets what came before the decision.
+func (s *Stream) drop() {
+	*s.detector.Held -= len(s.buf) + len(s.events)*eventSize
+	s.buf, s.events = nil, nil
 }
 
 // verdict is what the transport is told after a decision.
@@ -182,7 +207,7 @@ func (s *Stream) Gap(d proto.Direction, n int64, at clock.Mark) {
 		s.parser.Gap(d, n, at)
 	case undecided:
 		if len(s.events) > 0 {
-			s.events = append(s.events, event{kind: gap, d: d, at: at, n: n})
+			s.keep(event{kind: gap, d: d, at: at, n: n})
 		}
 		s.state = resuming
 	}
@@ -200,11 +225,11 @@ func (s *Stream) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 		}
 	case undecided, resuming:
 		if s.closed[d.Other()] {
-			if s.giveUp(); s.state == parsing {
+			if s.giveUp(at); s.state == parsing {
 				s.parser.Close(d, at, why)
 			}
 		} else if len(s.events) > 0 {
-			s.events = append(s.events, event{kind: closing, d: d, at: at, why: why})
+			s.keep(event{kind: closing, d: d, at: at, why: why})
 		}
 	}
 }
@@ -239,12 +264,12 @@ func (s *Stream) side(d proto.Direction) []byte {
 }
 
 // probe asks all protocols for the first bytes of a direction. It reports whether a parser was chosen.
-func (s *Stream) probe(d proto.Direction, b []byte) bool {
+func (s *Stream) probe(d proto.Direction, b []byte, at clock.Mark) bool {
 	b = b[:min(len(b), Budget)]
 	for _, list := range [2][]proto.Protocol{s.detector.Protocols, s.detector.Known} {
 		for i := range list {
 			if match, role := list[i].Probe(b); match == proto.Yes {
-				return s.choose(&list[i], clientOf(d, role), false)
+				return s.choose(&list[i], clientOf(d, role), false, at)
 			}
 		}
 	}
@@ -271,7 +296,7 @@ func (s *Stream) resume(d proto.Direction, b []byte, at clock.Mark) proto.Verdic
 				continue
 			}
 			if match, role := p.Resume(b); match == proto.Yes {
-				if s.choose(p, clientOf(d, role), true) {
+				if s.choose(p, clientOf(d, role), true, at) {
 					s.replay()
 					return s.Data(d, b, at)
 				}
@@ -283,17 +308,20 @@ func (s *Stream) resume(d proto.Direction, b []byte, at clock.Mark) proto.Verdic
 }
 
 // choose decides for a protocol. It reports whether it has a parser.
-func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool) bool {
+func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool, at clock.Mark) bool {
 	if p.New == nil {
 		if p.Name == "tls" && !resumed {
 			s.state, s.name, s.speaker = doubtful, p.Name, client
-			s.buf, s.events = s.buf[:0], s.events[:0]
+			s.drop()
 			return false
 		}
 		s.stop(p.Name)
 		return false
 	}
-	s.context = proto.Context{Client: client, Resumed: resumed, Sink: s.opener.Sink(p, client), Limits: s.detector.Limits, Held: s.detector.Held}
+	s.context = proto.Context{
+		Client: client, Resumed: resumed, Sink: s.opener.Sink(p, client, resumed, at),
+		Limits: s.detector.Limits, Held: s.detector.Held,
+	}
 	if s.spareOf == p {
 		s.context.Spare, s.spare, s.spareOf = s.spare, nil, nil
 	}
@@ -304,17 +332,18 @@ func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool)
 
 func (s *Stream) stop(name string) {
 	s.state = stopped
+	s.drop()
 	s.opener.Recognised(name)
 }
 
 // giveUp ends the search: the hint decides, or nothing does.
-func (s *Stream) giveUp() {
+func (s *Stream) giveUp(at clock.Mark) {
 	resumed := s.state == resuming
 	if s.hint != "" {
 		for _, list := range [2][]proto.Protocol{s.detector.Protocols, s.detector.Known} {
 			for i := range list {
 				if list[i].Name == s.hint {
-					if s.choose(&list[i], proto.Originator, resumed) {
+					if s.choose(&list[i], proto.Originator, resumed, at) {
 						s.replay()
 					}
 					return
@@ -322,13 +351,20 @@ func (s *Stream) giveUp() {
 			}
 		}
 	}
-	s.stop("unknown")
+	switch {
+	case resumed || len(s.events) > 0:
+		s.stop("unknown")
+	case s.handovers > 0:
+		s.state = stopped // a tunnel that nobody used; the connection has been counted
+	default:
+		s.stop("empty")
+	}
 }
 
 // replay gives what was kept to the parser.
 func (s *Stream) replay() {
 	buf, events := s.buf, s.events
-	s.buf, s.events = nil, nil
+	s.drop()
 	off := int64(0)
 	for i := range events {
 		e := &events[i]
@@ -351,11 +387,14 @@ func (s *Stream) obey(d proto.Direction, b []byte, at clock.Mark, v proto.Verdic
 		return v
 	}
 	s.parser = nil
+	if s.handovers++; s.handovers > MaxHandovers {
+		s.stop("nested")
+		return s.verdict()
+	}
 	s.state = undecided
 	if v.EarlyLost {
 		s.state = resuming
 	}
-	s.buf, s.events = s.buf[:0], s.events[:0]
 	s.hint = v.Hint
 	for i := range s.detector.Known {
 		if p := &s.detector.Known[i]; p.Name == v.Hint {

@@ -5,14 +5,22 @@ import (
 	"github.com/culprit-http/culprit/internal/proto/body"
 )
 
-// decode undoes the content codings of the bodies that were kept, and describes multipart ones.
-func (x *Exchange) decode(d *body.Decoder, limit int) {
+// Decode undoes the content codings of the bodies that were kept, and describes multipart ones. A decoded
+// body has limit bytes at most. It is to be called once, when the exchange is about to be shown: decoded
+// bodies may be a thousand times larger than what they came as.
+func (x *Exchange) Decode(d *body.Decoder, limit int) {
 	if x.HasRequest {
 		x.decodeBody(d, &x.Request, &x.RequestBody, limit)
 	}
 	if x.HasResponse {
 		x.decodeBody(d, &x.Response, &x.ResponseBody, limit)
 	}
+}
+
+// DropBodies forgets what Decode has made.
+func (x *Exchange) DropBodies() {
+	x.RequestBody.Bytes, x.ResponseBody.Bytes = nil, nil
+	x.RequestBody.Parts, x.ResponseBody.Parts = nil, nil
 }
 
 func (x *Exchange) decodeBody(d *body.Decoder, m *proto.Message, b *Body, limit int) {

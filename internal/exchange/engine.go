@@ -7,7 +7,6 @@ import (
 
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
-	"github.com/culprit-http/culprit/internal/proto/body"
 )
 
 // Limits bound what an Engine keeps.
@@ -25,20 +24,22 @@ type Limits struct {
 type Counters struct {
 	// Exchanges counts finished exchanges by grade.
 	Exchanges [Grades]uint64
-	// Waiting is how many requests wait for their answer now; TimedOut counts those given up because
-	// of ExchangeTimeout, Overflow those because of MaxWaiting.
-	Waiting, TimedOut, Overflow uint64
+	// TimedOut counts requests given up because of ExchangeTimeout, Overflow those because of MaxWaiting.
+	TimedOut, Overflow uint64
+	// Interim counts interim responses that weren't kept because of MaxInterim.
+	Interim uint64
 }
 
 // Engine makes exchanges from messages, for all connections of a shard. It isn't safe for concurrent
 // use.
 type Engine struct {
-	limits  Limits
-	tap     func(index uint32) *Tap
-	decoder body.Decoder
+	limits Limits
+	tap    func(index uint32) *Tap
 
-	// waiting are the requests without the head of a response, in order of arrival.
-	waiting queue
+	// waiting and announced are the requests without the head of a response, in the order in which they
+	// began to wait; announced are those that were shown as waiting.
+	waiting, announced queue
+
 	out     *Collector
 	memory  int
 	elapsed int64
@@ -67,10 +68,21 @@ type Collector struct {
 
 // A collector keeps at most maxFree spare exchanges, none with buffers larger than maxFreeSize.
 const (
-	maxFree     = 4096
+	maxFree     = 2048
 	maxFreeSize = 8 << 10
-	size        = int(unsafe.Sizeof(Exchange{})) + 512
 )
+
+// MaxInterim is how many interim responses are kept of an exchange.
+const MaxInterim = 32
+
+// What an exchange is estimated to take, and each header field of it.
+const (
+	size      = int(unsafe.Sizeof(Exchange{})) + 512
+	fieldSize = int(unsafe.Sizeof(proto.Field{}))
+)
+
+// footprint is what a message's copy takes.
+func footprint(m *proto.Message) int { return len(m.Raw) + len(m.Fields)*fieldSize }
 
 // Recycle takes back exchanges that nobody uses any more.
 func (c *Collector) Recycle(list []*Exchange) {
@@ -78,14 +90,25 @@ func (c *Collector) Recycle(list []*Exchange) {
 		if len(c.free) == maxFree {
 			return
 		}
-		if cap(x.Request.Raw)+cap(x.Response.Raw)+cap(x.RequestBody.raw)+cap(x.ResponseBody.raw) <= maxFreeSize {
+		if x.capacity() <= maxFreeSize {
 			c.free = append(c.free, x)
 		}
 	}
 }
 
+// capacity is what the buffers of an exchange take.
+func (x *Exchange) capacity() int {
+	return cap(x.Request.Raw) + cap(x.Response.Raw) + cap(x.RequestBody.raw) + cap(x.ResponseBody.raw) +
+		(cap(x.Request.Fields)+cap(x.Response.Fields))*fieldSize
+}
+
+// charge accounts for n bytes more that an unfinished exchange takes.
+func (e *Engine) charge(x *Exchange, n int) {
+	x.charged += n
+	e.memory += n
+}
+
 func (e *Engine) get() *Exchange {
-	e.memory += size
 	free := e.out.free
 	if len(free) == 0 {
 		return new(Exchange)
@@ -111,23 +134,28 @@ func (x *Exchange) reset() {
 // takes the clock's elapsed time and the mark of the last packet.
 func (e *Engine) Tick(elapsed int64, at clock.Mark) {
 	e.elapsed = elapsed
-	for x := e.waiting.head; x != nil; {
-		next, age := x.next, elapsed-x.since
-		switch {
-		case age > int64(e.limits.ExchangeTimeout):
+	for _, q := range [2]*queue{&e.announced, &e.waiting} {
+		for x := q.head; x != nil && elapsed-x.since > int64(e.limits.ExchangeTimeout); x = q.head {
 			e.Counters.TimedOut++
 			x.Reason = "no answer within the exchange timeout"
-			x.pairer.abandon(x, at)
-		case e.limits.PendingAfter > 0 && age > int64(e.limits.PendingAfter):
-			if !x.announced {
-				x.announced = true
-				e.out.Waiting = append(e.out.Waiting, x.snapshot(at))
-			}
-		default:
-			return
+			x.pairer.giveUp(x, at)
 		}
-		x = next
 	}
+	for x := e.waiting.head; x != nil && e.limits.PendingAfter > 0 && elapsed-x.since > int64(e.limits.PendingAfter); x = e.waiting.head {
+		x.leave()
+		e.announced.push(x)
+		if !x.shown {
+			x.shown = true
+			e.out.Waiting = append(e.out.Waiting, x.snapshot(at))
+		}
+	}
+}
+
+// wait has a request wait from now on.
+func (e *Engine) wait(x *Exchange) {
+	x.leave()
+	x.since = e.elapsed
+	e.waiting.push(x)
 }
 
 // snapshot copies what is known of a waiting request.
@@ -138,6 +166,7 @@ func (x *Exchange) snapshot(at clock.Mark) *Exchange {
 		LastPacket: at.Packet, Anomalies: x.Anomalies,
 	}
 	c.Request.CopyFrom(&x.Request)
+	c.RequestBody.DecodedBytes, c.ResponseBody.DecodedBytes = -1, -1
 	c.clearTiming()
 	return c
 }
@@ -150,7 +179,7 @@ func (x *Exchange) clearTiming() {
 type queue struct{ head, tail *Exchange }
 
 func (q *queue) push(x *Exchange) {
-	x.queued, x.prev, x.next = true, q.tail, nil
+	x.in, x.prev, x.next = q, q.tail, nil
 	if q.tail != nil {
 		q.tail.next = x
 	} else {
@@ -159,8 +188,10 @@ func (q *queue) push(x *Exchange) {
 	q.tail = x
 }
 
-func (q *queue) remove(x *Exchange) {
-	if !x.queued {
+// leave takes an exchange out of the queue that it is in, if any.
+func (x *Exchange) leave() {
+	q := x.in
+	if q == nil {
 		return
 	}
 	if x.prev != nil {
@@ -173,7 +204,7 @@ func (q *queue) remove(x *Exchange) {
 	} else {
 		q.tail = x.prev
 	}
-	x.queued, x.prev, x.next = false, nil, nil
+	x.in, x.prev, x.next = nil, nil, nil
 }
 
 // Pairer pairs the messages of one connection. It is the proto.Sink of the connection's parser.
@@ -181,12 +212,17 @@ func (q *queue) remove(x *Exchange) {
 // # Theory of operation
 //
 // Without stream ids the nth response answers the nth request, as long as every byte of both
-// half-streams was seen. After a loss, counting is worthless, and acknowledgements decide: each request
-// carries how many bytes of the response stream its sender had received (Mark.Peer). A response that
-// begins before that point answers an earlier request. And a client that doesn't pipeline has received
-// the whole of a response before it sends the next request; so a response that begins at or behind what
-// the next request had acknowledged doesn't answer this one. Where pipelining leaves it open, nothing is
-// paired, and the anomaly says so.
+// half-streams was seen. After a loss, counting is worthless, and acknowledgements decide. A request
+// carries how many bytes of the response stream its sender had received (Mark.Peer): a response that
+// begins before that point answers an earlier one. A response carries how many bytes of the request stream
+// the server had received: it doesn't answer a request that begins behind that point.
+//
+// This leaves one response for one request as long as the client waits for each answer before it sends
+// the next request. So that is taken for granted until it is seen not to: a request that was sent
+// while another, which may be one in a hole, had no byte of its answer is pipelined. After a loss on a
+// connection that pipelines any of the waiting requests may be meant; none is paired, and the anomaly
+// says so. Where requests and responses can't be told apart by a loss there is nothing to find hold of
+// again, so it stays so until the connection ends.
 type Pairer struct {
 	engine   *Engine
 	flow     *proto.Flow
@@ -198,24 +234,36 @@ type Pairer struct {
 	pending []*Exchange
 	// sending and answering are those whose request or response is under way.
 	sending, answering *Exchange
-	// lost marks directions in which messages may have gone unseen since the last sure pair; lostAt is
-	// since when.
-	lost  [2]bool
-	index uint32
+	index              uint32
+
+	// lost marks directions in which messages may have gone unseen since the last sure pair, and lostAt
+	// the place of the last loss.
+	lost   [2]bool
+	lostAt [2]int64
+	// settled is where the last response ended, received how much of the request stream the server had
+	// received when it began, and heard the same, but at least the request that it answers. pipelines: the
+	// client doesn't wait for answers.
+	settled, received, heard int64
+	pipelines                bool
 }
 
 // Reset makes the pairer ready for another connection, and keeps its memory.
 func (p *Pairer) Reset() { *p = Pairer{pending: p.pending[:0]} }
 
 // Open begins the pairing of the messages of a connection, or of the protocol that takes one over: its
-// exchanges are counted on.
-func (p *Pairer) Open(e *Engine, protocol string, client proto.Direction, f *proto.Flow, facts *proto.Facts) {
+// exchanges are counted on. resumed: the parser begins in the middle, so that messages may have been
+// missed.
+func (p *Pairer) Open(e *Engine, protocol string, client proto.Direction, resumed bool, f *proto.Flow, facts *proto.Facts) {
 	*p = Pairer{engine: e, flow: f, facts: facts, client: client, protocol: protocol, pending: p.pending[:0], index: p.index}
+	if resumed {
+		p.lost, p.lostAt = [2]bool{true, true}, [2]int64{-1, -1}
+	}
 }
 
 // begin makes an exchange from its first message.
 func (p *Pairer) begin(m *proto.Message) *Exchange {
 	x := p.engine.get()
+	p.engine.charge(x, size+footprint(m))
 	x.pairer = p
 	x.Flow, x.Client, x.Protocol, x.Index = p.flow, p.client, p.protocol, p.index
 	x.Tap = p.engine.tap(m.First.Tap)
@@ -228,7 +276,6 @@ func (p *Pairer) begin(m *proto.Message) *Exchange {
 	if n := &x.before[m.Dir]; n.Packets > 0 {
 		n.Packets-- // the packet that the message begins with belongs to it
 	}
-	p.engine.memory += len(m.Raw)
 	return x
 }
 
@@ -246,13 +293,24 @@ func (p *Pairer) Head(m *proto.Message) proto.Answers {
 		p.request(m)
 		return proto.AnswersUnknown
 	case proto.Interim:
-		if x := p.match(m); x != nil {
-			x.Interim = append(x.Interim, Interim{m.Status, m.First})
-			return answers(x)
+		x := p.match(m)
+		if x == nil {
+			return proto.AnswersUnknown
 		}
-		return proto.AnswersUnknown
+		x.expected = m.First.Offset + m.HeadSize
+		if len(x.Interim) < MaxInterim {
+			x.Interim = append(x.Interim, Interim{m.Status, m.First})
+		} else {
+			p.engine.Counters.Interim++
+		}
+		return answers(x)
+	}
+	if m.First.Peer > 0 && m.First.Peer == p.received && m.Status != requestTimeout {
+		p.pipelines = true // the server has received nothing since the response before, but has had another request
 	}
 	x := p.match(m)
+	p.received = max(p.received, m.First.Peer)
+	p.heard = p.received
 	if x == nil {
 		x = p.begin(m)
 		x.Anomalies.Set(proto.ResponseWithoutRequest)
@@ -260,8 +318,8 @@ func (p *Pairer) Head(m *proto.Message) proto.Answers {
 		copy(p.pending[1:], p.pending)
 		p.pending[0] = x
 	} else {
-		p.engine.waiting.remove(x)
-		p.engine.memory += len(m.Raw)
+		x.leave()
+		p.engine.charge(x, footprint(m))
 		if x.Request.End == proto.Unfinished {
 			x.Anomalies.Set(proto.EarlyResponse)
 		}
@@ -274,20 +332,34 @@ func (p *Pairer) Head(m *proto.Message) proto.Answers {
 
 // request begins an exchange with its request.
 func (p *Pairer) request(m *proto.Message) {
-	if len(p.pending) >= p.engine.limits.MaxWaiting {
+	first := p.firstWaiting()
+	if len(p.pending) >= p.engine.limits.MaxWaiting && first < len(p.pending) {
 		p.engine.Counters.Overflow++
-		x := p.pending[0]
+		x := p.pending[first]
 		x.Reason = "more requests wait on this connection than the limit (max waiting)"
-		p.abandon(x, m.First)
-		p.lost[p.client.Other()] = true
+		p.giveUp(x, m.First)
 	}
+	p.follow(m)
 	x := p.begin(m)
-	x.HasRequest = true
+	x.HasRequest, x.expected = true, m.First.Peer
 	x.Request.CopyFrom(m)
 	p.sending = x
 	p.pending = append(p.pending, x)
-	x.since = p.engine.elapsed
-	p.engine.waiting.push(x)
+	p.engine.wait(x)
+}
+
+// follow notes when a request shows that the client doesn't wait for its answers: the one before it, which
+// may be in a hole, has none, and the client has received nothing that may be it.
+func (p *Pairer) follow(m *proto.Message) {
+	peer, before := m.First.Peer, int64(-1)
+	if n := len(p.pending); n > 0 && !p.pending[n-1].HasResponse {
+		before = max(p.pending[n-1].Request.First.Peer, p.settled)
+	} else if p.lost[p.client] && m.First.Offset > p.heard {
+		before = p.settled
+	}
+	if 0 <= peer && peer <= before {
+		p.pipelines = true
+	}
 }
 
 // answers says what kind of request a response answers.
@@ -306,54 +378,105 @@ func answers(x *Exchange) proto.Answers {
 
 var methodHEAD, methodCONNECT = []byte("HEAD"), []byte("CONNECT")
 
+// firstWaiting returns the index of the first pending exchange that has no response.
+func (p *Pairer) firstWaiting() int {
+	i := 0
+	for i < len(p.pending) && p.pending[i].HasResponse {
+		i++
+	}
+	return i
+}
+
 // match returns the pending request that a response answers, nil if it was never seen. See the type's
 // theory.
 func (p *Pairer) match(m *proto.Message) *Exchange {
 	for {
-		i := 0
-		for i < len(p.pending) && p.pending[i].HasResponse {
-			i++
-		}
+		i := p.firstWaiting()
 		if i == len(p.pending) {
 			return nil
 		}
 		x := p.pending[i]
-		if after := x.Request.First.Peer; after > m.First.Offset {
-			return nil // it was sent when this response had already been received
-		}
 		if !p.lost[0] && !p.lost[1] {
+			if m.Status == requestTimeout && m.First.Peer >= 0 && m.First.Peer <= x.Request.First.Offset {
+				return nil // it crossed the request on its way (RFC 9110 §15.5.9)
+			}
 			return x
 		}
-		if i+1 == len(p.pending) {
-			p.lost = [2]bool{}
+		switch p.compare(i, m) {
+		case answersIt:
+			p.found(x, m)
 			return x
-		}
-		here, next := x.Request.First.Peer, p.pending[i+1].Request.First.Peer
-		switch {
-		case here < 0 || next < 0 || here == next:
-			// Pipelined across a loss: any of them may be meant.
-			p.ambiguous(p.pending[i:], here, m.First)
+		case answersEarlier:
 			return nil
-		case next <= m.First.Offset:
+		case answersLater:
 			x.Reason = "its response wasn't captured"
 			x.lostResponse = true
-			p.complete(x, m.First)
-		default:
-			p.lost = [2]bool{}
-			return x
+			p.abandon(x, m.First)
+		case answersAny:
+			p.ambiguous(i, m.First)
+			return nil
 		}
 	}
 }
 
-// ambiguous gives up the requests that were sent at one point of the response stream.
-func (p *Pairer) ambiguous(pending []*Exchange, peer int64, at clock.Mark) {
-	var drop []*Exchange
-	for _, x := range pending {
-		if x.Request.First.Peer == peer {
-			drop = append(drop, x)
-		}
+// requestTimeout is the one status that servers send unasked.
+const requestTimeout = 408
+
+// place says where the request that a response answers stands, seen from another.
+type place uint8
+
+const (
+	answersIt place = iota
+	answersEarlier
+	answersLater
+	answersAny
+)
+
+// compare says after a loss which request a response answers, seen from the ith pending one.
+func (p *Pairer) compare(i int, m *proto.Message) place {
+	x := p.pending[i]
+	request, sent, received := &x.Request, x.Request.First.Peer, m.First.Peer
+	if sent > m.First.Offset || received > 0 && received <= request.First.Offset {
+		return answersEarlier
 	}
-	for _, x := range drop {
+	if p.pipelines {
+		return answersAny
+	}
+	known := true // which requests were sent behind it
+	if i+1 < len(p.pending) {
+		next := p.pending[i+1].Request.First.Peer
+		if 0 <= next && next <= m.First.Offset {
+			return answersLater // its answer had been received when the next was sent
+		}
+		known = next >= 0
+	}
+	switch {
+	case received >= 0 && (received <= request.Last.Offset+1 || request.End == proto.Unfinished):
+		return answersIt // the server had received nothing behind it
+	case x.expected == m.First.Offset:
+		return answersIt
+	case received >= 0:
+		return answersLater
+	case known && (!p.lost[p.client] || p.lostAt[p.client] < request.First.Offset):
+		return answersIt
+	}
+	return answersAny
+}
+
+// found notes a sure pair: what was lost before it doesn't matter any more.
+func (p *Pairer) found(x *Exchange, m *proto.Message) {
+	if p.lostAt[p.client] < x.Request.First.Offset {
+		p.lost[p.client] = false
+	}
+	if server := p.client.Other(); p.lostAt[server] < m.First.Offset {
+		p.lost[server] = false
+	}
+}
+
+// ambiguous gives up the requests that a response may answer.
+func (p *Pairer) ambiguous(first int, at clock.Mark) {
+	for len(p.pending) > first && p.pending[first].Request.First.Peer <= at.Offset {
+		x := p.pending[first]
 		x.Anomalies.Set(proto.AmbiguousPairing)
 		x.Reason = "lost bytes leave open which response answers it"
 		x.lostResponse = true
@@ -363,7 +486,11 @@ func (p *Pairer) ambiguous(pending []*Exchange, peer int64, at clock.Mark) {
 
 // WantsBody implements proto.Sink.
 func (p *Pairer) WantsBody(m *proto.Message) int {
-	limit := p.engine.limits.MaxBody
+	e := p.engine
+	if x := p.sending; x != nil && m.Kind == proto.Request && x.in != nil && x.since != e.elapsed {
+		e.wait(x) // it isn't waiting for its answer while it is still being sent
+	}
+	limit := e.limits.MaxBody
 	if limit == 0 {
 		return 0
 	}
@@ -382,45 +509,68 @@ func (p *Pairer) WantsBody(m *proto.Message) int {
 func (p *Pairer) Body(m *proto.Message, b []byte) {
 	if to := p.body(m); to != nil {
 		to.raw = append(to.raw, b...)
-		p.engine.memory += len(b)
+		p.engine.charge(p.current(m), len(b))
 	}
 }
 
 // body returns where the body of the message under way is kept.
 func (p *Pairer) body(m *proto.Message) *Body {
-	switch {
-	case m.Kind == proto.Request && p.sending != nil:
-		return &p.sending.RequestBody
-	case m.Kind == proto.Response && p.answering != nil:
-		return &p.answering.ResponseBody
+	switch x := p.current(m); {
+	case x == nil:
+		return nil
+	case m.Kind == proto.Request:
+		return &x.RequestBody
+	default:
+		return &x.ResponseBody
+	}
+}
+
+// current returns the exchange of the message under way, nil when it was given up.
+func (p *Pairer) current(m *proto.Message) *Exchange {
+	switch m.Kind {
+	case proto.Request:
+		return p.sending
+	case proto.Response:
+		return p.answering
 	}
 	return nil
 }
 
 // End implements proto.Sink.
 func (p *Pairer) End(m *proto.Message) {
+	x := p.current(m)
+	if x == nil {
+		return
+	}
+	p.engine.charge(x, footprint(m)) // the trailers
 	switch m.Kind {
 	case proto.Request:
-		if x := p.sending; x != nil {
-			p.sending = nil
-			x.Request.Finish(m)
-			if x.HasResponse && x.Response.End != proto.Unfinished {
-				p.complete(x, m.Last)
-			}
+		p.sending = nil
+		x.Request.Finish(m)
+		switch {
+		case x.in != nil:
+			p.engine.wait(x) // now it does
+		case x.HasResponse && x.Response.End != proto.Unfinished:
+			p.heard = max(p.heard, m.Last.Offset+1)
+			p.complete(x, m.Last)
 		}
 	case proto.Response:
-		if x := p.answering; x != nil {
-			p.answering = nil
-			x.Response.Finish(m)
-			if !x.HasRequest || x.Request.End != proto.Unfinished {
-				p.complete(x, m.Last)
-			}
+		p.answering = nil
+		x.Response.Finish(m)
+		p.settled = max(p.settled, m.Last.Offset+1)
+		if x.HasRequest {
+			p.heard = max(p.heard, x.Request.Last.Offset+1)
+		}
+		if !x.HasRequest || x.Request.End != proto.Unfinished {
+			p.complete(x, m.Last)
 		}
 	}
 }
 
 // Lost implements proto.Sink.
-func (p *Pairer) Lost(d proto.Direction, at clock.Mark) { p.lost[d] = true }
+func (p *Pairer) Lost(d proto.Direction, at clock.Mark) {
+	p.lost[d], p.lostAt[d] = true, max(p.lostAt[d], at.Offset)
+}
 
 // Closed says that a half-stream has ended, after the parser was told. When it is the server's, what
 // waits won't be answered any more; when both have, nothing more can come.
@@ -437,6 +587,13 @@ func (p *Pairer) Closed(d proto.Direction, at clock.Mark, both bool) {
 	}
 }
 
+// giveUp abandons a request whose response may still come: who counts must not take it for another's.
+func (p *Pairer) giveUp(x *Exchange, at clock.Mark) {
+	p.lost[p.client] = true
+	p.lostAt[p.client] = max(p.lostAt[p.client], x.Request.First.Offset)
+	p.abandon(x, at)
+}
+
 // abandon finishes an exchange that lacks something.
 func (p *Pairer) abandon(x *Exchange, at clock.Mark) {
 	if p.sending == x {
@@ -448,6 +605,9 @@ func (p *Pairer) abandon(x *Exchange, at clock.Mark) {
 	p.complete(x, at)
 }
 
+// maxIdlePending is the largest list of pending exchanges that is kept when it is empty.
+const maxIdlePending = 16
+
 // complete finishes an exchange.
 func (p *Pairer) complete(x *Exchange, at clock.Mark) {
 	e := p.engine
@@ -457,10 +617,13 @@ func (p *Pairer) complete(x *Exchange, at clock.Mark) {
 			break
 		}
 	}
-	e.waiting.remove(x)
+	if len(p.pending) == 0 && cap(p.pending) > maxIdlePending {
+		p.pending = nil
+	}
+	x.leave()
 	x.pairer = nil
-	e.memory -= size + len(x.Request.Raw) + len(x.Response.Raw) + len(x.RequestBody.raw) + len(x.ResponseBody.raw)
-	x.Completed = p.completion(x, at)
+	e.charge(x, -x.charged)
+	x.Completed = at
 	x.LastPacket = max(at.Packet, x.Request.Last.Packet, x.Response.Last.Packet)
 	if x.HasRequest {
 		x.Anomalies |= x.Request.Anomalies
@@ -469,6 +632,7 @@ func (p *Pairer) complete(x *Exchange, at clock.Mark) {
 	if x.HasResponse {
 		x.Anomalies |= x.Response.Anomalies
 		x.MissingBytes += x.Response.MissingBytes
+		x.Stream = isStream(&x.Response)
 	}
 	x.Conn = *p.facts
 	for d := range x.During {
@@ -479,26 +643,26 @@ func (p *Pairer) complete(x *Exchange, at clock.Mark) {
 		}
 	}
 	x.grade(p)
-	if e.limits.MaxBody > 0 {
-		x.decode(&e.decoder, e.limits.MaxBody)
-	}
 	e.Counters.Exchanges[x.Grade]++
 	e.out.Done = append(e.out.Done, x)
 }
 
-// completion returns what completed an exchange: the latest of an event, of its last bytes, and of the end of
-// the connection if that cut it short.
-func (p *Pairer) completion(x *Exchange, at clock.Mark) clock.Mark {
-	marks := []clock.Mark{x.Request.Last, x.Response.Last}
-	if x.Request.End == proto.Cut || x.Response.End == proto.Cut {
-		marks = append(marks, p.facts.Closed)
+// streamTypes are the media types of responses that go on as long as there is news.
+var streamTypes = []string{"text/event-stream", "multipart/x-mixed-replace"}
+
+// isStream reports whether the time that a response takes says nothing of the server's speed: it goes on
+// until someone has enough, or another protocol took the connection over.
+func isStream(m *proto.Message) bool {
+	if m.End == proto.Upgraded {
+		return true
 	}
-	for _, m := range marks {
-		if m.Time > at.Time {
-			at = m
+	b := MediaType(m)
+	for _, t := range streamTypes {
+		if string(b) == t {
+			return true
 		}
 	}
-	return at
+	return false
 }
 
 func (c *Counts) subtract(o *Counts) {

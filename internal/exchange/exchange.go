@@ -144,11 +144,17 @@ type Exchange struct {
 	// What the engine needs until the exchange is finished.
 	pairer       *Pairer
 	before       [2]Counts
-	since        int64
 	lostResponse bool
-	queued       bool
-	announced    bool
-	prev, next   *Exchange
+	// expected is where in the response stream its response begins, if the client waits for answers.
+	expected int64
+	// charged is what the exchange takes of the memory budget.
+	charged int
+	// since is when it began to wait for its answer; in is the queue of those that do; shown: it was
+	// shown as waiting.
+	since      int64
+	in         *queue
+	prev, next *Exchange
+	shown      bool
 }
 
 // Server returns the direction of the responses.

@@ -38,6 +38,9 @@ type Value struct {
 	Addr    packet.Addr
 	Message *proto.Message
 	List    []string
+
+	// scratch holds the bytes of values that are made, until the next Get.
+	scratch [32]byte
 }
 
 // Field is one field of the exchange document. The table Fields is the only place that knows them:

@@ -32,7 +32,7 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.text(ECSVersion) }},
 
 	{"event.id", []string{"id"}, "keyword", "", Text, "id, ordered by time; the same each time the same packets are read", fromCulprit,
-		func(x *Exchange, v *Value) { v.bytes(AppendID(nil, x.ID(x.Tap.Observer))) }},
+		func(x *Exchange, v *Value) { v.bytes(AppendID(v.scratch[:0], x.ID(x.Tap.Observer))) }},
 	{"event.kind", nil, "keyword", "", Text, "always event", fromCulprit,
 		func(x *Exchange, v *Value) { v.text("event") }},
 	{"event.category", nil, "keyword", "", List, "ECS categories", fromCulprit,

@@ -18,8 +18,8 @@ func (x *Exchange) grade(p *Pairer) {
 		x.gradeCut(p)
 	case x.MissingBytes > 0:
 		x.set(Gap, strconv.FormatInt(x.MissingBytes, 10)+" bytes weren't captured")
-	case x.Request.End == proto.Broken && p.lost[x.Client] || x.Response.End == proto.Broken && p.lost[x.Server()]:
-		x.set(Gap, "malformed: its end isn't known")
+	case x.Request.End == proto.Broken || x.Response.End == proto.Broken:
+		x.set(Gap, "its end isn't known: bytes are missing or malformed")
 	}
 }
 

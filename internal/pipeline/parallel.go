@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/culprit-http/culprit/internal/capture"
@@ -45,12 +44,16 @@ const (
 type control struct {
 	kind    controlKind
 	tick    bool
+	idle    bool
 	elapsed int64
 	at      clock.Mark
 }
 
-// result is what a worker finished in one epoch.
-type result struct{ done, waiting []*exchange.Exchange }
+// result is what a worker finished in one epoch. idle: the input pauses behind it.
+type result struct {
+	done, waiting []*exchange.Exchange
+	idle          bool
+}
 
 // send queues a packet for the worker. The block that the packet lies in is held until it is done.
 func (w *worker) send(p *packet.Packet, key *packet.Flow, fromLo bool, r *capture.Record, s uint8, elapsed int64) {
@@ -119,16 +122,16 @@ func (w *worker) work() {
 			if c.tick {
 				w.tick(c.elapsed, c.at)
 			}
-			w.hand()
+			w.hand(c.idle)
 		case endCapture:
 			w.close(c.at)
-			w.hand()
+			w.hand(false)
 		}
 	}
 }
 
 // hand gives the exchanges of the epoch to the merger, and takes back those that were shown.
-func (w *worker) hand() {
+func (w *worker) hand(idle bool) {
 	for more := true; more; {
 		select {
 		case list := <-w.used:
@@ -138,22 +141,20 @@ func (w *worker) hand() {
 		}
 	}
 	prepare(w.out.Done)
-	w.results <- result{w.out.Done, w.out.Waiting}
+	w.results <- result{w.out.Done, w.out.Waiting, idle}
 	w.out.Done, w.out.Waiting = nil, nil
 }
 
 // merger joins the results of the workers, epoch by epoch, and shows them.
 type merger struct {
 	workers []*worker
-	to      Receiver
+	show    *deliverer
 	done    chan struct{}
-	pause   atomic.Bool
-	once    sync.Once
 	failed  atomic.Pointer[error]
 }
 
-func startMerger(workers []*worker, to Receiver) *merger {
-	m := &merger{workers: workers, to: to, done: make(chan struct{})}
+func startMerger(workers []*worker, show *deliverer) *merger {
+	m := &merger{workers: workers, show: show, done: make(chan struct{})}
 	for _, w := range workers {
 		w.in = make(chan *batch, queueBatches)
 		w.results = make(chan result, 2)
@@ -168,9 +169,10 @@ func startMerger(workers []*worker, to Receiver) *merger {
 func (m *merger) merge() {
 	defer close(m.done)
 	var all, waiting []*exchange.Exchange
+	parts := make([][]*exchange.Exchange, len(m.workers))
 	for {
 		all, waiting = all[:0], waiting[:0]
-		parts := make([][]*exchange.Exchange, len(m.workers))
+		idle := false
 		for i, w := range m.workers {
 			r, ok := <-w.results
 			if !ok {
@@ -179,14 +181,12 @@ func (m *merger) merge() {
 			parts[i] = r.done
 			all = append(all, r.done...)
 			waiting = append(waiting, r.waiting...)
+			idle = r.idle
 		}
 		slices.SortStableFunc(all, order)
 		slices.SortStableFunc(waiting, order)
-		if m.err() == nil && len(all)+len(waiting) > 0 {
-			m.fail(m.to.Exchanges(all, waiting))
-		}
-		if m.err() == nil && m.pause.Swap(false) {
-			m.fail(m.to.Idle())
+		if m.show.show(all, waiting, idle); m.show.err != nil {
+			m.failed.Store(&m.show.err)
 		}
 		for i, w := range m.workers {
 			select {
@@ -195,18 +195,12 @@ func (m *merger) merge() {
 			}
 		}
 		clear(all)
+		clear(waiting)
+		clear(parts)
 	}
 }
 
-// idle asks for Idle after the epoch that was sent last.
-func (m *merger) idle() { m.pause.Store(true) }
-
-func (m *merger) fail(err error) {
-	if err != nil {
-		m.once.Do(func() { m.failed.Store(&err) })
-	}
-}
-
+// err returns the receiver's error.
 func (m *merger) err() error {
 	if p := m.failed.Load(); p != nil {
 		return *p

@@ -5,7 +5,7 @@
 //
 // The reader decodes packets and hashes their flows onto 64 shards. A worker owns some of the shards;
 // with one worker everything happens in the reader's goroutine. Packets form epochs: one ends with every
-// tick of the capture clock, and after epochPackets packets. At the end of an epoch each worker hands over
+// tick of the capture clock, and after epochPackets packets or epochBytes of them. At the end of an epoch each worker hands over
 // the exchanges that it finished in it; they are sorted by (completion time, tap, packet, stream), and
 // shown. Since epochs are cut by the input alone, and each shard sees its packets and ticks in the same
 // order, the result is the same with any number of workers.
@@ -26,11 +26,15 @@ import (
 	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/proto/body"
 	"github.com/culprit-http/culprit/internal/tcp"
 )
 
-// epochPackets is the number of packets after which exchanges are delivered, tick or not.
-const epochPackets = 256
+// epochPackets and epochBytes are after how much exchanges are delivered, tick or not.
+const (
+	epochPackets = 256
+	epochBytes   = 512 << 10
+)
 
 // Filter decides which packets are looked at.
 type Filter interface {
@@ -75,7 +79,7 @@ type Receiver interface {
 // has been delivered.
 func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats, error) {
 	r := &run{
-		config: c, src: src, to: to, decoder: packet.NewDecoder(c.Packet), udp: map[string]*Count{},
+		config: c, src: src, show: deliverer{to: to, maxBody: c.Exchange.MaxBody}, decoder: packet.NewDecoder(c.Packet), udp: map[string]*Count{},
 		stats: Stats{Ignored: map[string]Count{}, Connections: map[string]uint64{}},
 	}
 	r.start()
@@ -91,12 +95,12 @@ func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats,
 type run struct {
 	config  Config
 	src     capture.Source
-	to      Receiver
 	decoder *packet.Decoder
 	clock   clock.Clock
 	last    clock.Mark
 	taps    taps
-	packets int // of this epoch
+	inEpoch Count // packets of this epoch
+	show    deliverer
 
 	workers []*worker
 	merger  *merger // nil with one worker
@@ -121,7 +125,7 @@ func (r *run) start() {
 		r.workers = append(r.workers, w)
 	}
 	if n > 1 {
-		r.merger = startMerger(r.workers, r.to)
+		r.merger = startMerger(r.workers, &r.show)
 	}
 }
 
@@ -152,20 +156,15 @@ func (r *run) read(ctx context.Context) error {
 		r.stats.Received.Packets++
 		r.stats.Received.Bytes += uint64(len(rec.Data))
 		r.last = clock.Mark{Time: rec.Time, Packet: rec.Number, Tap: rec.Tap, Peer: -1}
-		if r.clock.Advance(rec.Time) {
-			r.decoder.Tick(r.clock.Elapsed())
-			if err := r.epoch(true); err != nil {
-				return err
-			}
-		} else if r.packets >= epochPackets {
+		if tick := r.clock.Advance(rec.Time); tick || r.inEpoch.Packets >= epochPackets || r.inEpoch.Bytes >= epochBytes {
 			if ctx.Err() != nil {
 				return nil
 			}
-			if err := r.epoch(false); err != nil {
+			if err := r.epoch(tick, false); err != nil {
 				return err
 			}
 		}
-		r.packets++
+		r.inEpoch.add(1, uint64(len(rec.Data)))
 		if r.config.Filter != nil && !r.config.Filter.Match(rec.Link, rec.Data, rec.WireLen) {
 			r.filtered.add(1, uint64(len(rec.Data)))
 			continue
@@ -201,24 +200,16 @@ func (r *run) datagram(p *packet.Packet, length int) {
 
 // idle says that the input pauses: what is finished is shown, and time goes on.
 func (r *run) idle() error {
-	if r.stats.Received.Packets > 0 && r.clock.Advance(r.clock.Now()+int64(clock.Tick)) {
-		r.decoder.Tick(r.clock.Elapsed())
-		if err := r.epoch(true); err != nil {
-			return err
-		}
-	} else if err := r.epoch(false); err != nil {
-		return err
-	}
-	if r.merger != nil {
-		r.merger.idle()
-		return r.merger.err()
-	}
-	return r.to.Idle()
+	tick := r.stats.Received.Packets > 0 && r.clock.Advance(r.clock.Now()+int64(clock.Tick))
+	return r.epoch(tick, true)
 }
 
-// epoch ends an epoch.
-func (r *run) epoch(tick bool) error {
-	r.packets = 0
+// epoch ends an epoch; at its end the clock may tick, and the input may pause.
+func (r *run) epoch(tick, idle bool) error {
+	r.inEpoch = Count{}
+	if tick {
+		r.decoder.Tick(r.clock.Elapsed())
+	}
 	if r.config.Progress != nil {
 		r.config.Progress(r.stats.Received)
 	}
@@ -226,7 +217,7 @@ func (r *run) epoch(tick bool) error {
 	mark.Time = r.clock.Now()
 	if r.merger != nil {
 		for _, w := range r.workers {
-			w.control(control{kind: endEpoch, tick: tick, elapsed: r.clock.Elapsed(), at: mark})
+			w.control(control{kind: endEpoch, tick: tick, idle: idle, elapsed: r.clock.Elapsed(), at: mark})
 		}
 		return r.merger.err()
 	}
@@ -234,7 +225,8 @@ func (r *run) epoch(tick bool) error {
 	if tick {
 		w.tick(r.clock.Elapsed(), mark)
 	}
-	return w.deliver(r.to)
+	w.deliver(&r.show, idle)
+	return r.show.err
 }
 
 // finish ends all connections and delivers what they leave.
@@ -251,7 +243,8 @@ func (r *run) finish() error {
 	}
 	w := r.workers[0]
 	w.close(mark)
-	return w.deliver(r.to)
+	w.deliver(&r.show, false)
+	return r.show.err
 }
 
 // total sums up the counters.
@@ -308,6 +301,7 @@ func (s *Stats) addShard(sh *shard) {
 	s.SCTP.HeldLimit += sh.sctp.Counters.HeldLimit
 	s.TimedOut += e.TimedOut
 	s.Overflow += e.Overflow
+	s.Interim += e.Interim
 }
 
 // worker owns some of the shards.
@@ -340,17 +334,47 @@ func (w *worker) close(at clock.Mark) {
 }
 
 // deliver shows what the only worker has finished.
-func (w *worker) deliver(to Receiver) error {
+func (w *worker) deliver(to *deliverer, idle bool) {
 	done, waiting := w.out.Done, w.out.Waiting
-	if len(done) == 0 && len(waiting) == 0 {
-		return nil
+	if !idle && len(done) == 0 && len(waiting) == 0 {
+		return
 	}
 	prepare(done)
-	err := to.Exchanges(done, waiting)
+	to.show(done, waiting, idle)
 	w.out.Recycle(done)
 	clear(done)
 	w.out.Done, w.out.Waiting = done[:0], nil
-	return err
+}
+
+// deliverer gives the exchanges of one epoch after the other to the receiver, until that has failed.
+type deliverer struct {
+	to      Receiver
+	decoder body.Decoder
+	maxBody int
+	err     error
+}
+
+func (d *deliverer) show(done, waiting []*exchange.Exchange, idle bool) {
+	switch {
+	case d.maxBody == 0:
+		d.exchanges(done, waiting)
+	default:
+		for i, x := range done {
+			x.Decode(&d.decoder, d.maxBody)
+			d.exchanges(done[i:i+1], nil)
+			x.DropBodies()
+		}
+		d.exchanges(nil, waiting)
+	}
+	if idle && d.err == nil {
+		d.err = d.to.Idle()
+	}
+}
+
+func (d *deliverer) exchanges(done, waiting []*exchange.Exchange) {
+	if d.err == nil && len(done)+len(waiting) > 0 {
+		d.err = d.to.Exchanges(done, waiting)
+	}
 }
 
 // prepare measures exchanges and puts them in order.

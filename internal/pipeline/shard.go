@@ -27,15 +27,26 @@ type shard struct {
 }
 
 func newShard(c *Config, t *tally, tap func(uint32) *exchange.Tap, out *exchange.Collector) *shard {
-	s := &shard{tally: t, budget: c.Memory / 2 / Shards}
+	budget := c.Memory / 2 / Shards
+	s := &shard{tally: t, budget: budget}
 	s.engine = exchange.NewEngine(c.Exchange, tap, out)
 	s.detector = detect.Detector{
 		Protocols: protocols, Known: detect.Recognised, Hints: c.Hints, Limits: &c.Parser, Held: &s.held,
 	}
 	s.table = tcp.New(s.open, c.TCP)
-	s.sctp = sctp.New(s.open, sctp.DefaultLimits())
+	limits := sctp.DefaultLimits()
+	limits.MaxHeld = min(limits.MaxHeld, budget/4)
+	limits.MaxAssociations = max(min(limits.MaxAssociations, budget/associationSize), 1)
+	s.sctp = sctp.New(s.open, limits)
 	return s
 }
+
+const (
+	// associationSize is what an SCTP association with all of its streams is estimated to take.
+	associationSize = 256 << 10
+	// maxFree is how many connections that are over a shard keeps for use again.
+	maxFree = 32
+)
 
 // connection is what a shard keeps above the transport for one connection: detection, then a parser
 // whose messages are paired.
@@ -65,13 +76,13 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 }
 
 // Sink implements detect.Opener.
-func (c *connection) Sink(p *proto.Protocol, client proto.Direction) proto.Sink {
+func (c *connection) Sink(p *proto.Protocol, client proto.Direction, resumed bool, at clock.Mark) proto.Sink {
 	if c.paired {
 		// Another protocol took over: what the first left unanswered stays so.
-		c.pairer.Closed(client, clock.Mark{}, true)
+		c.pairer.Closed(client, at, true)
 	}
 	c.shard.tally.connections[p.Name]++
-	c.pairer.Open(c.shard.engine, p.Name, client, c.flow, c.facts)
+	c.pairer.Open(c.shard.engine, p.Name, client, resumed, c.flow, c.facts)
 	c.paired = true
 	return &c.pairer
 }
@@ -87,7 +98,7 @@ func (c *connection) Close(d proto.Direction, at clock.Mark, why proto.CloseReas
 	if c.paired {
 		c.pairer.Closed(d, at, both)
 	}
-	if both {
+	if both && len(c.shard.free) < maxFree {
 		c.shard.free = append(c.shard.free, c)
 	}
 }
@@ -103,10 +114,13 @@ func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length i
 	c := &s.tally.verdicts[v]
 	c.Packets++
 	c.Bytes += uint64(length)
-	for s.table.Memory()+s.sctp.Held()+s.engine.Memory()+s.held > s.budget && s.table.EvictOne(p) {
+	for s.memory() > s.budget && s.table.EvictOne(p) {
 		s.tally.evicted++
 	}
 }
+
+// memory returns how many bytes the shard holds, estimated.
+func (s *shard) memory() int { return s.table.Memory() + s.sctp.Held() + s.engine.Memory() + s.held }
 
 func (s *shard) tick(elapsed int64, at clock.Mark) {
 	s.table.Tick(elapsed, at)

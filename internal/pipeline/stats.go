@@ -24,12 +24,14 @@ type Stats struct {
 	Ignored            map[string]Count
 	Connections        map[string]uint64
 	Exchanges          [exchange.Grades]uint64
-	TimedOut, Overflow uint64
-	TCP                tcp.Counters
-	SCTP               sctp.Counters
+	// TimedOut, Overflow and Interim are the engine's; see exchange.Counters.
+	TimedOut, Overflow, Interim uint64
+	TCP                         tcp.Counters
+	SCTP                        sctp.Counters
 	// Aggregated counts subframes of 802.11 aggregates that weren't decoded.
-	Aggregated    uint64
-	ClockJumps    uint64
+	Aggregated uint64
+	ClockJumps uint64
+	// BudgetEvicted counts connections forgotten for the memory budget.
 	BudgetEvicted uint64
 }
 

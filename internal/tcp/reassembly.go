@@ -269,17 +269,7 @@ func (c *Conn) giveUp(t *Table, d proto.Direction, now int64, at clock.Mark) boo
 	if h.closed {
 		return false // bytes that are acknowledged behind a FIN don't exist
 	}
-	to := h.top
-	if len(h.held) > 0 {
-		to = h.held[0].seq
-	}
-	lost := h.acked && before(h.next, h.ack)
-	if lost && (len(h.held) == 0 || before(h.ack, to)) {
-		to = h.ack
-		if h.hasFin && h.ack == h.fin+1 {
-			to = h.fin
-		}
-	}
+	to, lost := h.hole()
 	if !before(h.next, to) {
 		// No hole: the first segment waits for the other half-stream, which gives up its own hole. Too
 		// much held is delivered all the same.
@@ -307,6 +297,23 @@ func (c *Conn) giveUp(t *Table, d proto.Direction, now int64, at clock.Mark) boo
 	}
 	c.gap(t, d, to, at)
 	return true
+}
+
+// hole returns where the first hole ends, which is at the next byte when there is none, and whether the other
+// side has acknowledged its bytes.
+func (h *half) hole() (to uint32, lost bool) {
+	to = h.top
+	if len(h.held) > 0 {
+		to = h.held[0].seq
+	}
+	lost = h.acked && before(h.next, h.ack)
+	if lost && (len(h.held) == 0 || before(h.ack, to)) {
+		to = h.ack
+		if h.hasFin && h.ack == h.fin+1 {
+			to = h.fin
+		}
+	}
+	return to, lost
 }
 
 // gap gives up the bytes up to a sequence number.
@@ -374,16 +381,18 @@ func (c *Conn) finish(t *Table, why proto.CloseReason, at clock.Mark) {
 				moved = true
 			}
 		}
+		// Holes first: a segment that waits for the other half-stream must not overtake what is lost of it.
 		for d := proto.Originator; d <= proto.Responder && !moved && !c.done; d++ {
 			h := &c.half[d]
-			if len(h.held) == 0 {
-				continue
+			if to, _ := h.hole(); h.seen && !h.closed && before(h.next, to) {
+				c.gap(t, d, to, at)
+				moved = true
 			}
-			moved = true
-			if before(h.next, h.held[0].seq) {
-				c.gap(t, d, h.held[0].seq, at)
-			} else {
+		}
+		for d := proto.Originator; d <= proto.Responder && !moved && !c.done; d++ {
+			if h := &c.half[d]; len(h.held) > 0 {
 				h.held[0].acks = false
+				moved = true
 			}
 		}
 	}

@@ -222,8 +222,8 @@ const (
 	fullClient    = 21 // every IPv4 address and port
 	longClient    = 32 // many IPv6 ones
 	methodWidth   = 4
-	longMethod    = 17 // UPDATEREDIRECTREF, the longest of IANA's registry; longer ones are cut
-	minTarget     = 8  // whatever the terminal; below about 80 columns lines don't fit
+	longMethod    = 9 // PROPPATCH; longer ones are cut
+	minTarget     = 8 // whatever the terminal; below about 80 columns lines don't fit
 	statusWidth   = 3
 	sizeWidth     = 8
 	durationWidth = 7

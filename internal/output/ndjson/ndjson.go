@@ -4,6 +4,8 @@ package ndjson
 
 import (
 	"io"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -66,11 +68,13 @@ type step struct {
 }
 
 // NewEncoder compiles the table of fields.
-func NewEncoder() Encoder {
-	e := Encoder{steps: make([]step, len(exchange.Fields))}
+func NewEncoder() Encoder { return newEncoder(exchange.Fields) }
+
+func newEncoder(fields []exchange.Field) Encoder {
+	e := Encoder{steps: make([]step, len(fields))}
 	var before []string
-	for i := range exchange.Fields {
-		f := &exchange.Fields[i]
+	for i := range fields {
+		f := &fields[i]
 		parts := strings.Split(f.Name, ".")
 		s := step{get: f.Get, depth: len(parts) - 1, path: make([]string, len(parts))}
 		for s.shared < min(s.depth, len(before)-1) && parts[s.shared] == before[s.shared] {
@@ -128,9 +132,9 @@ func (e *Encoder) appendValue(dst []byte, v *exchange.Value) []byte {
 		if v.Text != "" {
 			return appendString(dst, v.Text)
 		}
-		return appendString(dst, v.Bytes)
+		return appendBytes(dst, v.Bytes)
 	case exchange.Int, exchange.Duration:
-		return appendInt(dst, v.Int)
+		return strconv.AppendInt(dst, v.Int, 10)
 	case exchange.Time:
 		dst = append(dst, '"')
 		dst = e.appendTime(dst, v.Int)
@@ -155,6 +159,10 @@ func (e *Encoder) appendValue(dst []byte, v *exchange.Value) []byte {
 			dst = appendString(dst, s)
 		}
 		return append(dst, ']')
+	case exchange.Float:
+		if !math.IsNaN(v.Float) && !math.IsInf(v.Float, 0) { // JSON has no such numbers
+			return strconv.AppendFloat(dst, v.Float, 'g', -1, 64)
+		}
 	}
 	return append(dst, "null"...)
 }
@@ -192,7 +200,7 @@ func (e *Encoder) appendHeaders(dst []byte, m *proto.Message) []byte {
 		first = false
 		name := m.Bytes(m.Fields[i].Name)
 		from := len(dst)
-		dst = appendString(dst, name)
+		dst = appendBytes(dst, name)
 		lower(dst[from:])
 		dst = append(dst, ':', '[')
 		dst = appendField(dst, m, &m.Fields[i])
@@ -215,7 +223,7 @@ func appendField(dst []byte, m *proto.Message, f *proto.Field) []byte {
 	if f.Flags&proto.Folded != 0 {
 		return appendString(dst, strings.Join(strings.Fields(string(value)), " "))
 	}
-	return appendString(dst, value)
+	return appendBytes(dst, value)
 }
 
 // lower makes a quoted header name lower case. It is the only place where names change case.

@@ -1,0 +1,59 @@
+# make demo and make test do all the set-up that they need; docs/testing.md tells what each target does.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)'
+
+# Packages with more than one goroutine, for the race detector.
+RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/pipeline
+
+# The largest that the stripped program may become.
+MAX_MB := 25
+
+# How long each fuzz target runs, in make fuzz and in make test-full.
+FUZZTIME := 5s
+LONG_FUZZTIME := 10m
+
+# Flags of the measurements: make bench BENCH='-short -only small'
+BENCH :=
+
+.PHONY: build demo test test-full bench lint fuzz deps clean
+
+build:
+	$(GOBUILD) -o bin/culprit ./cmd/culprit
+
+demo: build
+	bin/culprit trace -r testdata/demo.pcap --stats
+
+test: deps
+	go test -timeout 20m ./...
+	go test -timeout 20m -race $(RACE)
+
+test-full: deps lint
+	go test -count=1 -timeout 4h -v ./...
+	go test -count=1 -timeout 4h -race ./...
+	.ci/fuzz $(LONG_FUZZTIME)
+	go run ./bench
+
+bench:
+	go run ./bench $(BENCH)
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:" $$unformatted; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+	GOOS=darwin GOARCH=arm64 go vet ./...
+	GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null ./cmd/culprit
+	GOOS=linux GOARCH=arm64 $(GOBUILD) -o /dev/null ./cmd/culprit
+	GOOS=linux GOARCH=amd64 $(GOBUILD) -o bin/culprit-size ./cmd/culprit
+	@size=$$(wc -c <bin/culprit-size); rm bin/culprit-size; echo "linux/amd64: $$size bytes"; \
+		if [ "$$size" -ge $$(($(MAX_MB) * 1000000)) ]; then echo "the program must stay under $(MAX_MB) MB"; exit 1; fi
+
+fuzz:
+	.ci/fuzz $(FUZZTIME)
+
+deps:
+	@.ci/deps
+
+clean:
+	rm -rf bin

@@ -1,0 +1,330 @@
+// Package deptest tests who may know whom: data goes one way through the stages, and each knows the one
+// before it and none after it. docs/architecture.md has the map; the tables here are the rules, each with
+// its reason. Tests may import what they like.
+package deptest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/culprit-http/culprit"
+
+// layer says which packages of this module the packages that match a pattern may import.
+type layer struct {
+	pattern string
+	may     []string
+	why     string
+}
+
+// layers are the rules for imports within the module. The first whose pattern matches a package holds for
+// it; each package must have one. Patterns are paths; * is one element, and a final ... any number.
+var layers = []layer{
+	{"internal/clock", nil,
+		"capture time is nobody's conclusion"},
+	{"internal/capture", nil,
+		"a source delivers bytes and doesn't look into them"},
+	{"internal/capture/pcapfilter", []string{"internal/capture"},
+		"the capture filter sees packets as they were captured, as in the kernel"},
+	{"internal/packet", []string{"internal/capture"},
+		"decoding needs records, and nothing of what they carry"},
+	{"internal/proto", []string{"internal/clock", "internal/packet"},
+		"the contract of the parsers: it knows no protocol"},
+	{"internal/proto/body", nil,
+		"content codings work on bytes, whoever sends them"},
+	{"internal/proto/*", []string{"internal/clock", "internal/proto"},
+		"a protocol knows its contract, and neither the transport, nor detection, nor another protocol"},
+	{"internal/detect", []string{"internal/clock", "internal/proto"},
+		"detection asks the protocols that it is given: a protocol is added in one list"},
+	{"internal/tcp", []string{"internal/clock", "internal/packet", "internal/proto"},
+		"the transport knows the contract above it, but never a concrete protocol"},
+	{"internal/sctp", []string{"internal/clock", "internal/packet", "internal/proto"},
+		"the transport knows the contract above it, but never a concrete protocol"},
+	{"internal/exchange", []string{"internal/clock", "internal/packet", "internal/proto", "internal/proto/body"},
+		"pairing is the same for every protocol and transport, and doesn't know who shows its results"},
+	{"internal/measure", []string{"internal/exchange"},
+		"where the time went follows from the exchange alone"},
+	{"internal/filter", []string{"internal/exchange", "internal/packet", "internal/proto"},
+		"the exchange filter sees what outputs see"},
+	{"internal/redact", []string{"internal/exchange", "internal/proto"},
+		"redaction changes exchanges before any output sees them"},
+	{"internal/pipeline", []string{"internal/capture", "internal/clock", "internal/detect", "internal/exchange", "internal/measure",
+		"internal/packet", "internal/proto/...", "internal/sctp", "internal/tcp"},
+		"it joins the stages, and hands exchanges to whoever asked"},
+	{"internal/output/outputtest", []string{"internal/clock", "internal/exchange", "internal/packet", "internal/proto"},
+		"it makes exchanges for the tests of outputs"},
+	{"internal/output/...", []string{"internal/exchange", "internal/output", "internal/output/terminal", "internal/proto"},
+		"an output shows exchanges, wherever they come from, and knows no other output"},
+	{"internal/config", nil,
+		"configuration is plain data"},
+	{"internal/synth", nil,
+		"made-up captures would prove nothing if they were made with the code that reads them"},
+	{"internal/synth/cmd/synth", []string{"internal/synth"},
+		"the command only calls the generator"},
+	{"cmd/culprit", []string{"internal/capture", "internal/capture/pcapfilter", "internal/config", "internal/exchange", "internal/filter",
+		"internal/output/...", "internal/packet", "internal/pipeline", "internal/proto", "internal/redact", "internal/tcp"},
+		"the program wires the stages; what only tests and measurements need stays out of it"},
+	{"bench/...", []string{"internal/..."},
+		"measurements may look at everything"},
+	{"internal/corpus", nil, "it has tests only"},
+	{"internal/deptest", nil, "it has tests only"},
+	{"internal/peers", nil, "it has tests only"},
+}
+
+// ban says which packages from outside may be imported by some packages only.
+type ban struct {
+	imports []string
+	only    []string
+	why     string
+}
+
+var bans = []ban{
+	{[]string{"os", "os/exec", "syscall", "golang.org/x/sys/...", "golang.org/x/term"},
+		[]string{"cmd/...", "bench/...", "internal/capture", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest"},
+		"only packet sources, the redaction key and main packages touch the operating system"},
+	{[]string{"os/signal", "flag", "github.com/spf13/..."},
+		[]string{"cmd/...", "bench", "internal/synth/cmd/..."},
+		"flags and signals belong to main packages; the rest is told what to do"},
+	{[]string{"log", "log/slog"}, nil,
+		"errors are returned with context, never logged and forgotten"},
+	{[]string{"math/rand", "math/rand/v2"}, []string{"internal/synth"},
+		"the same capture gives the same output"},
+	{[]string{"C"}, nil,
+		"the binary is static"},
+	{[]string{"testing"}, []string{"internal/output/outputtest", "internal/proto/prototest"},
+		"test code stays out of the program"},
+}
+
+// habit is something that only some packages may do in their code.
+type habit struct {
+	name string
+	is   func(ast.Node) bool
+	only []string
+	why  string
+}
+
+var habits = []habit{
+	{"reads the clock", readsClock, []string{"cmd/...", "bench/..."},
+		"everything runs on capture time, so that a capture gives the same output on any day"},
+	{"has an init function", isInit, nil,
+		"nothing happens by being imported"},
+	{"starts a goroutine", func(n ast.Node) bool { _, ok := n.(*ast.GoStmt); return ok },
+		[]string{"cmd/...", "bench/...", "internal/capture", "internal/pipeline"},
+		"parsers, pairing and outputs are called from one goroutine, and start none"},
+}
+
+func readsClock(n ast.Node) bool {
+	s, ok := n.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until"}, s.Sel.Name)
+}
+
+func isInit(n ast.Node) bool {
+	f, ok := n.(*ast.FuncDecl)
+	return ok && f.Recv == nil && f.Name.Name == "init"
+}
+
+// matches reports whether a path fits one of the patterns.
+func matches(p string, patterns ...string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		if tree, ok := strings.CutSuffix(pattern, "/..."); ok {
+			return p == tree || strings.HasPrefix(p, tree+"/")
+		}
+		ok, err := path.Match(pattern, p)
+		return ok && err == nil
+	})
+}
+
+// pkg is a package, as go list tells.
+type pkg struct {
+	ImportPath, Dir  string
+	GoFiles, Imports []string
+}
+
+// packages lists those of the module.
+func packages(t *testing.T) (all []pkg) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("go list: %v\n%s", err, &stderr)
+	}
+	for d := json.NewDecoder(&stdout); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		p.ImportPath = strings.TrimPrefix(p.ImportPath, module+"/")
+		all = append(all, p)
+	}
+}
+
+// violations returns what the imports of a package break.
+func (p *pkg) violations() (all []string) {
+	i := slices.IndexFunc(layers, func(l layer) bool { return matches(p.ImportPath, l.pattern) })
+	if i < 0 {
+		return []string{p.ImportPath + " has no rule: say in the table layers what it may import, and why"}
+	}
+	l := &layers[i]
+	for _, full := range p.Imports {
+		if inner, ok := strings.CutPrefix(full, module+"/"); ok {
+			if !matches(inner, l.may...) {
+				all = append(all, fmt.Sprintf("%s imports %s: %s", p.ImportPath, inner, l.why))
+			}
+			continue
+		}
+		for _, b := range bans {
+			if matches(full, b.imports...) && !matches(p.ImportPath, b.only...) {
+				all = append(all, fmt.Sprintf("%s imports %s: %s", p.ImportPath, full, b.why))
+			}
+		}
+	}
+	return all
+}
+
+// badHabits returns what the code of a file breaks.
+func badHabits(importPath string, files *token.FileSet, f *ast.File) (all []string) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		for _, h := range habits {
+			if n != nil && h.is(n) && !matches(importPath, h.only...) {
+				all = append(all, fmt.Sprintf("%s %s: %s", files.Position(n.Pos()), h.name, h.why))
+			}
+		}
+		return true
+	})
+	return all
+}
+
+func TestImports(t *testing.T) {
+	all := packages(t)
+	for i := range all {
+		for _, v := range all[i].violations() {
+			t.Error(v)
+		}
+	}
+	if len(all) < 20 {
+		t.Errorf("only %d packages found", len(all))
+	}
+}
+
+func TestHabits(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, name := range p.GoFiles {
+			files := token.NewFileSet()
+			f, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range badHabits(p.ImportPath, files, f) {
+				t.Error(v)
+			}
+		}
+	}
+}
+
+// Rules that match nothing are left over from packages that are gone.
+func TestEveryRuleIsUsed(t *testing.T) {
+	all := packages(t)
+	used := func(pattern string) bool {
+		return slices.ContainsFunc(all, func(p pkg) bool { return matches(p.ImportPath, pattern) })
+	}
+	for _, l := range layers {
+		for _, pattern := range append([]string{l.pattern}, l.may...) {
+			if !used(pattern) {
+				t.Errorf("no package matches %s", pattern)
+			}
+		}
+	}
+	for _, b := range bans {
+		for _, pattern := range b.only {
+			if !used(pattern) {
+				t.Errorf("no package matches %s", pattern)
+			}
+		}
+	}
+	for _, h := range habits {
+		for _, pattern := range h.only {
+			if !used(pattern) {
+				t.Errorf("no package matches %s", pattern)
+			}
+		}
+	}
+}
+
+// The rules catch what they are there for.
+func TestRulesBite(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		allowed  bool
+	}{
+		{"internal/proto/http1", module + "/internal/proto", true},
+		{"internal/proto/http1", module + "/internal/proto/socks", false},
+		{"internal/proto/http1", module + "/internal/exchange", false},
+		{"internal/proto/new", module + "/internal/proto", true},
+		{"internal/proto/new", "os", false},
+		{"internal/tcp", module + "/internal/proto/http1", false},
+		{"internal/detect", module + "/internal/proto/http1", false},
+		{"internal/exchange", module + "/internal/tcp", false},
+		{"internal/exchange", module + "/internal/output", false},
+		{"internal/output/line", module + "/internal/pipeline", false},
+		{"internal/output/line", module + "/internal/capture", false},
+		{"internal/output/line", module + "/internal/output/har", false},
+		{"internal/output/line", "os", false},
+		{"internal/capture", "os", true},
+		{"internal/capture", "golang.org/x/sys/unix", true},
+		{"internal/packet", "golang.org/x/sys/unix", false},
+		{"internal/config", "github.com/spf13/pflag", false},
+		{"cmd/culprit", module + "/internal/synth", false},
+		{"cmd/culprit", module + "/internal/proto/http1", false},
+		{"cmd/culprit", "log", false},
+		{"cmd/culprit", "testing", false},
+		{"bench", module + "/internal/synth", true},
+		{"internal/unheard-of", "fmt", false},
+	} {
+		p := pkg{ImportPath: c.from, Imports: []string{c.to}}
+		if v := p.violations(); (len(v) == 0) != c.allowed {
+			t.Errorf("%s imports %s: allowed should be %v, got %q", c.from, c.to, c.allowed, v)
+		}
+	}
+
+	for _, c := range []struct {
+		path, code string
+		allowed    bool
+	}{
+		{"internal/tcp", "func f() { _ = time.Now() }", false},
+		{"internal/tcp", "var clock = time.Now", false},
+		{"cmd/culprit", "func f() { _ = time.Since(t) }", true},
+		{"cmd/culprit", "func init() {}", false},
+		{"cmd/culprit", "func (x T) init() {}", true},
+		{"internal/proto/http1", "func f() { go g() }", false},
+		{"internal/pipeline", "func f() { go g() }", true},
+	} {
+		files := token.NewFileSet()
+		f, err := parser.ParseFile(files, "x.go", "package x\n"+c.code, 0)
+		if err != nil {
+			t.Fatal(strconv.Quote(c.code), err)
+		}
+		if v := badHabits(c.path, files, f); (len(v) == 0) != c.allowed {
+			t.Errorf("%s: %s: allowed should be %v, got %q", c.path, c.code, c.allowed, v)
+		}
+	}
+}
