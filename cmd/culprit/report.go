@@ -34,8 +34,9 @@ func (t *tracing) report(s *pipeline.Stats, failed error) {
 	if s.Overflow > 0 {
 		t.lose("%s given up because too many waited on their connections; see --max-waiting", plural(s.Overflow, "request"))
 	}
-	if n := s.SCTP.Gaps + s.SCTP.Refused + s.SCTP.Evicted; n > 0 {
-		t.lose("%s of SCTP are missing or were given up", plural(n, "chunk"))
+	if s.SCTP.Gaps+s.SCTP.Refused+s.SCTP.Evicted > 0 {
+		t.lose("SCTP: %s, %s refused, %s forgotten for lack of memory", plural(s.SCTP.Gaps, "hole"),
+			plural(s.SCTP.Refused, "chunk"), plural(s.SCTP.Evicted, "association"))
 	}
 	if s.Aggregated > 0 {
 		t.lose("%s of 802.11 aggregates were not decoded", plural(s.Aggregated, "subframe"))

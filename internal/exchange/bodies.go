@@ -35,6 +35,9 @@ func (x *Exchange) decodeBody(d *body.Decoder, m *proto.Message, b *Body, limit 
 		switch {
 		case r.Undecoded != "":
 			b.Undecoded = r.Undecoded
+			if r.Limited {
+				x.Anomalies.Set(proto.DecompressionLimit)
+			}
 		case r.Bad && len(out) == 0:
 			x.Anomalies.Set(proto.BadContentCoding)
 			b.Undecoded = string(codings)

@@ -7,7 +7,8 @@ import "github.com/culprit-http/culprit/internal/exchange"
 // unknown.
 //
 // An exchange without a response has waited until the event that ended it: its wait and its duration run
-// until then, so that a hung request is found by how long it hung.
+// until then, so that a hung request is found by how long it hung. Where the other direction was never
+// captured nobody knows how long it took, and neither is said.
 func Time(x *exchange.Exchange) {
 	t := &x.Timing
 	*t = exchange.Timing{Idle: -1, Connect: -1, TLS: -1, Send: -1, Wait: -1, Receive: -1, Overlap: -1, Duration: -1, Total: -1}
@@ -19,15 +20,17 @@ func Time(x *exchange.Exchange) {
 			t.Overlap = max(end-answer, 0)
 		}
 		t.Send = max(min(end, answer)-begin, 0)
-		t.Wait = max(answer-begin-t.Send, 0)
-		t.Duration = t.Send + t.Wait
+		if x.HasResponse || x.Grade != exchange.OneSided {
+			t.Wait = max(answer-begin-t.Send, 0)
+			t.Duration = t.Send + t.Wait
+		}
 		if x.Index == 0 {
 			connection(x, begin)
 		}
 	}
 	if x.HasResponse {
 		t.Receive = max(x.Response.Last.Time-x.Response.First.Time, 0)
-		if x.HasRequest {
+		if t.Duration >= 0 {
 			t.Duration += t.Receive
 		}
 	}

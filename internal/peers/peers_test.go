@@ -371,7 +371,7 @@ func trace(t *testing.T, file string) (all []exchange) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	cmd := exec.Command(culprit, "trace", "-r", file, "-o", "ndjson")
-	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+dir)
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -399,17 +399,17 @@ var visits = []string{
 	"SITE/old",
 	"SITE/folder/a%20b.txt?q=1&r=%ff",
 	"--compressed SITE/gzip/text.txt", // chunked, gzip
-	"--http1.0 --compressed SITE/gzip/text.txt",                 // until close
-	"--http1.0 SITE/text.txt",                                   //
-	"-r 100-199 SITE/big.bin",                                   // 206
-	"-r 9999999- SITE/big.bin",                                  // 416
-	"-H If-Modified-Since:Fri,31-Dec-2099-23:59:59-GMT SITE/",   //
-	"-z 2099-12-31 SITE/",                                       // 304
-	"-d a=b&c=d SITE/app/form",                                  // POST, proxied
-	"-d a=b SITE/",                                              // 405
-	"-F file=@SMALL SITE/app/multipart",                         //
-	"-T SMALL SITE/app/put",                                     //
-	"-T SMALL -H Transfer-Encoding:chunked SITE/app/chunked",    //
+	"--http1.0 --compressed SITE/gzip/text.txt", // until close
+	"--http1.0 SITE/text.txt",
+	"-r 100-199 SITE/big.bin",  // 206
+	"-r 9999999- SITE/big.bin", // 416
+	"-H If-Modified-Since:Fri,31-Dec-2099-23:59:59-GMT SITE/",
+	"-z 2099-12-31 SITE/",      // 304
+	"-d a=b&c=d SITE/app/form", // POST, proxied
+	"-d a=b SITE/",             // 405
+	"-F file=@SMALL SITE/app/multipart",
+	"-T SMALL -H Expect: SITE/app/put",
+	"-T SMALL -H Expect: -H Transfer-Encoding:chunked SITE/app/chunked",
 	"-T SMALL -H Expect:100-continue SITE/app/continue",         // 100, 200
 	"--data-binary @BIG -H Expect: SITE/app/too-large",          // 413 before the body has ended
 	"--data-binary @BIG -H Expect:100-continue SITE/app/refuse", // 413 instead of 100
@@ -418,10 +418,13 @@ var visits = []string{
 	"SITE/app/slow", // waits for the application
 	"SITE/slow.bin", // comes slowly
 	"SITE/close.html",
-	"SITE/abort", // closed without an answer
+	"SITE/abort",                                                          // closed without an answer
 	"SITE/ SITE/text.txt SITE/missing SITE/app/a SITE/empty.txt SITE/old", // keep-alive
-	"SITE/close.html SITE/", // closed by the server in between
+	"SITE/close.html SITE/",                                               // closed by the server in between
 }
+
+// pipelined is how many requests visit sends at once.
+const pipelined = 4
 
 // visit makes all visits, and one that curl can't: pipelining.
 func visit(t *testing.T, s *site) {
@@ -454,8 +457,8 @@ func visit(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := io.WriteString(c, "GET /app/slow?1 HTTP/1.1\r\nHost: a\r\n\r\nGET /text.txt?2 HTTP/1.1\r\nHost: a\r\n\r\n"+
-		"HEAD /text.txt?3 HTTP/1.1\r\nHost: a\r\n\r\nGET /missing?4 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(c, "GET /app/slow?first HTTP/1.1\r\nHost: a\r\n\r\nGET /text.txt?behind HTTP/1.1\r\nHost: a\r\n\r\n"+
+		"HEAD /text.txt?behind HTTP/1.1\r\nHost: a\r\n\r\nGET /missing?behind HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, c); err != nil {
@@ -486,7 +489,7 @@ func TestAgainstNginx(t *testing.T) {
 		}
 		seen[key{x.Client.Port, x.Culprit.HTTP.Index + 1}] = x
 	}
-	if want := len(visits) + 6 + 3; len(logged) != want { // keep-alive, closed in between, pipelined
+	if want := len(visits) + 5 + 1 + pipelined; len(logged) != want { // keep-alive and closed in between
 		t.Errorf("nginx logged %d requests, want %d: is a visit missing?", len(logged), want)
 	}
 	proxied := 0
@@ -551,11 +554,14 @@ func compare(t *testing.T, a *access, x *exchange) {
 	if framed := r.Bytes != 0 && x.Culprit.HTTP.Response.Framing == "chunked"; !framed && r.Body.Bytes+interim != a.Body || framed && r.Body.Bytes >= a.Body {
 		t.Errorf("%s: response body of %d bytes, nginx says %d", name, r.Body.Bytes, a.Body)
 	}
-	if !early && x.HTTP.Request.Bytes != a.Length {
+	// nginx doesn't count bodies that it throws away.
+	unread := early || a.Status == http.StatusMethodNotAllowed
+	if !unread && x.HTTP.Request.Bytes != a.Length {
 		t.Errorf("%s: request of %d bytes, nginx says %d", name, x.HTTP.Request.Bytes, a.Length)
 	}
+	// nginx reads a pipelined request when it has answered the one before; on the wire it was there already.
 	seconds := float64(x.Event.Duration) / 1e9
-	if math.Abs(seconds-a.Seconds) > clockSlack.Seconds() {
+	if behind := strings.HasSuffix(a.Target, "?behind"); !behind && math.Abs(seconds-a.Seconds) > clockSlack.Seconds() || behind && seconds < thinking.Seconds() {
 		t.Errorf("%s: took %.3f s, nginx says %.3f s", name, seconds, a.Seconds)
 	}
 	path, _, _ := strings.Cut(a.Target, "?")

@@ -155,8 +155,6 @@ type Limits struct {
 	MaxHead int
 	// MaxFields is the largest number of header fields that are kept of a message.
 	MaxFields int
-	// MaxBody is how many bytes of a body are kept, after transfer-decoding; 0: none.
-	MaxBody int
 }
 
 // Sink takes the messages of a parser. The engine that pairs requests with responses implements it.

@@ -494,7 +494,7 @@ func (t *Table) end(a *association, why proto.CloseReason, at clock.Mark) {
 	slices.Sort(sids) // so that the same capture gives the same output
 	for _, sid := range sids {
 		s := a.streams[sid]
-		for d := proto.Originator; d <= proto.Responder && !s.stopped; d++ {
+		for d := proto.Originator; d <= proto.Responder; d++ {
 			at.Offset = s.side[d].off
 			s.parser.Close(d, at, why)
 		}

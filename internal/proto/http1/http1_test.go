@@ -74,12 +74,12 @@ var cases = []prototest.Case{
 	{Name: "body full of heads", Script: `
 > POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 35\r\n\r\n\nGOT /2 HTTX/1.1\r\nHost: evil-----\r\n\r\n
 < HTTP/1.1 200 OK\r\nContent-Length: 38\r\n\r\n\nHTTX/1.1 200 OK\r\nContent-Length: 0\r\n\r\n\r`},
-	{Name: "big head", Limits: &proto.Limits{MaxHead: 60, MaxFields: 3, MaxBody: 10}, Script: `
+	{Name: "big head", Limits: &proto.Limits{MaxHead: 60, MaxFields: 3}, MaxBody: 10, Script: `
 > GET / HTTP/1.1\r\nHost: a\r\n\r\n
 > GET / HTTP/1.1\r\nHost: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n
 > GET / HTTP/1.1\r\nHost: a\r\n\r\n
 < HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n01234567890123456789`},
-	{Name: "many fields", Limits: &proto.Limits{MaxHead: 6000, MaxFields: 3, MaxBody: 10}, Script: `
+	{Name: "many fields", Limits: &proto.Limits{MaxHead: 6000, MaxFields: 3}, MaxBody: 10, Script: `
 > GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nContent-Length: 3\r\n\r\nabc`},
 	{Name: "resumed", Resumed: true, Script: `
 > est of body

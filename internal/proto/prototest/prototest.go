@@ -37,14 +37,25 @@ type Case struct {
 	Resumed bool
 	// Limits are the limits in force; nil: DefaultLimits.
 	Limits *proto.Limits
+	// MaxBody is how many bytes of each body the sink wants; 0: defaultMaxBody.
+	MaxBody int
 	// Want is the text of the whole conversation's record (Recorder.Text), but for the space around
 	// its lines; empty: it isn't compared.
 	Want string
 }
 
+const defaultMaxBody = 1 << 20
+
+func (c *Case) maxBody() int {
+	if c.MaxBody == 0 {
+		return defaultMaxBody
+	}
+	return c.MaxBody
+}
+
 // DefaultLimits are the limits of cases that have none of their own.
 func DefaultLimits() *proto.Limits {
-	return &proto.Limits{MaxHead: 64 << 10, MaxFields: 200, MaxBody: 1 << 20}
+	return &proto.Limits{MaxHead: 64 << 10, MaxFields: 200}
 }
 
 // Conversations longer than exhaustive bytes are cut at places that lie evenly apart, at as many of
@@ -95,7 +106,7 @@ func Play(newParser New, c Case) (*Recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := play(newParser, &c, steps, c.limits().MaxBody)
+	r := play(newParser, &c, steps, c.maxBody())
 	return r, r.err()
 }
 
@@ -116,7 +127,7 @@ type suite struct {
 }
 
 func (s *suite) play(steps []Step) *Recorder {
-	return play(s.newParser, s.c, steps, s.c.limits().MaxBody)
+	return play(s.newParser, s.c, steps, s.c.maxBody())
 }
 
 // places returns the places where a conversation is cut.

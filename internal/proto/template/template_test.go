@@ -82,7 +82,7 @@ var cases = []prototest.Case{
 	},
 	{
 		Name:   "a head beyond the limit",
-		Limits: &proto.Limits{MaxHead: 100, MaxBody: 100},
+		Limits: &proto.Limits{MaxHead: 100}, MaxBody: 100,
 		Script: `
 			> \x01ASK\x20
 			>repeat 93 y
@@ -94,7 +94,7 @@ var cases = []prototest.Case{
 	},
 	{
 		Name:   "a text beyond what is wanted",
-		Limits: &proto.Limits{MaxHead: 100, MaxBody: 10},
+		Limits: &proto.Limits{MaxHead: 100}, MaxBody: 10,
 		Script: `
 			> \x01ASK a 500\n
 			>repeat 500 y
