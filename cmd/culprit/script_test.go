@@ -39,7 +39,11 @@ var update = flag.Bool("update", false, "rewrite the expected outputs of the scr
 // demo is the capture that the program is shown with.
 var demo = filepath.Join("..", "..", "testdata", "demo.pcap")
 
+const raceOptions = "GORACE"
+
 func TestMain(m *testing.M) {
+	// Under the race detector, every process sleeps for a second at its end unless told not to.
+	os.Setenv(raceOptions, "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"culprit": main})
 }
 
@@ -53,6 +57,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DEMO", path)
+			e.Setenv(raceOptions, os.Getenv(raceOptions))
 			e.Setenv("TZ", "UTC")
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
 			return nil

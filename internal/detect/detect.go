@@ -78,7 +78,9 @@ type Stream struct {
 	events []event
 
 	handovers int
-	closed    [2]bool
+	// charged is what the parser was estimated to take, as long as it is in Held.
+	charged int
+	closed  [2]bool
 }
 
 type state uint8
@@ -178,6 +180,9 @@ func (s *Stream) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 	return s.verdict()
 }
 
+// parserSize is what a parser is estimated to take beside the bytes that it counts itself.
+const parserSize = 3 << 10
+
 const eventSize = int(unsafe.Sizeof(event{}))
 
 // keep notes a call that came before the decision.
@@ -217,8 +222,10 @@ func (s *Stream) Gap(d proto.Direction, n int64, at clock.Mark) {
 func (s *Stream) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
 	s.closed[d] = true
 	switch s.state {
-	case parsing:
-		s.parser.Close(d, at, why)
+	case parsing, stopped:
+		if s.parser != nil {
+			s.parser.Close(d, at, why)
+		}
 	case doubtful:
 		if s.closed[d.Other()] {
 			s.stop(s.name)
@@ -232,6 +239,15 @@ func (s *Stream) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 			s.keep(event{kind: closing, d: d, at: at, why: why})
 		}
 	}
+	if s.closed[d.Other()] {
+		s.settle()
+	}
+}
+
+// settle takes the parser out of Held.
+func (s *Stream) settle() {
+	*s.detector.Held -= s.charged
+	s.charged = 0
 }
 
 // has reports whether bytes of a direction are kept.
@@ -327,6 +343,8 @@ func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool,
 	}
 	s.parser, s.protocol = p.New(&s.context), p
 	s.state = parsing
+	s.charged = parserSize
+	*s.detector.Held += s.charged
 	return true
 }
 
@@ -387,6 +405,7 @@ func (s *Stream) obey(d proto.Direction, b []byte, at clock.Mark, v proto.Verdic
 		return v
 	}
 	s.parser = nil
+	s.settle()
 	if s.handovers++; s.handovers > MaxHandovers {
 		s.stop("nested")
 		return s.verdict()

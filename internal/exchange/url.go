@@ -57,7 +57,7 @@ func isScheme(b []byte) bool {
 	return true
 }
 
-// splitAuthority splits "host:port"; IPv6 literals lose their brackets.
+// splitAuthority splits "host:port". IPv6 literals lose their brackets; one without them has no port.
 func splitAuthority(a []byte) (host, port []byte) {
 	if len(a) > 0 && a[0] == '[' {
 		if end := bytes.IndexByte(a, ']'); end > 0 {
@@ -68,7 +68,7 @@ func splitAuthority(a []byte) (host, port []byte) {
 			return host, port
 		}
 	}
-	if c := bytes.LastIndexByte(a, ':'); c >= 0 {
+	if c := bytes.LastIndexByte(a, ':'); c >= 0 && c == bytes.IndexByte(a, ':') {
 		return a[:c], a[c+1:]
 	}
 	return a, nil

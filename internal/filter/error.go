@@ -26,7 +26,7 @@ func (e *Error) Error() string {
 	part := min(e.Len, max(len(line)-(e.Pos-start), 0))
 	indent := utf8.RuneCountInString(e.Text[start:e.Pos])
 	carets := max(utf8.RuneCountInString(e.Text[e.Pos:e.Pos+part]), 1)
-	return "filter: " + e.Msg + "\n  " + strings.Map(printable, line) + "\n  " +
+	return e.Msg + "\n  " + strings.Map(printable, line) + "\n  " +
 		strings.Repeat(" ", indent) + strings.Repeat("^", carets)
 }
 

@@ -303,14 +303,14 @@ func TestTooLong(t *testing.T) {
 
 func TestErrorShowsPlace(t *testing.T) {
 	_, err := Parse("path == \"é\t\"\nand statsu == 5\nor has(path)")
-	want := "filter: there is no field statsu; did you mean status?\n" +
+	want := "there is no field statsu; did you mean status?\n" +
 		"  and statsu == 5\n" +
 		"      ^^^^^^"
 	if err == nil || err.Error() != want {
 		t.Errorf("error is\n%v\nwant\n%s", err, want)
 	}
 	_, err = Parse("path == \"é\x1b\" and statsu == 5")
-	want = "filter: there is no field statsu; did you mean status?\n" +
+	want = "there is no field statsu; did you mean status?\n" +
 		"  path == \"é \" and statsu == 5\n" +
 		"                   ^^^^^^"
 	if err == nil || err.Error() != want {

@@ -5,7 +5,7 @@
 //
 // The reader decodes packets and hashes their flows onto 64 shards. A worker owns some of the shards;
 // with one worker everything happens in the reader's goroutine. Packets form epochs: one ends with every
-// tick of the capture clock, and after epochPackets packets or epochBytes of them. At the end of an epoch each worker hands over
+// tick of the capture clock, and after epochPackets packets or a share of the memory budget in bytes. At the end of an epoch each worker hands over
 // the exchanges that it finished in it; they are sorted by (completion time, tap, packet, stream), and
 // shown. Since epochs are cut by the input alone, and each shard sees its packets and ticks in the same
 // order, the result is the same with any number of workers.
@@ -30,10 +30,12 @@ import (
 	"github.com/culprit-http/culprit/internal/tcp"
 )
 
-// epochPackets and epochBytes are after how much exchanges are delivered, tick or not.
+// epochPackets is the number of packets after which exchanges are delivered, tick or not, and epochShare the
+// share of the memory budget that their bytes may have: what is finished may take a hundred times as much as it
+// came in, and with several workers some epochs are on their way.
 const (
 	epochPackets = 256
-	epochBytes   = 512 << 10
+	epochShare   = 1024
 )
 
 // Filter decides which packets are looked at.
@@ -153,10 +155,8 @@ func (r *run) read(ctx context.Context) error {
 		if int(rec.Tap) >= r.taps.known() {
 			r.taps.learn(r.src.Taps())
 		}
-		r.stats.Received.Packets++
-		r.stats.Received.Bytes += uint64(len(rec.Data))
 		r.last = clock.Mark{Time: rec.Time, Packet: rec.Number, Tap: rec.Tap, Peer: -1}
-		if tick := r.clock.Advance(rec.Time); tick || r.inEpoch.Packets >= epochPackets || r.inEpoch.Bytes >= epochBytes {
+		if tick := r.clock.Advance(rec.Time); tick || r.inEpoch.Packets >= epochPackets || r.inEpoch.Bytes >= uint64(r.config.Memory/epochShare) {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -165,6 +165,7 @@ func (r *run) read(ctx context.Context) error {
 			}
 		}
 		r.inEpoch.add(1, uint64(len(rec.Data)))
+		r.stats.Received.add(1, uint64(len(rec.Data)))
 		if r.config.Filter != nil && !r.config.Filter.Match(rec.Link, rec.Data, rec.WireLen) {
 			r.filtered.add(1, uint64(len(rec.Data)))
 			continue
@@ -268,6 +269,7 @@ func (r *run) total() {
 	s.Aggregated = r.decoder.Aggregated()
 	for _, w := range r.workers {
 		s.BudgetEvicted += w.tally.evicted
+		s.TCP.Evicted -= w.tally.evicted // counted there too
 		for v, c := range w.tally.verdicts {
 			if tcp.Verdict(v) != tcp.Analysed && c.Packets > 0 {
 				s.ignore(tcp.Verdict(v).String(), c.Packets, c.Bytes)

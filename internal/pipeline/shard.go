@@ -114,9 +114,10 @@ func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length i
 	c := &s.tally.verdicts[v]
 	c.Packets++
 	c.Bytes += uint64(length)
+	evicted := s.table.Counters.Evicted
 	for s.memory() > s.budget && s.table.EvictOne(p) {
-		s.tally.evicted++
 	}
+	s.tally.evicted += s.table.Counters.Evicted - evicted // not the ones that were over
 }
 
 // memory returns how many bytes the shard holds, estimated.

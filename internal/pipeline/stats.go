@@ -31,7 +31,7 @@ type Stats struct {
 	// Aggregated counts subframes of 802.11 aggregates that weren't decoded.
 	Aggregated uint64
 	ClockJumps uint64
-	// BudgetEvicted counts connections forgotten for the memory budget.
+	// BudgetEvicted counts connections forgotten for the memory budget, which TCP.Evicted leaves out.
 	BudgetEvicted uint64
 }
 

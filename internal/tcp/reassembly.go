@@ -176,7 +176,13 @@ func compareOverlap(f *proto.HalfFacts, a, b []byte, off int) {
 func (h *half) dropHeld() {
 	clear(h.held)
 	h.held, h.heldBytes = h.held[:0], 0
+	if cap(h.held) > keepSegments {
+		h.held = nil
+	}
 }
+
+// keepSegments is the longest list of early segments that is kept when it is empty.
+const keepSegments = 16
 
 // waiting reports whether the connection has anything for the clock to decide.
 func (c *Conn) waiting() bool {
@@ -261,6 +267,9 @@ func (h *half) shift(t *Table) {
 	copy(h.held, h.held[1:])
 	h.held[len(h.held)-1] = segment{}
 	h.held = h.held[:len(h.held)-1]
+	if len(h.held) == 0 && cap(h.held) > keepSegments {
+		h.held = nil
+	}
 }
 
 // giveUp makes a gap of the first hole of a half-stream, if its time has come.

@@ -239,7 +239,7 @@ func FuzzColumns(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, host []byte, width uint8, duration, size int64) {
 		for _, b := range [][]byte{method, target, host} {
 			if bytes.ContainsFunc(b, joins) {
-				t.Skip("a character that joins what follows it")
+				return // a character that joins what follows it
 			}
 		}
 		x := outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", ok)

@@ -49,8 +49,9 @@ func AppendMiddle(dst, b []byte, width int) []byte {
 	dst = append(dst, b[:head]...)
 	dst = append(dst, Ellipsis...)
 	from := Fit(b, total-tail)
-	if Width(b[from:]) > tail { // a wide character lies across the cut
-		from += Fit(b[from:], 2)
+	for rest := b[from:]; Width(rest) > tail; rest = b[from:] { // a wide character lies across the cut
+		cluster, _, _, _ := uniseg.FirstGraphemeCluster(rest, -1)
+		from += len(cluster)
 	}
 	return append(dst, b[from:]...)
 }

@@ -28,13 +28,6 @@ func (p *Parser) release(s *side) {
 	s.buf, s.scanned = s.buf[:0], 0
 }
 
-// restart begins the message of the collected head anew, with what came before it.
-func (p *Parser) restart(s *side) {
-	oddities := s.msg.Anomalies & (1<<proto.SurplusBytes | 1<<proto.LeadingEmptyLine)
-	p.begin(s, s.bufAt)
-	s.msg.Anomalies = oddities
-}
-
 // head takes bytes before or in a head. It returns how many it took.
 func (p *Parser) head(s *side, b []byte, at clock.Mark) (n int, v proto.Verdict) {
 	d := s.msg.Dir
@@ -46,7 +39,7 @@ func (p *Parser) head(s *side, b []byte, at clock.Mark) (n int, v proto.Verdict)
 		}
 		s.state = stateHead
 	}
-	if s.state == stateStart {
+	if s.state == stateStart && (d == p.client || !p.simple) {
 		// Empty lines may come before a message (RFC 9112 §2.2).
 		empty := 0
 		for empty < len(b) && (b[empty] == '\r' || b[empty] == '\n') {
@@ -79,13 +72,13 @@ func (p *Parser) head(s *side, b []byte, at clock.Mark) (n int, v proto.Verdict)
 	take := min(len(b), p.limits.MaxHead-have)
 	p.keep(s, b[:take], at)
 	if end, ok := p.headEnd(s, s.buf, s.scanned); ok {
-		p.restart(s)
+		p.begin(s, s.bufAt)
 		f, _ := p.parse(s, s.buf[:end])
 		return p.message(s, &f, end, s.bufLast, end-have)
 	}
 	s.scanned = max(len(s.buf)-3, 0)
 	if len(s.buf) == p.limits.MaxHead {
-		p.restart(s)
+		p.begin(s, s.bufAt)
 		s.msg.Anomalies.Set(proto.HeadTooLarge)
 		p.cutHead(s, proto.Broken, proto.Open)
 		p.lose(s, at)
@@ -146,15 +139,8 @@ func (s *side) answerLike(b []byte) bool {
 // notAResponse takes bytes of the server that begin no response.
 func (p *Parser) notAResponse(s *side, b []byte, at clock.Mark) (int, proto.Verdict) {
 	if !p.simple {
-		s.surplus = true
-		if len(s.buf) == 0 {
-			if junk := junkBefore(b); junk > 0 {
-				s.state = stateStart
-				return junk, proceed
-			}
-		}
-		p.lose(s, at)
-		return len(b), proceed
+		s.surplus, s.state = true, stateJunk
+		return 0, proceed
 	}
 	// The answer to an HTTP/0.9 request is a body and nothing else.
 	p.simple = false
@@ -163,7 +149,7 @@ func (p *Parser) notAResponse(s *side, b []byte, at clock.Mark) (int, proto.Verd
 		first = s.bufAt
 	}
 	p.begin(s, first)
-	s.first = false
+	s.begun()
 	m := &s.msg
 	m.Version, m.Framing = 0x0009, proto.UntilClose
 	m.Anomalies.Set(proto.HTTP09)
@@ -176,26 +162,47 @@ func (p *Parser) notAResponse(s *side, b []byte, at clock.Mark) (int, proto.Verd
 	return 0, proceed
 }
 
-// maxJunk is how many bytes before a status line are passed over, as clients do.
-const maxJunk = 64
+// maxJunk is how many bytes before a status line are passed over, as clients do; sure is how many bytes of a
+// status line are enough to know it.
+const (
+	maxJunk = 64
+	sure    = len("HTTP/1.1 200")
+)
 
-// junkBefore returns how many bytes of junk stand before a response that surely begins in b: at the
-// beginning of a line, or within the first four bytes. It is 0 when there is none.
-func junkBefore(b []byte) int {
-	for i := 1; i < min(len(b), maxJunk); i++ {
-		if i > 4 && b[i-1] != '\n' {
+// junk takes bytes of the server that begin no response, until one surely begins: at the beginning of a line,
+// or within the first four bytes. It returns how many it took.
+func (p *Parser) junk(s *side, b []byte, at clock.Mark) int {
+	for i := range b {
+		here := at
+		here.Offset += int64(i)
+		p.keep(s, b[i:i+1], here)
+		k := len(s.buf) - sure
+		if k > maxJunk {
+			break
+		}
+		if k < 0 || k > 4 && s.buf[k-1] != '\n' {
 			continue
 		}
-		if m, role := Resume(b[i:]); m == proto.Yes && role == proto.Server {
-			return i
+		if m, role := Resume(s.buf[k:]); m == proto.Yes && role == proto.Server {
+			*p.held -= k
+			s.buf = append(s.buf[:0], s.buf[k:]...)
+			if s.bufAt.Offset+int64(k) >= at.Offset {
+				s.bufAt = clock.Mark{Time: at.Time, Packet: at.Packet, Offset: s.bufAt.Offset, Peer: at.Peer, Tap: at.Tap}
+			}
+			s.bufAt.Offset += int64(k)
+			s.state = stateHead
+			return i + 1
 		}
 	}
-	return 0
+	if len(s.buf) > maxJunk+sure {
+		p.lose(s, at)
+	}
+	return len(b)
 }
 
 // partialHead shows what is known of a head that won't come whole: its complete lines.
 func (p *Parser) partialHead(s *side, how proto.End, why proto.CloseReason) {
-	p.restart(s)
+	p.begin(s, s.bufAt)
 	p.cutHead(s, how, why)
 }
 
@@ -213,6 +220,7 @@ func (p *Parser) cutHead(s *side, how proto.End, why proto.CloseReason) {
 	m.Last = s.bufLast
 	m.Last.Offset = s.bufAt.Offset + int64(len(s.buf)-1)
 	m.Close = why
+	s.begun()
 	if m.Kind == proto.Response {
 		m.Kind = responseKind(m.Status)
 	}

@@ -16,6 +16,7 @@
 //
 //	any but a body --(gap, or bytes that can't be a message)--> lost
 //	lost --(a segment that surely begins a message)--> head
+//	start --(bytes of the server that begin no response)--> junk --> head, or lost
 //
 // A head that lies within one call of Data is parsed where it is; otherwise its bytes are collected.
 // Bodies are counted, and copied only when the sink wants them.
@@ -41,6 +42,7 @@ const (
 	stateTrailer
 	stateUntilClose
 	stateLost
+	stateJunk   // the server has sent what begins no response: one may follow soon
 	stateTunnel // a CONNECT was asked for: what the client sends before the answer is kept
 	stateDone   // nothing more can come
 )
@@ -51,8 +53,10 @@ const (
 	maxChunkLine = 4096
 	// maxEarly is how many bytes that a client sends after CONNECT, before the answer, are kept.
 	maxEarly = 16 << 10
-	// keepCapacity is the largest buffer that a side keeps between messages.
-	keepCapacity = 16 << 10
+	// keepCapacity is the largest buffer, and keepFields the longest list of fields, that a side keeps
+	// between messages.
+	keepCapacity = 512
+	keepFields   = 32
 )
 
 // Parser takes one connection apart. See the package comment.
@@ -135,6 +139,8 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 			p.body(s, b, at)
 		case stateChunkSize, stateChunkEnd, stateTrailer:
 			n = p.chunkLine(s, b, at)
+		case stateJunk:
+			n = p.junk(s, b, at)
 		case stateTunnel:
 			n = len(b)
 			if len(s.buf)+n > maxEarly {
@@ -185,7 +191,7 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 		m.MissingBytes += n
 		p.end(s, proto.Broken)
 		p.lose(s, at)
-	case stateStart, stateTunnel:
+	case stateStart, stateJunk, stateTunnel:
 		p.lose(s, at)
 	}
 }

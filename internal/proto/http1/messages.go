@@ -30,8 +30,10 @@ func (p *Parser) begin(s *side, at clock.Mark) {
 	if s.emptyLines {
 		m.Anomalies.Set(proto.LeadingEmptyLine)
 	}
-	s.surplus, s.emptyLines = false, false
 }
+
+// begun notes that the message has surely begun: what came before it has been told.
+func (s *side) begun() { s.surplus, s.emptyLines, s.first = false, false, false }
 
 // body takes bytes of a body.
 func (p *Parser) body(s *side, b []byte, at clock.Mark) {
@@ -53,6 +55,9 @@ func (p *Parser) end(s *side, how proto.End) {
 	s.state = stateStart
 	m.End = how
 	p.sink.End(m)
+	if cap(m.Fields) > keepFields {
+		m.Fields = nil
+	}
 	p.release(s)
 }
 
@@ -69,7 +74,7 @@ func (p *Parser) message(s *side, f *framing, size int, latest clock.Mark, n int
 	m := &s.msg
 	m.HeadSize, m.Size, m.Last = int64(size), int64(size), latest
 	m.Last.Offset = m.First.Offset + int64(size-1)
-	s.first = false
+	s.begun()
 	if m.Kind == proto.Request {
 		p.request(s, f)
 		return n, proceed

@@ -285,10 +285,27 @@ func (r *Recorder) fields(b *strings.Builder, m *proto.Message) {
 	}
 }
 
-// quote escapes what isn't printable ASCII.
+// quote escapes what isn't printable ASCII, byte by byte, so that text quoted in pieces reads like text quoted
+// whole.
 func quote(b []byte) string {
-	s := fmt.Sprintf("%+q", b)
-	return strings.ReplaceAll(s[1:len(s)-1], `\"`, `"`)
+	var s strings.Builder
+	for _, c := range b {
+		switch {
+		case c == '\\':
+			s.WriteString(`\\`)
+		case c == '\r':
+			s.WriteString(`\r`)
+		case c == '\n':
+			s.WriteString(`\n`)
+		case c == '\t':
+			s.WriteString(`\t`)
+		case c < ' ' || c > '~':
+			fmt.Fprintf(&s, `\x%02x`, c)
+		default:
+			s.WriteByte(c)
+		}
+	}
+	return s.String()
 }
 
 func anomalies(a proto.Anomalies) string {

@@ -75,6 +75,8 @@ type Parser struct {
 	step   step
 	v4     bool
 	buf    [2][]byte
+	// behind marks, in each direction, the last segment and the place behind it.
+	behind [2]clock.Mark
 	held   *int
 }
 
@@ -92,12 +94,16 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 	}
 	p.buf[d] = append(p.buf[d], b...)
 	*p.held += len(b)
+	p.behind[d] = at
+	p.behind[d].Offset += int64(len(b))
 	for p.advance() {
 	}
 	if p.step == open {
 		*p.held -= len(p.buf[0]) + len(p.buf[1])
+		early, earlyAt := p.buf[d.Other()], p.behind[d.Other()]
+		earlyAt.Offset -= int64(len(early))
 		return proto.Verdict{
-			Action: proto.Handover, Consumed: max(len(b)-len(p.buf[d]), 0), Early: p.buf[d.Other()], EarlyAt: at,
+			Action: proto.Handover, Consumed: max(len(b)-len(p.buf[d]), 0), Early: early, EarlyAt: earlyAt,
 		}
 	}
 	if p.step == failed || len(p.buf[d]) > maxHandshake {

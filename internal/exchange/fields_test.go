@@ -1,0 +1,222 @@
+package exchange_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output/outputtest"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+var update = flag.Bool("update", false, "write docs/fields.md")
+
+// samples are exchanges with and without what fields are made of.
+func samples() map[string]*exchange.Exchange {
+	full := outputtest.Exchange("POST http://shop.example:81/a?b=c HTTP/1.1\nHost: x\nUser-Agent: curl\nReferer: y\nContent-Type: Text/Plain; charset=x\n\nhello",
+		"HTTP/1.1 200 OK\nContent-Type: text/html\n\nworld")
+	full.Tap.Name, full.Tap.Observer = "proxy", "host"
+	full.Stream, full.MissingBytes, full.Reason, full.Grade = true, 7, "7 bytes weren't captured", exchange.Gap
+	full.Anomalies.Set(proto.EarlyResponse)
+	full.Interim = []exchange.Interim{{Status: 100}, {Status: 103}}
+	full.RequestBody.Parts = []exchange.Part{{Name: "photo", Filename: "a.jpg", Type: "image/jpeg", Bytes: 3}}
+	full.ResponseBody.Parts = full.RequestBody.Parts
+	full.Timing.Idle, full.Timing.TLS, full.Timing.Overlap = 1, 2, 3
+	full.Conn.Why = proto.Finished
+	for d := range full.Conn.Half {
+		full.Conn.Half[d].RTT, full.Conn.Half[d].MSS = 5, 1460
+		full.During[d] = exchange.Counts{Packets: 2, Retransmits: 1, OutOfOrder: 1, DupAcks: 1, ZeroWindows: 1}
+	}
+	resent := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
+	resent.Conn.SYNs = 2
+	unknown := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
+	unknown.Timing = exchange.Timing{Idle: -1, Connect: -1, TLS: -1, Send: -1, Wait: -1, Receive: -1, Overlap: -1, Duration: -1, Total: -1}
+	return map[string]*exchange.Exchange{
+		"full": full, "resent": resent, "unknown": unknown,
+		"plain":    outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 204 No Content\n\n"),
+		"request":  outputtest.Exchange("GET / HTTP/1.1\n\n", ""),
+		"response": outputtest.Exchange("", "HTTP/1.1 200 OK\n\n"),
+	}
+}
+
+func TestFieldTable(t *testing.T) {
+	names := map[string]bool{}
+	closed := map[string]bool{} // objects that are over
+	var open []string
+	for i := range exchange.Fields {
+		f := &exchange.Fields[i]
+		for _, name := range append([]string{f.Name}, f.Aliases...) {
+			if names[name] {
+				t.Errorf("the name %q is given twice", name)
+			}
+			names[name] = true
+			if exchange.Lookup(name) != f {
+				t.Errorf("Lookup(%q) finds another field", name)
+			}
+		}
+		if f.Type == "" || f.Meaning == "" || f.Source == "" || f.Kind == exchange.Absent {
+			t.Errorf("%s is described only in part", f.Name)
+		}
+		if (f.Kind == exchange.Duration) != (f.Unit == "ns") {
+			t.Errorf("%s: kind %d, unit %q", f.Name, f.Kind, f.Unit)
+		}
+		// The encoder opens each object once: its fields stand together.
+		parts := strings.Split(f.Name, ".")
+		var path []string
+		for n := 1; n < len(parts); n++ {
+			path = append(path, strings.Join(parts[:n], "."))
+		}
+		for k, p := range open {
+			if k >= len(path) || path[k] != p {
+				closed[p] = true
+			}
+		}
+		for _, p := range path {
+			if closed[p] {
+				t.Errorf("%s: the object %s has ended before", f.Name, p)
+			}
+			if f := exchange.Lookup(p); f != nil && f.Name == p {
+				t.Errorf("%s: %s is a field, so it can't be an object", exchange.Fields[i].Name, p)
+			}
+		}
+		open = path
+	}
+	if exchange.Lookup("no.such.field") != nil {
+		t.Error("Lookup finds what isn't there")
+	}
+}
+
+func TestFieldValues(t *testing.T) {
+	absent, present := map[string]bool{}, map[string]bool{}
+	for name, x := range samples() {
+		for i := range exchange.Fields {
+			f := &exchange.Fields[i]
+			var v exchange.Value
+			f.Get(x, &v)
+			if v.Kind == exchange.Absent {
+				absent[f.Name] = true
+				continue
+			}
+			present[f.Name] = true
+			switch {
+			case v.Kind != f.Kind:
+				t.Errorf("%s of %s has kind %d, the table says %d", f.Name, name, v.Kind, f.Kind)
+			case v.Kind == exchange.Headers && v.Message == nil, v.Kind == exchange.List && len(v.List) == 0:
+				t.Errorf("%s of %s is empty, but not absent", f.Name, name)
+			case v.Kind == exchange.Duration && v.Int < 0:
+				t.Errorf("%s of %s is negative: %d", f.Name, name, v.Int)
+			}
+		}
+	}
+	for i := range exchange.Fields {
+		if name := exchange.Fields[i].Name; !present[name] {
+			t.Errorf("%s is in none of the samples", name)
+		}
+	}
+	for _, name := range []string{"http.request.method", "http.response.status_code", "http.response.bytes", "url.path", "user_agent.original", "event.duration", "culprit.grade"} {
+		if absent[name] != (name != "culprit.grade") {
+			t.Errorf("%s: absent in some samples %v", name, absent[name])
+		}
+	}
+}
+
+func TestOutcome(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		grade  exchange.Grade
+		want   string
+	}{
+		{200, exchange.Complete, "success"}, {304, exchange.Gap, "success"}, {404, exchange.Complete, "failure"},
+		{500, exchange.Complete, "failure"}, {200, exchange.Aborted, "failure"}, {0, exchange.Unanswered, "unknown"},
+		{0, exchange.Aborted, "failure"},
+	} {
+		x := &exchange.Exchange{HasResponse: c.status > 0, Grade: c.grade}
+		x.Response.Status = c.status
+		if got := x.Outcome(); got != c.want {
+			t.Errorf("status %d, %v: %s, want %s", c.status, c.grade, got, c.want)
+		}
+	}
+}
+
+// TestFieldDocs keeps docs/fields.md in step with the tables that it is made of.
+func TestFieldDocs(t *testing.T) {
+	const path = "../../docs/fields.md"
+	want := fieldDocs()
+	if *update {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (go test ./internal/exchange -update writes it)", err)
+	}
+	if !bytes.Equal(have, want) {
+		t.Error("docs/fields.md isn't what the tables say: go test ./internal/exchange -update writes it; review the change")
+	}
+}
+
+// gradeMeanings describe the grades.
+var gradeMeanings = [exchange.Grades]string{
+	exchange.Complete:      "every byte of the request and of its response was seen",
+	exchange.Gap:           "bytes are missing within it, or around it so that it can't be known what it answers",
+	exchange.Midstream:     "it began before the capture",
+	exchange.OneSided:      "the other direction was never captured",
+	exchange.Unanswered:    "the request got no response",
+	exchange.Aborted:       "the connection ended in the middle of it",
+	exchange.Undecryptable: "it was encrypted and no key fits",
+}
+
+func fieldDocs() []byte {
+	var b bytes.Buffer
+	b.WriteString(`# Fields
+
+The document of an exchange, as ` + "`-o ndjson`" + ` writes it and ` + "`--where`" + ` asks for it. Names follow the Elastic Common
+Schema ` + exchange.ECSVersion + `; what that doesn't name is under ` + "`culprit`" + `. A field without a value is left out. The second column
+has the short names for ` + "`--where`" + `; the types are those of Elasticsearch.
+
+This page is made from the code: don't edit it, run ` + "`go test ./internal/exchange -update`" + `.
+
+| field | aliases | type | unit | meaning | source |
+| --- | --- | --- | --- | --- | --- |
+`)
+	for i := range exchange.Fields {
+		f := &exchange.Fields[i]
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", f.Name, quoted(f.Aliases), f.Type, f.Unit, f.Meaning, f.Source)
+	}
+	b.WriteString(`
+## Grades
+
+` + "`culprit.grade`" + ` says how much of an exchange was seen; ` + "`error.message`" + ` says why it isn't complete.
+
+| grade | meaning |
+| --- | --- |
+`)
+	for g, meaning := range gradeMeanings {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", exchange.Grade(g), meaning)
+	}
+	b.WriteString(`
+## Anomalies
+
+` + "`culprit.anomalies`" + ` lists what is odd about the messages of an exchange.
+
+| anomaly | meaning |
+| --- | --- |
+`)
+	for _, a := range proto.AnomalyTable {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", a.Name, a.Meaning)
+	}
+	return b.Bytes()
+}
+
+func quoted(names []string) string {
+	var out []string
+	for _, n := range names {
+		out = append(out, "`"+n+"`")
+	}
+	return strings.Join(out, ", ")
+}
