@@ -3,6 +3,7 @@ package http1
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/culprit-http/culprit/internal/proto"
 )
@@ -164,10 +165,7 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) (after, line
 	m.Fields = m.Fields[:0]
 	for from < len(b) {
 		// The common case first: a name that is a token, and its colon.
-		colon := from
-		for colon < len(b) && isToken[b[colon]] {
-			colon++
-		}
+		colon := tokenEnd(b, from)
 		end, next := lineEnd(b, colon)
 		lines++
 		name, value := colon, colon+1
@@ -220,6 +218,28 @@ func parseFields(m *proto.Message, from, maxFields int, f *framing) (after, line
 		from = next
 	}
 	return -1, lines
+}
+
+// tokenEnd returns where the token at from ends. It passes letters and hyphens, which most names are made of,
+// eight at a time.
+func tokenEnd(b []byte, from int) int {
+	const ones, low7, high = 0x0101010101010101, 0x7f7f7f7f7f7f7f7f, 0x8080808080808080
+	for len(b)-from >= 8 {
+		w := binary.LittleEndian.Uint64(b[from:])
+		lower := (w | 0x20*ones) & low7
+		letter := (lower + (0x80-'a')*ones) &^ (lower + (0x7f-'z')*ones) &^ w
+		h := w ^ '-'*ones
+		hyphen := ^(h&low7 + low7 | h)
+		if odd := ^(letter | hyphen) & high; odd != 0 {
+			from += bits.TrailingZeros64(odd) / 8
+			break
+		}
+		from += 8
+	}
+	for from < len(b) && isToken[b[from]] {
+		from++
+	}
+	return from
 }
 
 // lineEnd returns where the line at from ends, and where the next one begins.

@@ -152,3 +152,33 @@ func sameAnomalies(m *proto.Message, want string) bool {
 	got := strings.TrimSpace(strings.ReplaceAll(anomalies(m), proto.EndedWithoutLastChunk.String(), ""))
 	return got == want
 }
+
+// Words of eight bytes must be judged like their bytes, whatever stands where in them.
+func TestWordsAreJudgedLikeBytes(t *testing.T) {
+	b := make([]byte, 24)
+	for at := range 16 {
+		for c := range 256 {
+			for i := range b {
+				b[i] = "aZ-mNxQzA"[i%9]
+			}
+			b[at] = byte(c)
+			want := len(b)
+			if !isToken[c] {
+				want = at
+			}
+			if got := tokenEnd(b, 0); got != want {
+				t.Errorf("%#x at %d: the token ends at %d, want %d", c, at, got, want)
+			}
+			controls := 0
+			if c < 0x20 {
+				controls = 1
+			}
+			if got := countControls(b); got != controls {
+				t.Errorf("%#x at %d: %d controls, want %d", c, at, got, controls)
+			}
+		}
+	}
+	if got := countControls(make([]byte, 10000)); got != 10000 {
+		t.Errorf("%d controls of 10,000", got)
+	}
+}
