@@ -68,8 +68,8 @@ type Collector struct {
 
 // A collector keeps at most maxFree spare exchanges, none with buffers larger than maxFreeSize.
 const (
-	maxFree     = 2048
-	maxFreeSize = 8 << 10
+	maxFree     = 1024
+	maxFreeSize = 4 << 10
 )
 
 // MaxInterim is how many interim responses are kept of an exchange.

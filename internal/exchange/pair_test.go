@@ -203,6 +203,12 @@ func TestPairing(t *testing.T) {
 			2 - - 200 gap: its request wasn't captured [response-without-request]
 			3 - - 204 gap: its request wasn't captured [response-without-request]
 			4 - - 200 gap: its request wasn't captured [response-without-request]`},
+		{"pipelined in a hole, as the responses show", "\n>gap 60\n" + ok + ok + "\n>gap 30\n" + sprintf(get, "d") + ok + none,
+			`0 - - 200 gap: its request wasn't captured [response-without-request]
+			1 - - 200 gap: its request wasn't captured [response-without-request]
+			2 GET /d - gap: lost bytes leave open which response answers it [ambiguous-pairing]
+			3 - - 200 gap: its request wasn't captured [response-without-request]
+			4 - - 204 gap: its request wasn't captured [response-without-request]`},
 		{"lost bytes of a body of known length", sprintf(get, "a") + `
 			< HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n
 			<gap 60
@@ -249,6 +255,87 @@ func TestPairing(t *testing.T) {
 
 // sprintf fills in the name of a request, on a line of its own.
 func sprintf(format, name string) string { return "\n" + fmt.Sprintf(format, name) + "\n" }
+
+// step is a message whose marks are made by hand, for what no well-behaved pair of hosts would send.
+type step struct {
+	what      string // q: a request, r: a response, lost: in the client's direction, or the server's
+	off, size int64
+	peer      int64
+}
+
+// TestAcknowledgements pairs by acknowledgements alone.
+func TestAcknowledgements(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		steps []step
+		want  string
+	}{
+		{"nothing is lost: what is acknowledged doesn't matter", []step{
+			{"q", 0, 10, 99}, {"r", 0, 5, 0}, {"q", 10, 10, -1}, {"r", 5, 5, -1}}, "q0=r0 q10=r5"},
+		{"it was sent before the server had the request", []step{
+			{"lost>", 0, 30, -1}, {"q", 30, 10, 0}, {"r", 0, 5, 30}, {"r", 5, 5, 40}}, "r0 q30 r5"},
+		{"it had been received when the request was sent", []step{
+			{"lost<", 0, 5, -1}, {"q", 0, 10, 50}, {"r", 10, 5, 10}, {"r", 50, 5, 10}}, "r10 q0 r50"},
+		{"the next was sent with its answer", []step{
+			{"q", 0, 10, 0}, {"lost<", 0, 5, -1}, {"q", 10, 10, 5}, {"r", 5, 5, -1}}, "q0 q10=r5"},
+		{"no acknowledgements at all, one request", []step{
+			{"lost<", 0, 5, -1}, {"q", 0, 10, -1}, {"r", 5, 5, -1}}, "q0=r5"},
+		{"no acknowledgements at all, two", []step{
+			{"lost<", 0, 5, -1}, {"q", 0, 10, -1}, {"q", 10, 10, -1}, {"r", 5, 5, -1}}, "q0 q10 r5"},
+		{"a request was lost behind it, which the server has received", []step{
+			{"lost>", 0, 5, -1}, {"q", 5, 10, 0}, {"lost>", 15, 10, -1}, {"r", 40, 5, 25}}, "q5 r40"},
+		{"the server has received more than was seen", []step{
+			{"lost<", 0, 5, -1}, {"q", 0, 10, 0}, {"r", 40, 5, 25}}, "q0 r40"},
+		{"a pair mends what was lost before it, not what is lost behind", []step{
+			{"lost>", 0, 10, -1}, {"r", 0, 5, 10}, {"q", 10, 10, 5}, {"lost>", 20, 20, -1}, {"r", 5, 5, 20},
+			{"q", 40, 10, 10}, {"r", 10, 5, 40}}, "r0 q10=r5 r10 q40"},
+		{"nor what is lost behind it of the responses", []step{
+			{"q", 0, 10, 0}, {"lost<", 20, 5, -1}, {"r", 0, 5, 10}, {"q", 10, 10, 60}, {"r", 30, 5, 20}}, "q0=r0 r30 q10"},
+		{"a request was lost behind it, but this begins where its answer does", []step{
+			{"q", 0, 10, 0}, {"lost>", 10, 10, -1}, {"r", 0, 5, 20}}, "q0=r0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newTable(defaults())
+			p := &b.connect().pairer
+			for i, s := range c.steps {
+				at := clock.Mark{Time: epoch + int64(i), Packet: uint64(i + 1), Offset: s.off, Peer: s.peer}
+				m := &proto.Message{First: at, Last: at, Size: s.size, HeadSize: s.size, Status: 200, Length: -1}
+				m.Last.Offset += s.size - 1
+				switch s.what {
+				case "lost>":
+					p.Lost(proto.Originator, at)
+					continue
+				case "lost<":
+					p.Lost(proto.Responder, at)
+					continue
+				case "r":
+					m.Kind, m.Dir = proto.Response, proto.Responder
+				}
+				p.Head(m)
+				m.End = proto.Whole
+				p.End(m)
+			}
+			p.Closed(proto.Responder, clock.Mark{Time: epoch + 99, Packet: 99}, true)
+			var got []string
+			for _, x := range b.out.Done {
+				text := ""
+				if x.HasRequest {
+					text = fmt.Sprintf("q%d", x.Request.First.Offset)
+				}
+				if x.HasRequest && x.HasResponse {
+					text += "="
+				}
+				if x.HasResponse {
+					text += fmt.Sprintf("r%d", x.Response.First.Offset)
+				}
+				got = append(got, text)
+			}
+			if text := strings.Join(got, " "); text != c.want {
+				t.Errorf("%s, want %s", text, c.want)
+			}
+		})
+	}
+}
 
 // TestEndings ends an exchange at each point, in each way, by each side.
 func TestEndings(t *testing.T) {
@@ -363,7 +450,9 @@ func TestHungRequest(t *testing.T) {
 
 // TestSlowUpload: a request isn't waiting for its answer while it is still being sent.
 func TestSlowUpload(t *testing.T) {
-	b := newTable(defaults())
+	limits := defaults()
+	limits.PendingAfter = 10 * time.Second
+	b := newTable(limits)
 	c := b.connect()
 	c.play(`> POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n`)
 	for i := range 10 {
@@ -373,6 +462,9 @@ func TestSlowUpload(t *testing.T) {
 	b.engine.Tick(int64(10*time.Minute), clock.Mark{})
 	c.play(ok)
 	compare(t, b.text(), "0 POST /slow 200 complete")
+	if len(b.out.Waiting) != 1 {
+		t.Errorf("shown as waiting %d times", len(b.out.Waiting))
+	}
 }
 
 func TestMaxWaiting(t *testing.T) {

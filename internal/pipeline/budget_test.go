@@ -18,7 +18,8 @@ import (
 )
 
 // The budget holds whatever comes: hostile traffic is made while it is read, so that the heap is the
-// pipeline's alone. In its middle stands an honest exchange, which must be found.
+// pipeline's alone; it is measured while the input pauses, so that there is no garbage of a moment. In the middle
+// of the traffic stands an honest exchange, which must be found.
 
 const budget = 64 << 20
 
@@ -28,12 +29,30 @@ type attack struct {
 	make    func(i int, b []byte) []byte
 	i       int
 	buf     []byte
-	peak    uint64
+	// measured has an entry when the heap was measured in the pause that Next has begun.
+	paused   bool
+	measured chan uint64
+	peak     uint64
+}
+
+// measure is called while the input pauses.
+func (a *attack) measure() {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	a.measured <- m.HeapAlloc
 }
 
 func (a *attack) Next(r *capture.Record) error {
-	if a.i == a.packets {
+	switch {
+	case a.paused:
+		a.paused = false
+		a.peak = max(a.peak, <-a.measured)
+	case a.i == a.packets:
 		return io.EOF
+	case a.i%(a.packets/16) == a.packets/16-1:
+		a.paused = true
+		return capture.ErrIdle
 	}
 	switch step := a.i - a.packets/2; step {
 	case 0:
@@ -52,12 +71,7 @@ func (a *attack) Next(r *capture.Record) error {
 		Time: 1_700_000_000_000_000_000 + int64(a.i)*10_000, Number: uint64(a.i + 1),
 		Data: append([]byte(nil), a.buf...), WireLen: len(a.buf), Link: 101,
 	}
-	if a.i++; a.i%(a.packets/16) == 0 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		a.peak = max(a.peak, m.HeapAlloc)
-	}
+	a.i++
 	return nil
 }
 
@@ -201,10 +215,10 @@ func TestMemoryBudget(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			cfg := config()
 			cfg.Workers, cfg.Memory, cfg.Exchange.MaxBody = workers, budget, 1<<20
-			a := &attack{packets: c.packets, make: c.make}
+			a := &attack{packets: c.packets, make: c.make, measured: make(chan uint64, 1)}
 			found := false
 			begun := time.Now()
-			stats, err := pipeline.Run(context.Background(), a, cfg, &received{each: func(x *exchange.Exchange) error {
+			stats, err := pipeline.Run(context.Background(), a, cfg, &received{paused: a.measure, each: func(x *exchange.Exchange) error {
 				found = found || x.Grade == exchange.Complete && x.Flow.Port[0] == 1000 && string(x.Request.Bytes(x.Request.Target)) == "/a"
 				return nil
 			}})

@@ -157,9 +157,9 @@ func startMerger(workers []*worker, show *deliverer) *merger {
 	m := &merger{workers: workers, show: show, done: make(chan struct{})}
 	for _, w := range workers {
 		w.in = make(chan *batch, queueBatches)
-		w.results = make(chan result, 2)
+		w.results = make(chan result, 1)
 		w.spare = make(chan *batch, queueBatches+2)
-		w.used = make(chan []*exchange.Exchange, 4)
+		w.used = make(chan []*exchange.Exchange, 1)
 		go w.work()
 	}
 	go m.merge()

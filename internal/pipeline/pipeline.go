@@ -35,7 +35,7 @@ import (
 // came in, and with several workers some epochs are on their way.
 const (
 	epochPackets = 256
-	epochShare   = 1024
+	epochShare   = 2048
 )
 
 // Filter decides which packets are looked at.

@@ -70,6 +70,12 @@ func TestSameWithAnyNumberOfWorkers(t *testing.T) {
 	for _, name := range []string{"small", "flows", "lossy", "demo"} {
 		captures[name] = scenario(t, name, 1<<20)
 	}
+	// A clock so coarse that many packets have one time.
+	coarse := append([]capture.Record(nil), captures["flows"]...)
+	for i := range coarse {
+		coarse[i].Time -= coarse[i].Time % 20e6
+	}
+	captures["coarse clock"] = coarse
 	for name, src := range captures {
 		t.Run(name, func(t *testing.T) {
 			c := config()
@@ -195,6 +201,10 @@ func TestOneConnection(t *testing.T) {
 			c.Exchange([]byte("CONNECT b:80 HTTP/1.1\r\nHost: b:80\r\n\r\n"), 0, []byte("HTTP/1.1 200 OK\r\n\r\n"))
 			c.Exchange([]byte(get), 0, []byte(answer))
 		}), "b:80 200 complete stream, /a 200 complete"},
+		{"an upgrade to HTTP, with a request in flight", dialogue(t, func(c *synth.Conn) {
+			c.Exchange([]byte(get+strings.Replace(get, "/a", "/b", 1)), 0, []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"))
+			c.Exchange([]byte(strings.Replace(get, "/a", "/c", 1)), 0, []byte(answer))
+		}), "/a 101 complete stream, /b - unanswered, /c 200 complete"},
 		{"a hung request", dialogue(t, func(c *synth.Conn) { c.Send(synth.Client, []byte(get)) }), "/a - unanswered"},
 	} {
 		for _, workers := range []int{1, 2} {
@@ -203,6 +213,9 @@ func TestOneConnection(t *testing.T) {
 			var got []string
 			run(t, cfg, c.src, &received{each: func(x *exchange.Exchange) error {
 				got = append(got, summary(x))
+				if last := c.src[len(c.src)-1].Time; x.Completed.Time < x.Start.Time || x.Completed.Time > last {
+					t.Errorf("%s: completed at %d, which isn't from %d to %d", c.name, x.Completed.Time, x.Start.Time, last)
+				}
 				return nil
 			}})
 			if text := strings.Join(got, ", "); text != c.want {
@@ -241,6 +254,9 @@ func TestPortReuse(t *testing.T) {
 	stats := run(t, config(), records(t, out.Bytes()), &received{each: func(x *exchange.Exchange) error {
 		got = append(got, summary(x))
 		flows[x.Flow] = true
+		if x.Index != 0 {
+			t.Errorf("exchange %d of a connection that has one", x.Index)
+		}
 		return nil
 	}})
 	if text := strings.Join(got, ", "); text != "/0 200 complete, /1 200 complete, /2 200 complete" || len(flows) != 3 || stats.TCP.Connections != 3 {

@@ -73,6 +73,8 @@ type received struct {
 	each func(x *exchange.Exchange) error
 	// waited is called for every request that is shown as waiting.
 	waited func(x *exchange.Exchange)
+	// paused is called when the input pauses.
+	paused func()
 	idles  int
 	grades [exchange.Grades]uint64
 }
@@ -96,6 +98,9 @@ func (r *received) Exchanges(done, waiting []*exchange.Exchange) error {
 
 func (r *received) Idle() error {
 	r.idles++
+	if r.paused != nil {
+		r.paused()
+	}
 	return nil
 }
 
