@@ -161,7 +161,7 @@ func totals(s *pipeline.Stats, hidden uint64) string {
 	}
 	limits := map[string]uint64{
 		"held segments": s.TCP.HeldLimit, "connections evicted": s.TCP.Evicted, "memory budget": s.BudgetEvicted,
-		"idle connections": s.TCP.TimedOut, "exchange timeout": s.TimedOut, "max waiting": s.Overflow,
+		"idle connections": s.TCP.TimedOut, "exchange timeout": s.TimedOut, "max waiting": s.Overflow, "interim responses": s.Interim,
 		"clock jumps": s.ClockJumps,
 	}
 	if hit := listed(limits); len(hit) > 0 {

@@ -159,7 +159,12 @@ func (p *Parser) advance() bool {
 			return p.step != failed
 		}
 	case request:
-		if n := p.requestSize(c); n > 0 && len(c) >= n {
+		n := p.requestSize(c)
+		if n > maxHandshake {
+			p.step = failed
+			return false
+		}
+		if n > 0 && len(c) >= n {
 			p.take(p.client, n)
 			p.step = reply
 			return true
