@@ -12,7 +12,7 @@ MAX_MB := 25
 
 # How long each fuzz target runs, in make fuzz and in make test-full.
 FUZZTIME := 5s
-LONG_FUZZTIME := 10m
+LONG_FUZZTIME := 1m
 
 # Flags of the measurements: make bench BENCH='-short -only small'
 BENCH :=
