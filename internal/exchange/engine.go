@@ -152,6 +152,9 @@ func (e *Engine) Tick(elapsed int64, at clock.Mark) {
 
 // wait has a request wait from now on.
 func (e *Engine) wait(x *Exchange) {
+	if x.in == &e.waiting && x.since == e.elapsed {
+		return // the order by tick is all that matters
+	}
 	x.leave()
 	x.since = e.elapsed
 	e.waiting.push(x)

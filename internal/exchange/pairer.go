@@ -176,7 +176,7 @@ func (p *Pairer) firstWaiting() int {
 // WantsBody implements proto.Sink.
 func (p *Pairer) WantsBody(m *proto.Message) int {
 	e := p.engine
-	if x := p.sending; x != nil && m.Kind == proto.Request && x.in != nil && x.since != e.elapsed {
+	if x := p.sending; x != nil && m.Kind == proto.Request && x.in != nil {
 		e.wait(x) // it isn't waiting for its answer while it is still being sent
 	}
 	limit := e.limits.MaxBody
