@@ -63,7 +63,7 @@ var DefaultLimits = Limits{
 	IdleTimeout: 15 * time.Minute,
 	Linger:      5 * time.Second,
 	MaxConns:    16384,
-	MaxLinger:   128,
+	MaxLinger:   64,
 	MaxJump:     1 << 28,
 	ResetAfter:  100 * time.Millisecond,
 }
