@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)'
 
 # Packages with more than one goroutine, for the race detector.
-RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/pipeline
+RACE := ./cmd/... ./internal/capture/... ./internal/corpus
 
 # The largest that the stripped program may become.
 MAX_MB := 25
@@ -28,6 +28,7 @@ demo: build
 test: deps
 	go test -timeout 20m ./...
 	go test -timeout 20m -race $(RACE)
+	go test -timeout 20m -race -short ./internal/pipeline
 
 test-full: deps lint
 	go test -count=1 -timeout 4h -v ./...

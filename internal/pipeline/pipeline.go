@@ -115,9 +115,7 @@ type run struct {
 func (r *run) start() {
 	n := max(r.config.Workers, 1)
 	for i := range n {
-		w := &worker{index: i}
-		w.tally.connections = map[string]uint64{}
-		w.taps = &r.taps
+		w := &worker{tally: tally{connections: map[string]uint64{}}}
 		for s := range w.shards {
 			if s%n == i {
 				w.shards[s] = newShard(&r.config, &w.tally, r.taps.get, &w.out)
@@ -308,12 +306,10 @@ func (s *Stats) addShard(sh *shard) {
 
 // worker owns some of the shards.
 type worker struct {
-	index  int
 	shards [Shards]*shard
 	owned  []*shard
 	out    exchange.Collector
 	tally  tally
-	taps   *taps
 
 	// The rest is used with several workers only.
 	in      chan *batch
