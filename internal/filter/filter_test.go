@@ -362,7 +362,8 @@ func TestMatchAllocatesNothing(t *testing.T) {
 		if !f.Match(xs["failed"]) {
 			t.Fatalf("%s doesn't match", text)
 		}
-		if n := testing.AllocsPerRun(100, func() { f.Match(xs["failed"]) }); n != 0 {
+		// Under the race detector the pools of package regexp forget on purpose.
+		if n := testing.AllocsPerRun(100, func() { f.Match(xs["failed"]) }); n != 0 && !raceEnabled {
 			t.Errorf("%s: %v allocations", text, n)
 		}
 	}
