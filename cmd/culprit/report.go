@@ -110,6 +110,10 @@ func inventory(s *pipeline.Stats) string {
 		ignored[name] = c.Packets
 	}
 	for _, name := range sorted(ignored) {
+		if name == "filter" {
+			parts = append(parts, count(ignored[name])+" left out by the capture filter")
+			continue
+		}
 		parts = append(parts, plural(ignored[name], name+" packet"))
 	}
 	if len(parts) == 0 {
