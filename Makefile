@@ -11,7 +11,7 @@ RACE := ./cmd/... ./internal/capture/... ./internal/corpus
 MAX_MB := 25
 
 # How long each fuzz target runs, in make fuzz and in make test-full.
-FUZZTIME := 5s
+FUZZTIME := 2s
 LONG_FUZZTIME := 1m
 
 # Flags of the measurements: make bench BENCH='-short -only small'

@@ -31,7 +31,8 @@ var cardRanges = []struct{ from, to, min, max int }{
 }
 
 // cardLen returns the length of the card number that b begins with, 0 when there is none. Single
-// spaces or dashes may stand between its digits, and no letter or digit behind it.
+// spaces or dashes may stand between its digits, and no letter or digit behind it but the beginning of a
+// token, which won't be there any more when it is redacted.
 func cardLen(b []byte) int {
 	var digits [maxCard]byte
 	n, length := 0, 0
@@ -43,7 +44,7 @@ func cardLen(b []byte) int {
 			digits[n] = b[i] - '0'
 			n++
 			i++
-			if n >= minCard && (i == len(b) || !isAlphanumeric(b[i])) && isCard(digits[:n]) {
+			if n >= minCard && endsNumber(b[i:]) && isCard(digits[:n]) {
 				length = i
 			}
 			continue
@@ -58,6 +59,11 @@ func cardLen(b []byte) int {
 		i += s
 	}
 	return length
+}
+
+// endsNumber reports whether a number may end before b.
+func endsNumber(b []byte) bool {
+	return len(b) == 0 || !isAlphanumeric(b[0]) || bytes.HasPrefix(b, tokenStart)
 }
 
 // separatorLen returns the length of the separator of digit groups that b begins with, 0 when there
