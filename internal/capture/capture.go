@@ -65,6 +65,13 @@ type Tap struct {
 	// Dropped counts packets that the capturing kernel or tool says it lost, where the file tells
 	// (pcapng interface statistics); IfDropped those that the interface lost.
 	Dropped, IfDropped uint64
+
+	// The rest is known of live captures only. Observer is the name of the host that captures; Filter the
+	// capture filter in tcpdump's language, SnapLen the most that is captured of a packet, in bytes. Freezes
+	// counts how often the kernel found the ring full.
+	Observer, Filter string
+	SnapLen          int
+	Freezes          uint64
 }
 
 // Source delivers packets, one after the other.
@@ -81,4 +88,13 @@ type Source interface {
 	Taps() []Tap
 	Warnings() []string
 	Close() error
+}
+
+// Live is a Source whose packets are captured as they are read. It returns ErrIdle as soon as all that was
+// captured has been delivered.
+type Live interface {
+	Source
+	// Now returns the time, in nanoseconds since 1970 UTC, up to which all packets have been delivered, when
+	// Next has returned ErrIdle.
+	Now() int64
 }

@@ -141,6 +141,10 @@ type Exchange struct {
 	Conn   proto.Facts
 	During [2]Counts
 
+	// Process are the local processes at the ends, by direction; nil where an end isn't local, or its owner
+	// isn't known.
+	Process [2]*Process
+
 	// What the engine needs until the exchange is finished.
 	pairer       *Pairer
 	before       [2]Counts

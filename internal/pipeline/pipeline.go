@@ -62,8 +62,23 @@ type Config struct {
 	Parser   proto.Limits
 	Exchange exchange.Limits
 
+	// Own, if not nil, reports whether a packet belongs to a connection of culprit itself: it is ignored.
+	Own func(p *packet.Packet) bool
+	// Recorder, if not nil, is given the packets that pass the capture filter.
+	Recorder Recorder
+	// Opened, if not nil, is told of connections when their first packet is looked at, from any goroutine.
+	Opened func(f *proto.Flow)
+
 	// Progress, if not nil, is called at the end of epochs with the packets and bytes so far.
 	Progress func(received Count)
+}
+
+// Recorder takes packets as they were captured.
+type Recorder interface {
+	// Packet takes a packet before it is analysed. r is borrowed until return. p and key are its decoded form
+	// and its flow, nil when it holds no TCP, UDP or SCTP packet. Calls come from one goroutine, that of the
+	// reader, which isn't the one that delivers exchanges.
+	Packet(r *capture.Record, p *packet.Packet, key *packet.Flow)
 }
 
 // Receiver takes what the pipeline delivers. Its calls come from one goroutine. Exchanges are borrowed
@@ -84,6 +99,7 @@ func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats,
 		config: c, src: src, show: deliverer{to: to, maxBody: c.Exchange.MaxBody}, decoder: packet.NewDecoder(c.Packet), udp: map[string]*Count{},
 		stats: Stats{Ignored: map[string]Count{}, Connections: map[string]uint64{}},
 	}
+	r.live, _ = src.(capture.Live)
 	r.start()
 	err := r.read(ctx)
 	if e := r.finish(); err == nil {
@@ -97,6 +113,7 @@ func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats,
 type run struct {
 	config  Config
 	src     capture.Source
+	live    capture.Live // src, if it is live
 	decoder *packet.Decoder
 	clock   clock.Clock
 	last    clock.Mark
@@ -109,6 +126,7 @@ type run struct {
 
 	udp      map[string]*Count
 	filtered Count
+	own      Count
 	stats    Stats
 }
 
@@ -169,13 +187,23 @@ func (r *run) read(ctx context.Context) error {
 			continue
 		}
 		if r.decoder.Decode(&p, &rec) != packet.Decoded {
+			if r.config.Recorder != nil {
+				r.config.Recorder.Packet(&rec, nil, nil)
+			}
 			continue
+		}
+		if r.config.Own != nil && r.config.Own(&p) {
+			r.own.add(1, uint64(len(rec.Data)))
+			continue
+		}
+		key, fromLo := p.Key()
+		if r.config.Recorder != nil {
+			r.config.Recorder.Packet(&rec, &p, &key)
 		}
 		if p.Proto == packet.ProtoUDP {
 			r.datagram(&p, len(rec.Data))
 			continue
 		}
-		key, fromLo := p.Key()
 		s := key.Hash() % Shards
 		if single {
 			r.workers[0].shards[s].packet(&p, &key, fromLo, len(rec.Data), r.clock.Elapsed())
@@ -199,7 +227,11 @@ func (r *run) datagram(p *packet.Packet, length int) {
 
 // idle says that the input pauses: what is finished is shown, and time goes on.
 func (r *run) idle() error {
-	tick := r.stats.Received.Packets > 0 && r.clock.Advance(r.clock.Now()+int64(clock.Tick))
+	now := r.clock.Now() + int64(clock.Tick)
+	if r.live != nil {
+		now = r.live.Now()
+	}
+	tick := r.stats.Received.Packets > 0 && r.clock.Advance(now)
 	return r.epoch(tick, true)
 }
 
@@ -259,9 +291,14 @@ func (r *run) total() {
 	if r.filtered.Packets > 0 {
 		s.ignore("filter", r.filtered.Packets, r.filtered.Bytes)
 	}
+	if r.own.Packets > 0 {
+		s.ignore("own", r.own.Packets, r.own.Bytes)
+		s.Analysed.subtract(r.own)
+	}
 	for _, t := range r.src.Taps() {
 		s.Dropped += t.Dropped
 		s.IfDropped += t.IfDropped
+		s.Freezes += t.Freezes
 	}
 	s.ClockJumps = r.clock.Jumps
 	s.Aggregated = r.decoder.Aggregated()

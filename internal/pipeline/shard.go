@@ -23,12 +23,13 @@ type shard struct {
 	tally    *tally
 	held     int
 	budget   int
+	opened   func(*proto.Flow)
 	free     []*connection
 }
 
 func newShard(c *Config, t *tally, tap func(uint32) *exchange.Tap, out *exchange.Collector) *shard {
 	budget := c.Memory / 2 / Shards
-	s := &shard{tally: t, budget: budget}
+	s := &shard{tally: t, budget: budget, opened: c.Opened}
 	s.engine = exchange.NewEngine(c.Exchange, tap, out)
 	s.detector = detect.Detector{
 		Protocols: protocols, Known: detect.Recognised, Hints: c.Hints, Limits: &c.Parser, Held: &s.held,
@@ -71,6 +72,9 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 		c = new(connection)
 	}
 	c.shard, c.flow, c.facts = s, f, facts
+	if s.opened != nil {
+		s.opened(f)
+	}
 	c.Stream.Open(&s.detector, c, f)
 	return c
 }

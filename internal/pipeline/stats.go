@@ -21,9 +21,11 @@ type Stats struct {
 	// before that; by the kernel or the tool, and by the interface.
 	Received, Analysed Count
 	Dropped, IfDropped uint64
-	Ignored            map[string]Count
-	Connections        map[string]uint64
-	Exchanges          [exchange.Grades]uint64
+	// Freezes counts how often the kernel found a ring of a live capture full.
+	Freezes     uint64
+	Ignored     map[string]Count
+	Connections map[string]uint64
+	Exchanges   [exchange.Grades]uint64
 	// TimedOut, Overflow and Interim are the engine's; see exchange.Counters.
 	TimedOut, Overflow, Interim uint64
 	TCP                         tcp.Counters
