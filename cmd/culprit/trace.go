@@ -41,12 +41,12 @@ const gcPercent = 200
 func newTrace() *cobra.Command {
 	c := config.DefaultTrace()
 	cmd := &cobra.Command{
-		Use:   "trace -r FILE [FLAGS] [CAPTURE FILTER]",
-		Short: "Print each HTTP exchange of a capture as it completes",
-		Long: `Print each HTTP exchange of a capture as it completes.
+		Use:   "trace {-i IFACE | -r FILE} [FLAGS] [CAPTURE FILTER]",
+		Short: "Print each HTTP exchange as it completes",
+		Long: `Print each HTTP exchange as it completes, live or from capture files.
 
 Examples:
-  culprit trace -r a.pcap
+  culprit trace -i eth0 port 8000
   culprit trace -r a.pcap -o console --where 'status >= 500 or duration > 1s'
   culprit trace -r proxy=a.pcap -r app=b.pcapng.zst -o har=out.har host 10.0.0.7`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,8 +57,21 @@ Examples:
 	}
 	in := newFlagGroup("Input")
 	in.StringArrayVarP(&c.Inputs, "read", "r", nil, "read `[TAP=]FILE`, - for stdin; repeatable")
+	in.StringArrayVarP(&c.Live.Interfaces, "interface", "i", nil, "capture on `IFACE`, any for all; repeatable")
 	in.BoolVar(&c.Follow, "follow", false, "wait for more at the end of the files")
 	in.StringArrayVar(&c.DecodeAs, "decode-as", nil, "hint: `PORT=PROTOCOL`; repeatable")
+
+	live := newFlagGroup("Live capture (docs/live.md)")
+	live.StringVar(&c.Live.NetNS, "netns", "", "in the network namespace `NAME`, a path, or pid:N")
+	live.DurationVar(&c.Live.Duration, "duration", 0, "end after `TIME`")
+	live.BoolVar(&c.Live.Promiscuous, "promisc", false, "also packets to other hosts")
+	live.Var(&c.Live.SnapLen, "snaplen", "`SIZE` to capture of each packet (default all)")
+	live.Var(&c.Live.Ring, "ring", "`SIZE` of an interface's ring")
+	live.Var(&c.Live.Block, "block", "`SIZE` of its blocks")
+	live.DurationVar(&c.Live.Retire, "retire", c.Live.Retire, "`TIME` after which a block is read, full or not")
+	live.IntVar(&c.Live.Fanout, "fanout", c.Live.Fanout, "`N` rings for each interface")
+	live.BoolVar(&c.Live.HardwareTime, "hardware-time", false, "times of the network card, where it has them")
+	live.BoolVar(&c.Live.IncludeOwn, "include-own", false, "culprit's own connections, too")
 
 	show := newFlagGroup("What to show")
 	show.StringVar(&c.Where, "where", "", "only those for which `EXPR` holds (docs/filter.md)")
@@ -69,6 +82,7 @@ Examples:
 	show.Var(&c.MaxBody, "max-body", "`SIZE` to keep of bodies (default 0; console 4KiB)")
 	show.BoolVar(&c.Reveal, "reveal", false, "show secrets: no redaction (docs/redaction.md)")
 	show.StringVar(&c.Color, "color", c.Color, "`WHEN`: auto, always or never")
+	show.Uint64Var(&c.Count, "count", 0, "end after `N` exchanges")
 	show.BoolVar(&c.Stats, "stats", false, "totals on standard error at the end")
 
 	limits := newFlagGroup("Limits (docs/limits-and-loss.md)")
@@ -82,7 +96,7 @@ Examples:
 	other := newFlagGroup("Other")
 	other.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor)")
 	other.BoolP("help", "h", false, "this help")
-	addFlags(cmd, in, show, limits, other)
+	addFlags(cmd, in, live, show, limits, other)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputNames(), cobra.ShellCompDirectiveNoSpace))
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -94,16 +108,21 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 		return usage(err)
 	}
 	t := &tracing{config: c, stderr: cmd.ErrOrStderr()}
-	if err := t.prepare(cmd); err != nil {
-		return err
-	}
-	defer t.source.Close()
-
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 
+	if err := t.prepare(ctx, cmd); err != nil {
+		return err
+	}
+	defer t.source.Close()
+	if c.Live.On() {
+		ctx = context.Background() // the source ends, with what was captured
+	}
 	stats, err := pipeline.Run(ctx, t.source, t.pipeline, t)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	t.progress.clear()
 	if e := t.sinks.close(); err == nil {
 		err = e
@@ -127,19 +146,25 @@ type tracing struct {
 	stderr   io.Writer
 	source   capture.Source
 	pipeline pipeline.Config
+	filter   *pcapfilter.Filter
 	matcher  *pcapfilter.Matcher
 	where    *filter.Filter
 	redactor *redact.Redactor
 	sinks    *sinks
 	progress *progress
 	live     bool
+	filtered bool // the kernel applies the capture filter
 
 	number, hidden uint64
 	lossy          bool
 }
 
-// prepare reads everything that the user said, and then opens what the run needs.
-func (t *tracing) prepare(cmd *cobra.Command) error {
+// errEnough ends a run that has shown as many exchanges as were wanted.
+var errEnough = errors.New("enough exchanges were shown")
+
+// prepare reads everything that the user said, and then opens what the run needs. A live capture ends when ctx
+// is done.
+func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	c := t.config
 	orders, err := parseOutputs(c)
 	if err != nil {
@@ -159,13 +184,18 @@ func (t *tracing) prepare(cmd *cobra.Command) error {
 	for i, arg := range c.Inputs {
 		inputs[i] = capture.ParseInput(arg)
 	}
-	t.live = c.Follow || slices.ContainsFunc(inputs, func(in capture.Input) bool { return !regular(in, cmd.InOrStdin()) })
+	t.live = c.Live.On() || c.Follow || slices.ContainsFunc(inputs, func(in capture.Input) bool { return !regular(in, cmd.InOrStdin()) })
 	if c.MaxBody < 0 && slices.ContainsFunc(orders, func(o order) bool { return o.name == "console" }) {
 		c.MaxBody = consoleBody
 	}
 
 	stdout := describe(cmd.OutOrStdout(), c.Color)
-	if t.source, err = capture.Open(inputs, capture.Options{Follow: c.Follow, Stdin: cmd.InOrStdin()}); err != nil {
+	if c.Live.On() {
+		err = t.openLive(ctx)
+	} else {
+		t.source, err = capture.Open(inputs, capture.Options{Follow: c.Follow, Stdin: cmd.InOrStdin()})
+	}
+	if err != nil {
 		return &statusError{exitFailed, err}
 	}
 	if t.sinks, err = openOutputs(c, orders, stdout, inputs); err != nil {
@@ -175,11 +205,12 @@ func (t *tracing) prepare(cmd *cobra.Command) error {
 	t.progress = newProgress(t.stderr, inputs, stdout.terminal.Width > 0)
 
 	// Half of the budget is for connections and exchanges; the collector keeps the rest in bounds.
-	debug.SetMemoryLimit(int64(c.Memory) / 10 * 9)
+	memory := c.Memory - c.Live.Memory()
+	debug.SetMemoryLimit(int64(memory) / 10 * 9)
 	debug.SetGCPercent(gcPercent)
 	t.pipeline = pipeline.Config{
 		Workers: c.WorkerCount(),
-		Memory:  int(c.Memory),
+		Memory:  int(memory),
 		Hints:   hints,
 		Packet:  packet.DefaultLimits(),
 		TCP:     tcp.DefaultLimits,
@@ -192,7 +223,7 @@ func (t *tracing) prepare(cmd *cobra.Command) error {
 	if t.live {
 		t.pipeline.Exchange.PendingAfter = c.PendingAfter
 	}
-	if t.matcher != nil {
+	if t.matcher != nil && !t.filtered {
 		t.pipeline.Filter = t.matcher
 	}
 	return nil
@@ -224,7 +255,7 @@ func (t *tracing) parseFilters() error {
 		if why, one := f.OneDirection(); one {
 			t.warn("the capture filter: %s", why)
 		}
-		t.matcher = f.Matcher()
+		t.filter, t.matcher = f, f.Matcher()
 	}
 	if c.Where != "" {
 		var err error
@@ -290,6 +321,9 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 		t.redact(x)
 		if err := t.sinks.exchange(x); err != nil {
 			return err
+		}
+		if t.number == t.config.Count {
+			return errEnough
 		}
 	}
 	for _, x := range waiting {

@@ -23,6 +23,10 @@ type Block struct {
 	free func(*Block)
 }
 
+// NewBlock returns a block over memory that belongs to somebody else. Nobody holds it yet; free is called each
+// time that the last hold on it has been given up, on any goroutine.
+func NewBlock(memory []byte, free func(*Block)) *Block { return &Block{Bytes: memory, free: free} }
+
 // Retain keeps the block's memory from being reused until a matching Release.
 func (b *Block) Retain() { b.refs.Add(1) }
 

@@ -18,6 +18,10 @@ type Trace struct {
 	Inputs []string
 	// Follow waits for more at the end of the files.
 	Follow bool
+	// Live is what live captures can be told; there is one if Live.Interfaces has any.
+	Live Live
+	// Count is how many exchanges are shown before the run ends, 0 for all.
+	Count uint64
 	// CaptureFilter is in tcpdump's language, Where in that of exchanges; empty: all.
 	CaptureFilter, Where string
 	// Outputs are the arguments of -o: NAME[=TARGET] each. Format is a template for a line.
@@ -60,6 +64,7 @@ func DefaultTrace() Trace {
 		MaxWaiting:      1000,
 		Memory:          512 << 20,
 		Color:           "auto",
+		Live:            defaultLive(),
 	}
 }
 
@@ -69,8 +74,10 @@ const minMemory = 64 << 20
 // Validate checks what can be checked without opening anything. Errors name the option.
 func (t *Trace) Validate() error {
 	switch {
-	case len(t.Inputs) == 0:
-		return errors.New("nothing to read: name a capture file with -r FILE, or - for standard input")
+	case len(t.Inputs) == 0 && !t.Live.On():
+		return errors.New("nothing to read: name an interface with -i, or a capture file with -r FILE, - for standard input")
+	case len(t.Inputs) > 0 && t.Live.On():
+		return errors.New("-i and -r exclude each other: capture, or read files")
 	case t.Memory < minMemory:
 		return fmt.Errorf("--memory %v is too little: at least %v", t.Memory, Size(minMemory))
 	case t.MaxBody > t.Memory/16:
@@ -91,6 +98,9 @@ func (t *Trace) Validate() error {
 		return errors.New("--no-headers and --headers exclude each other")
 	case t.Color != "auto" && t.Color != "always" && t.Color != "never":
 		return fmt.Errorf("--color %q: auto, always or never", t.Color)
+	}
+	if err := t.Live.validate(t.Memory); err != nil {
+		return err
 	}
 	_, err := t.Hints()
 	return err

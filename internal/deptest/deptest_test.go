@@ -39,6 +39,8 @@ var layers = []layer{
 		"a source delivers bytes and doesn't look into them"},
 	{"internal/capture/pcapfilter", []string{"internal/capture"},
 		"the capture filter sees packets as they were captured, as in the kernel"},
+	{"internal/capture/afpacket", []string{"internal/capture"},
+		"a ring delivers bytes, like a file"},
 	{"internal/packet", []string{"internal/capture"},
 		"decoding needs records, and nothing of what they carry"},
 	{"internal/proto", []string{"internal/clock", "internal/packet"},
@@ -74,7 +76,7 @@ var layers = []layer{
 		"made-up captures would prove nothing if they were made with the code that reads them"},
 	{"internal/synth/cmd/synth", []string{"internal/synth"},
 		"the command only calls the generator"},
-	{"cmd/culprit", []string{"internal/capture", "internal/capture/pcapfilter", "internal/config", "internal/exchange", "internal/filter",
+	{"cmd/culprit", []string{"internal/capture", "internal/capture/afpacket", "internal/capture/pcapfilter", "internal/config", "internal/exchange", "internal/filter",
 		"internal/output/...", "internal/packet", "internal/pipeline", "internal/proto", "internal/redact", "internal/tcp"},
 		"the program wires the stages; what only tests and measurements need stays out of it"},
 	{"bench/...", []string{"internal/..."},
@@ -93,7 +95,7 @@ type ban struct {
 
 var bans = []ban{
 	{[]string{"os", "os/exec", "syscall", "golang.org/x/sys/...", "golang.org/x/term"},
-		[]string{"cmd/...", "bench/...", "internal/capture", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest"},
+		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest"},
 		"only packet sources, the redaction key and main packages touch the operating system"},
 	{[]string{"os/signal", "flag", "github.com/spf13/..."},
 		[]string{"cmd/...", "bench", "internal/synth/cmd/..."},
@@ -117,12 +119,12 @@ type habit struct {
 }
 
 var habits = []habit{
-	{"reads the clock", readsClock, []string{"cmd/...", "bench/..."},
+	{"reads the clock", readsClock, []string{"cmd/...", "bench/...", "internal/capture/afpacket"},
 		"everything runs on capture time, so that a capture gives the same output on any day"},
 	{"has an init function", isInit, nil,
 		"nothing happens by being imported"},
 	{"starts a goroutine", func(n ast.Node) bool { _, ok := n.(*ast.GoStmt); return ok },
-		[]string{"cmd/...", "bench/...", "internal/capture", "internal/pipeline"},
+		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/pipeline"},
 		"parsers, pairing and outputs are called from one goroutine, and start none"},
 }
 

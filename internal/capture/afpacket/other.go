@@ -1,0 +1,20 @@
+//go:build !linux
+
+package afpacket
+
+import (
+	"errors"
+
+	"github.com/culprit-http/culprit/internal/capture"
+)
+
+// ErrPrivilege is the error of Open when a capability is missing.
+var ErrPrivilege = errors.New("operation not permitted")
+
+var errSystem = errors.New("live capture needs Linux; here, capture with tcpdump -w FILE and read it with -r FILE")
+
+// Open returns an error: there are no packet sockets.
+func Open(Spec) (*Socket, error) { return nil, errSystem }
+
+// New returns an error: there are no packet sockets.
+func New([]Tap, Options) (capture.Live, error) { return nil, errSystem }

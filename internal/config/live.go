@@ -1,0 +1,81 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Live is what a live capture can be told.
+type Live struct {
+	// Interfaces are their names; any stands for all.
+	Interfaces []string
+	// NetNS is the network namespace of the interfaces: a name, a path, or pid:N; empty: that of the process.
+	NetNS string
+	// Promiscuous asks the interfaces for packets to others, too; HardwareTime for the times of the card.
+	Promiscuous, HardwareTime bool
+	// SnapLen is the most that is captured of a packet, 0 for all.
+	SnapLen Size
+	// Ring is the size of each ring, Block that of its blocks, Retire the longest that a packet waits in one.
+	Ring, Block Size
+	Retire      time.Duration
+	// Fanout is the number of rings for each interface.
+	Fanout int
+	// Duration ends the capture; 0: it doesn't.
+	Duration time.Duration
+	// IncludeOwn shows culprit's own connections, too.
+	IncludeOwn bool
+}
+
+func defaultLive() Live {
+	return Live{Ring: 16 << 20, Block: 1 << 20, Retire: 10 * time.Millisecond, Fanout: 1}
+}
+
+const (
+	minBlock  = 128 << 10
+	maxRing   = 1 << 30
+	pageSize  = 4 << 10
+	maxFanout = 64
+)
+
+// On reports whether there is a live capture.
+func (l *Live) On() bool { return len(l.Interfaces) > 0 }
+
+// Memory is what the rings of all interfaces take.
+func (l *Live) Memory() Size { return l.Ring * Size(l.Fanout*len(l.Interfaces)) }
+
+// validate checks what can be checked without opening anything.
+func (l *Live) validate(memory Size) error {
+	if !l.On() {
+		if l.NetNS != "" || l.Promiscuous || l.HardwareTime || l.SnapLen != 0 || l.Duration != 0 || l.IncludeOwn {
+			return errors.New("--netns, --promisc, --hardware-time, --snaplen, --duration and --include-own are for live captures: give -i")
+		}
+		return nil
+	}
+	named := slices.Clone(l.Interfaces)
+	slices.Sort(named)
+	switch {
+	case len(slices.Compact(named)) < len(l.Interfaces):
+		return errors.New("an interface is named twice with -i")
+	case len(named) > 1 && slices.Contains(named, "any"):
+		return errors.New("-i any stands for all interfaces: name no other")
+	case l.Promiscuous && slices.Contains(named, "any"):
+		return errors.New("--promisc: any can't be promiscuous; name the interfaces")
+	case l.Block < minBlock || l.Block%pageSize != 0:
+		return fmt.Errorf("--block %v: at least %v, in multiples of %v", l.Block, Size(minBlock), Size(pageSize))
+	case l.Ring < 2*l.Block || l.Ring > maxRing || l.Ring%l.Block != 0:
+		return fmt.Errorf("--ring %v: at least 2 blocks of %v, in multiples of that, at most %v", l.Ring, l.Block, Size(maxRing))
+	case l.Retire < time.Millisecond || l.Retire > time.Second:
+		return fmt.Errorf("--retire %v: from 1ms to 1s", l.Retire)
+	case l.Fanout < 1 || l.Fanout > maxFanout:
+		return fmt.Errorf("--fanout %d: from 1 to %d", l.Fanout, maxFanout)
+	case l.Memory() > memory/2:
+		return fmt.Errorf("the rings take %v, more than half of --memory %v: a smaller --ring, or more memory", l.Memory(), memory)
+	case l.SnapLen < 0 || l.SnapLen > 0 && l.SnapLen < 64:
+		return fmt.Errorf("--snaplen %v: at least 64, or 0 for whole packets", l.SnapLen)
+	case l.Duration < 0:
+		return fmt.Errorf("--duration %v is negative", l.Duration)
+	}
+	return nil
+}
