@@ -24,6 +24,7 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/filter"
 	"github.com/culprit-http/culprit/internal/output/terminal"
+	"github.com/culprit-http/culprit/internal/own"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/pipeline"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -94,7 +95,7 @@ Examples:
 	limits.Var(&c.Memory, "memory", "`SIZE` that the process may take")
 
 	other := newFlagGroup("Other")
-	other.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor)")
+	other.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor; live 1)")
 	other.BoolP("help", "h", false, "this help")
 	addFlags(cmd, in, live, show, limits, other)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputNames(), cobra.ShellCompDirectiveNoSpace))
@@ -219,6 +220,11 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 			MaxWaiting: c.MaxWaiting, MaxBody: int(max(c.MaxBody, 0)), ExchangeTimeout: c.ExchangeTimeout,
 		},
 		Progress: t.progress.update,
+	}
+	if c.Live.On() && !c.Live.IncludeOwn && c.Live.NetNS == "" {
+		if connections := own.Open(); connections.Any() {
+			t.pipeline.Own = connections.Packet
+		}
 	}
 	if t.live {
 		t.pipeline.Exchange.PendingAfter = c.PendingAfter

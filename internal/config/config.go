@@ -43,8 +43,8 @@ type Trace struct {
 	MaxFields int
 	// MaxWaiting bounds the requests that wait on a connection.
 	MaxWaiting int
-	// Memory is the budget of the process, Workers the number of goroutines that analyse; 0: one a
-	// processor.
+	// Memory is the budget of the process, Workers the number of goroutines that analyse; 0: WorkerCount
+	// decides.
 	Memory  Size
 	Workers int
 	// Stats prints the totals at the end.
@@ -120,10 +120,14 @@ func (t *Trace) Hints() (map[uint16]string, error) {
 	return hints, nil
 }
 
-// WorkerCount returns the number of workers to use.
+// WorkerCount returns the number of workers to use. A live capture has one: it follows several hundred thousand
+// exchanges a second, and handing packets over would cost more than it gains, at the expense of what is watched.
 func (t *Trace) WorkerCount() int {
-	if t.Workers > 0 {
+	switch {
+	case t.Workers > 0:
 		return t.Workers
+	case t.Live.On():
+		return 1
 	}
 	return min(runtime.NumCPU(), 64)
 }

@@ -63,6 +63,8 @@ var layers = []layer{
 		"the exchange filter sees what outputs see"},
 	{"internal/redact", []string{"internal/exchange", "internal/proto"},
 		"redaction changes exchanges before any output sees them"},
+	{"internal/own", []string{"internal/packet"},
+		"which connections are our own is asked of the system, and compared with packets"},
 	{"internal/pipeline", []string{"internal/capture", "internal/clock", "internal/detect", "internal/exchange", "internal/measure",
 		"internal/packet", "internal/proto/...", "internal/sctp", "internal/tcp"},
 		"it joins the stages, and hands exchanges to whoever asked"},
@@ -77,7 +79,7 @@ var layers = []layer{
 	{"internal/synth/cmd/synth", []string{"internal/synth"},
 		"the command only calls the generator"},
 	{"cmd/culprit", []string{"internal/capture", "internal/capture/afpacket", "internal/capture/pcapfilter", "internal/config", "internal/exchange", "internal/filter",
-		"internal/output/...", "internal/packet", "internal/pipeline", "internal/proto", "internal/redact", "internal/tcp"},
+		"internal/output/...", "internal/own", "internal/packet", "internal/pipeline", "internal/proto", "internal/redact", "internal/tcp"},
 		"the program wires the stages; what only tests and measurements need stays out of it"},
 	{"bench/...", []string{"internal/..."},
 		"measurements may look at everything"},
@@ -95,7 +97,7 @@ type ban struct {
 
 var bans = []ban{
 	{[]string{"os", "os/exec", "syscall", "golang.org/x/sys/...", "golang.org/x/term"},
-		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest"},
+		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/own", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest"},
 		"only packet sources, the redaction key and main packages touch the operating system"},
 	{[]string{"os/signal", "flag", "github.com/spf13/..."},
 		[]string{"cmd/...", "bench", "internal/synth/cmd/..."},
