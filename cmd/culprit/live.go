@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/net/bpf"
 
@@ -66,7 +64,6 @@ func (t *tracing) openLive(ctx context.Context) error {
 		return err
 	}
 	context.AfterFunc(ctx, cancel)
-	fmt.Fprintf(t.stderr, "culprit: capturing on %s\n", strings.Join(c.Interfaces, ", "))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -21,7 +22,16 @@ func (t *tracing) report(s *pipeline.Stats, failed error) {
 	if t.matcher != nil && t.matcher.Err() != nil {
 		t.lose("%v", t.matcher.Err())
 	}
-	if s.Dropped+s.IfDropped > 0 {
+	switch {
+	case t.config.Live.On():
+		if s.Dropped > 0 {
+			t.lose("%s lost: the ring was full %s; a larger --ring helps against bursts, a capture filter always",
+				plural(s.Dropped, "packet"), plural(s.Freezes, "time"))
+		}
+		if s.IfDropped > 0 {
+			t.lose("%s lost by the network cards, before the kernel could see them", plural(s.IfDropped, "packet"))
+		}
+	case s.Dropped+s.IfDropped > 0:
 		t.lose("%s packets were lost while capturing, before they got into the file", count(s.Dropped+s.IfDropped))
 	}
 	if s.TCP.MissingBytes > 0 {
@@ -76,6 +86,9 @@ func (t *tracing) nothing(s *pipeline.Stats) {
 	case t.hidden > 0:
 		say("%s found, none for which --where holds", plural(t.hidden, "exchange"))
 		return
+	case s.Received.Packets == 0 && t.config.Live.On():
+		say("no packet came%s", t.through())
+		return
 	case s.Received.Packets == 0:
 		say("the capture holds no packets")
 		return
@@ -90,6 +103,14 @@ func (t *tracing) nothing(s *pipeline.Stats) {
 			say("%s: %s", plural(s.Connections[name], name+" connection"), next)
 		}
 	}
+}
+
+// through names the capture filter of a live capture, for what didn't come.
+func (t *tracing) through() string {
+	if t.config.CaptureFilter == "" {
+		return ""
+	}
+	return " that passes the capture filter " + strconv.Quote(t.config.CaptureFilter)
 }
 
 // nextSteps say why connections of a protocol aren't read.

@@ -118,6 +118,7 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 	}
 	defer t.source.Close()
 	if c.Live.On() {
+		fmt.Fprintf(t.stderr, "culprit: capturing on %s\n", strings.Join(c.Live.Interfaces, ", "))
 		ctx = context.Background() // the source ends, with what was captured
 	}
 	stats, err := pipeline.Run(ctx, t.source, t.pipeline, t)

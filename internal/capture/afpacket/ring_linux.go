@@ -54,6 +54,8 @@ type ring struct {
 	tap    uint32
 	memory []byte
 	blocks []*capture.Block
+	// held tells by block whether somebody on our side still holds it.
+	held []atomic.Bool
 	// holds counts who needs the memory: the source, and each block that is ours.
 	holds atomic.Int32
 
@@ -77,21 +79,25 @@ func newRing(s *Socket, tap uint32) (*ring, error) {
 		return nil, fmt.Errorf("mapping the ring of %s: %w", s.Packets.Name(), err)
 	}
 	g := &ring{socket: s, fd: fd, tap: tap, memory: memory}
-	g.holds.Store(1)
-	for at := 0; at < s.Ring; at += s.Block {
-		g.blocks = append(g.blocks, capture.NewBlock(memory[at:at+s.Block:at+s.Block], g.giveBack))
-	}
+	g.divide(s.Block)
 	return g, nil
+}
+
+// divide makes the blocks.
+func (g *ring) divide(size int) {
+	g.holds.Store(1)
+	g.held = make([]atomic.Bool, len(g.memory)/size)
+	for i := range g.held {
+		g.blocks = append(g.blocks, capture.NewBlock(g.memory[i*size:(i+1)*size:(i+1)*size], func(b *capture.Block) {
+			atomic.StoreUint32(status(b), unix.TP_STATUS_KERNEL)
+			g.held[i].Store(false)
+			g.release()
+		}))
+	}
 }
 
 // status is the word of a block that says whose it is.
 func status(b *capture.Block) *uint32 { return (*uint32)(unsafe.Pointer(&b.Bytes[blockStatus])) }
-
-// giveBack returns a block to the kernel.
-func (g *ring) giveBack(b *capture.Block) {
-	atomic.StoreUint32(status(b), unix.TP_STATUS_KERNEL)
-	g.release()
-}
 
 // release gives up one hold on the memory.
 func (g *ring) release() {
@@ -119,9 +125,10 @@ func (g *ring) ready() bool {
 			g.open = nil
 		}
 		b := g.blocks[g.next]
-		if atomic.LoadUint32(status(b))&unix.TP_STATUS_USER == 0 {
+		if g.held[g.next].Load() || atomic.LoadUint32(status(b))&unix.TP_STATUS_USER == 0 {
 			return false
 		}
+		g.held[g.next].Store(true)
 		g.holds.Add(1)
 		b.Retain()
 		g.open = b
@@ -135,8 +142,11 @@ func (g *ring) ready() bool {
 	return true
 }
 
-// time returns the arrival of the packet that is ready.
+// time returns the arrival of the packet that is ready, 0 if the block contradicts itself.
 func (g *ring) time() int64 {
+	if g.at < blockHeader || g.at > len(g.open.Bytes)-addressEnd {
+		return 0
+	}
 	p := g.open.Bytes[g.at:]
 	return int64(binary.NativeEndian.Uint32(p[packetSeconds:]))*1e9 + int64(binary.NativeEndian.Uint32(p[packetNanos:]))
 }
@@ -152,7 +162,8 @@ func (g *ring) take(r *capture.Record) bool {
 	}
 	p := b[at:]
 	first, length := int(binary.NativeEndian.Uint16(p[packetMAC:])), int(binary.NativeEndian.Uint32(p[packetSnapLen:]))
-	if length > len(p) || first < addressEnd+cookedHeader+vlanTag || first > len(p)-length {
+	next := int(binary.NativeEndian.Uint32(p)) // tp_next_offset
+	if g.left > 1 && next < addressEnd || length > len(p) || first < addressEnd+cookedHeader+vlanTag || first > len(p)-length {
 		g.left = 0
 		return false
 	}
@@ -173,7 +184,7 @@ func (g *ring) take(r *capture.Record) bool {
 	}
 	r.WireLen = max(r.WireLen, len(r.Data))
 	g.left--
-	g.at += int(binary.NativeEndian.Uint32(p)) // tp_next_offset
+	g.at += next
 	g.taken++
 	return true
 }
