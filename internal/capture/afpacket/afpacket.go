@@ -40,11 +40,9 @@ const (
 
 // Spec says what to capture, and how.
 type Spec struct {
-	// Interface is the interface's name, or Any.
+	// Interface is the interface's name, or Any. It is that of the network namespace in which the calling thread
+	// is.
 	Interface string
-	// NetNS is the network namespace of the interface, nil for that of the process. Entering it needs
-	// CAP_SYS_ADMIN.
-	NetNS *os.File
 	// Program makes the capture filter for a link type; nil for none.
 	Program func(link capture.LinkType) ([]bpf.RawInstruction, error)
 	// SnapLen is the most that is captured of a packet, in bytes; 0 for all.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 
 	"golang.org/x/net/bpf"
@@ -23,7 +22,7 @@ const (
 	retK = 0x06
 )
 
-// ErrPrivilege is the error of Open when CAP_NET_RAW or, for a network namespace, CAP_SYS_ADMIN is missing.
+// ErrPrivilege is the error of Open when CAP_NET_RAW is missing.
 var ErrPrivilege = errors.New("operation not permitted")
 
 // Open opens a packet socket on an interface, with its ring and its filter. No packet that the filter rejects
@@ -32,45 +31,7 @@ func Open(s Spec) (*Socket, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if s.NetNS == nil {
-		return open(&s)
-	}
-	var socket *Socket
-	err := within(s.NetNS, func() (err error) {
-		socket, err = open(&s)
-		return err
-	})
-	return socket, err
-}
-
-// within runs f in a network namespace: in a thread that enters it, and ends with it.
-func within(ns *os.File, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread isn't used again
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("can't enter the network namespace %s, which needs CAP_SYS_ADMIN: %w", ns.Name(), privilege(err))
-			return
-		}
-		done <- f()
-	}()
-	return <-done
-}
-
-func privilege(err error) error {
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return ErrPrivilege
-	}
-	return err
-}
-
-func open(s *Spec) (*Socket, error) {
-	probe, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
-	}
-	facts, loopback, err := look(probe, s.Interface)
-	unix.Close(probe)
+	facts, loopback, err := look(s.Interface)
 	if err != nil {
 		return nil, err
 	}
@@ -78,13 +39,12 @@ func open(s *Spec) (*Socket, error) {
 	if facts.Cooked {
 		kind = unix.SOCK_DGRAM
 	}
-	// Without a protocol, the socket receives nothing before it is bound.
-	fd, err := unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := packetSocket(s.Interface, kind)
 	if err != nil {
-		return nil, fmt.Errorf("%s: packet socket: %w", s.Interface, privilege(err))
+		return nil, err
 	}
 	socket := &Socket{Facts: facts, Packets: os.NewFile(uintptr(fd), "packets of "+s.Interface)}
-	if err := socket.prepare(fd, s, loopback); err != nil {
+	if err := socket.prepare(fd, &s, loopback); err != nil {
 		socket.Close()
 		return nil, fmt.Errorf("%s: %w", s.Interface, err)
 	}
@@ -94,11 +54,32 @@ func open(s *Spec) (*Socket, error) {
 	return socket, nil
 }
 
+// packetSocket makes a packet socket that receives nothing yet: it has no protocol before it is bound.
+func packetSocket(name string, kind int) (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("%s: packet socket: %w", name, privilege(err))
+	}
+	return fd, nil
+}
+
+func privilege(err error) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return ErrPrivilege
+	}
+	return err
+}
+
 // look finds an interface, and what its packets begin with.
-func look(fd int, name string) (f Facts, loopback bool, err error) {
+func look(name string) (f Facts, loopback bool, err error) {
 	if name == Any {
 		return Facts{Link: LinkCooked, Cooked: true}, true, nil
 	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return f, false, fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(fd)
 	request, err := unix.NewIfreq(name)
 	if err != nil {
 		return f, false, fmt.Errorf("%q can't be the name of an interface: there are %s", name, interfaces())

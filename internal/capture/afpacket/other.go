@@ -4,6 +4,7 @@ package afpacket
 
 import (
 	"errors"
+	"os"
 
 	"github.com/culprit-http/culprit/internal/capture"
 )
@@ -15,6 +16,9 @@ var errSystem = errors.New("live capture needs Linux; here, capture with tcpdump
 
 // Open returns an error: there are no packet sockets.
 func Open(Spec) (*Socket, error) { return nil, errSystem }
+
+// OpenHandshakes returns an error: there are no packet sockets.
+func OpenHandshakes(Spec) (*os.File, error) { return nil, errSystem }
 
 // New returns an error: there are no packet sockets.
 func New([]Tap, Options) (capture.Live, error) { return nil, errSystem }

@@ -87,18 +87,18 @@ func TestTakePutsBackWhatTheKernelTookOut(t *testing.T) {
 		frame frame
 		want  string
 	}{
-		{"Ethernet", Facts{Link: LinkEthernet}, frame{data: unhex(addresses + "0800" + ip)}, addresses + "0800" + ip},
-		{"a tag", Facts{Link: LinkEthernet}, frame{data: unhex(addresses + "0800" + ip), status: tagged, tci: 0x6005},
+		{"Ethernet", Facts{Link: LinkEthernet}, frame{data: bytesOf(t, addresses+"0800"+ip)}, addresses + "0800" + ip},
+		{"a tag", Facts{Link: LinkEthernet}, frame{data: bytesOf(t, addresses+"0800"+ip), status: tagged, tci: 0x6005},
 			addresses + "8100" + "6005" + "0800" + ip},
 		{"the outer tag of two", Facts{Link: LinkEthernet},
-			frame{data: unhex(addresses + "8100" + "0007" + "0800" + ip), status: tagged | unix.TP_STATUS_VLAN_TPID_VALID, tci: 5, tpid: 0x88a8},
+			frame{data: bytesOf(t, addresses+"8100"+"0007"+"0800"+ip), status: tagged | unix.TP_STATUS_VLAN_TPID_VALID, tci: 5, tpid: 0x88a8},
 			addresses + "88a8" + "0005" + "8100" + "0007" + "0800" + ip},
-		{"cut in the addresses", Facts{Link: LinkEthernet}, frame{data: unhex("0102030405"), status: tagged, tci: 5}, "0102030405"},
-		{"raw IP", Facts{Link: LinkRaw}, frame{data: unhex(ip)}, ip},
-		{"cooked", Facts{Link: LinkCooked, Cooked: true}, frame{data: unhex(ip), protocol: 0x0800, index: 7},
+		{"cut in the addresses", Facts{Link: LinkEthernet}, frame{data: bytesOf(t, "0102030405"), status: tagged, tci: 5}, "0102030405"},
+		{"raw IP", Facts{Link: LinkRaw}, frame{data: bytesOf(t, ip)}, ip},
+		{"cooked", Facts{Link: LinkCooked, Cooked: true}, frame{data: bytesOf(t, ip), protocol: 0x0800, index: 7},
 			"0800" + "0000" + "00000007" + "0001" + "04" + "06" + "aabbccddeeff0000" + ip},
 		{"cooked with a tag", Facts{Link: LinkCooked, Cooked: true},
-			frame{data: unhex(ip), protocol: 0x86dd, index: 7, status: tagged, tci: 0x2005},
+			frame{data: bytesOf(t, ip), protocol: 0x86dd, index: 7, status: tagged, tci: 0x2005},
 			"8100" + "0000" + "00000007" + "0001" + "04" + "06" + "aabbccddeeff0000" + "2005" + "86dd" + ip},
 	} {
 		c.frame.length = len(c.frame.data)
@@ -118,14 +118,6 @@ func TestTakePutsBackWhatTheKernelTookOut(t *testing.T) {
 			t.Errorf("%s: a second packet", c.name)
 		}
 	}
-}
-
-func unhex(s string) []byte {
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		panic(err)
-	}
-	return b
 }
 
 // A block goes back to the kernel when all who hold it have released it, and in that order the next is read.
