@@ -280,18 +280,22 @@ func (c *Conn) giveUp(t *Table, d proto.Direction, now int64, at clock.Mark) boo
 	}
 	to, lost := h.hole()
 	if !before(h.next, to) {
-		// No hole: the first segment waits for the other half-stream, which gives up its own hole. Too
-		// much held is delivered all the same.
-		if over := h.heldBytes > t.limits.MaxHeld || len(h.held) > t.limits.MaxSegments; over {
+		// No hole: the first segment waits for the other half-stream, which gives up its own hole in time. When too much
+		// is held, or for too long, that time has come.
+		switch {
+		case h.heldBytes > t.limits.MaxHeld || len(h.held) > t.limits.MaxSegments:
 			t.Counters.HeldLimit++
-			h.held[0].acks = false
-			return true
+		case h.holeSince != 0 && now-h.holeSince > int64(t.limits.HoleAfter) && len(h.held) > 0:
+		default:
+			return false
 		}
-		if h.holeSince != 0 && now-h.holeSince > int64(t.limits.HoleAfter) && len(h.held) > 0 {
+		peer := &c.half[d.Other()]
+		if to, _ := peer.hole(); peer.seen && !peer.closed && before(peer.next, to) {
+			c.gap(t, d.Other(), to, at)
+		} else {
 			h.held[0].acks = false
-			return true
 		}
-		return false
+		return true
 	}
 	switch {
 	case lost && h.lostSince != 0 && now-h.lostSince >= int64(t.limits.GapAfter):

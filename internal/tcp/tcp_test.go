@@ -435,6 +435,21 @@ func TestHeldLimit(t *testing.T) {
 	}
 }
 
+// When too many responses wait for requests behind a hole, the hole is given up: the responses mustn't overtake
+// the requests that they answer.
+func TestHeldLimitKeepsTheOrder(t *testing.T) {
+	limits := DefaultLimits
+	limits.MaxSegments = 4
+	w := newWire(t, limits)
+	w.handshake()
+	for i := range 3 {
+		w.send(o, 0, 10+i, 2*i, string(rune('a'+i)))
+		w.send(r, 0, 2*i, 11+i, string(rune('A'+i)))
+		w.send(r, 0, 2*i+1, 11+i, string(rune('A'+i)))
+	}
+	w.want(">gap10 >a <A <A >b <B <B >c <C <C")
+}
+
 func TestMemoryIsGivenBack(t *testing.T) {
 	w := newWire(t, DefaultLimits)
 	w.handshake()
