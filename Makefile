@@ -17,7 +17,7 @@ LONG_FUZZTIME := 1m
 # Flags of the measurements: make bench BENCH='-short -only small'
 BENCH :=
 
-.PHONY: build demo test test-full bench lint fuzz deps clean
+.PHONY: build demo test test-full bench bench-live lint fuzz deps clean
 
 build:
 	$(GOBUILD) -o bin/culprit ./cmd/culprit
@@ -38,6 +38,9 @@ test-full: deps lint
 
 bench:
 	go run ./bench $(BENCH)
+
+bench-live:
+	go run ./bench/live $(BENCH)
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:" $$unformatted; exit 1; fi

@@ -20,8 +20,8 @@ import (
 	"github.com/culprit-http/culprit/internal/output/terminal"
 )
 
-// process is a running culprit whose standard output is read line by line.
-type process struct {
+// running is a running culprit whose standard output is read line by line.
+type running struct {
 	*exec.Cmd
 	stdin  io.WriteCloser
 	lines  *bufio.Scanner
@@ -33,11 +33,11 @@ type process struct {
 const patience = 30 * time.Second
 
 // start starts culprit trace. It is killed at the end of the test, should it still run.
-func start(t *testing.T, args ...string) *process {
+func start(t *testing.T, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
-	p := &process{Cmd: exec.CommandContext(ctx, "culprit", append([]string{"trace"}, args...)...)}
+	p := &running{Cmd: exec.CommandContext(ctx, "culprit", append([]string{"trace"}, args...)...)}
 	p.Env = append(os.Environ(), "XDG_CONFIG_HOME="+t.TempDir(), "TZ=UTC")
 	p.Stderr = &p.stderr
 	stdin, err := p.StdinPipe()
@@ -56,7 +56,7 @@ func start(t *testing.T, args ...string) *process {
 }
 
 // until reads lines up to the first that holds text, and returns them.
-func (p *process) until(t *testing.T, text string) (lines []string) {
+func (p *running) until(t *testing.T, text string) (lines []string) {
 	t.Helper()
 	for p.lines.Scan() {
 		lines = append(lines, p.lines.Text())
@@ -70,7 +70,7 @@ func (p *process) until(t *testing.T, text string) (lines []string) {
 }
 
 // end reads the remaining lines, and wants an exit status of 0 and nothing on standard error.
-func (p *process) end(t *testing.T) (lines []string) {
+func (p *running) end(t *testing.T) (lines []string) {
 	t.Helper()
 	for p.lines.Scan() {
 		lines = append(lines, p.lines.Text())
@@ -84,7 +84,7 @@ func (p *process) end(t *testing.T) (lines []string) {
 	return lines
 }
 
-func (p *process) write(t *testing.T, b []byte) {
+func (p *running) write(t *testing.T, b []byte) {
 	t.Helper()
 	if _, err := p.stdin.Write(b); err != nil {
 		t.Fatal(err)

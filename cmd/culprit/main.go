@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/culprit-http/culprit/internal/keeper"
 )
 
 // The exit statuses. README.md documents them.
@@ -22,6 +24,13 @@ const (
 var version = "dev"
 
 func main() {
+	switch k, err := keeper.Inherited(); {
+	case err != nil:
+		fmt.Fprintf(os.Stderr, "culprit: %v\n", err)
+		os.Exit(exitUsage)
+	case k != nil:
+		os.Exit(keep(k, os.Stderr))
+	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

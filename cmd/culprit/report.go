@@ -56,11 +56,12 @@ func (t *tracing) report(s *pipeline.Stats, failed error) {
 			t.lose("%s could not be decoded: %s", plural(c.Packets, "packet"), undecoded[name])
 		}
 	}
+	t.reportOwners()
 	if t.number == 0 && failed == nil {
 		t.nothing(s)
 	}
 	if t.config.Stats {
-		fmt.Fprint(t.stderr, totals(s, t.hidden))
+		fmt.Fprint(t.stderr, totals(s, t.shown(s)))
 	}
 }
 
@@ -84,7 +85,10 @@ func (t *tracing) nothing(s *pipeline.Stats) {
 	say := func(format string, args ...any) { fmt.Fprintf(t.stderr, "culprit: "+format+"\n", args...) }
 	switch {
 	case t.hidden > 0:
-		say("%s found, none for which --where holds", plural(t.hidden, "exchange"))
+		say("%s found, none for which --where holds", plural(t.hidden+t.others, "exchange"))
+		return
+	case t.others > 0:
+		say("%s found, none of the processes that were chosen", plural(t.others, "exchange"))
 		return
 	case s.Received.Packets == 0 && t.config.Live.On():
 		say("no packet came%s", t.through())
@@ -102,6 +106,20 @@ func (t *tracing) nothing(s *pipeline.Stats) {
 			t.lossy = true
 			say("%s: %s", plural(s.Connections[name], name+" connection"), next)
 		}
+	}
+}
+
+// reportOwners says which processes aren't known, where that matters.
+func (t *tracing) reportOwners() {
+	if t.owners == nil {
+		return
+	}
+	if t.unowned > 0 {
+		t.warn("%s left out whose processes aren't known: their sockets were closed before they could be looked up, or can't be looked into",
+			plural(t.unowned, "exchange"))
+	}
+	if blind := t.owners.Blind(); blind != "" && (t.unowned > 0 || t.owners.Unknown() > 0) {
+		t.warn("%s", blind)
 	}
 }
 
@@ -150,8 +168,25 @@ func sorted(m map[string]uint64) []string {
 	})
 }
 
+// shown says how many exchanges were shown, and why not the others; "" if all were.
+func (t *tracing) shown(s *pipeline.Stats) string {
+	if s.Seen() == t.number {
+		return ""
+	}
+	text := "shown " + count(t.number)
+	for _, left := range []struct {
+		n  uint64
+		by string
+	}{{t.others, "other processes"}, {t.hidden, "left out by --where"}, {s.Seen() - t.number - t.others - t.hidden, "after the last of --count"}} {
+		if left.n > 0 {
+			text += ", " + left.by + " " + count(left.n)
+		}
+	}
+	return text
+}
+
 // totals is the reconciliation: every packet, byte, connection and exchange is accounted for.
-func totals(s *pipeline.Stats, hidden uint64) string {
+func totals(s *pipeline.Stats, shown string) string {
 	packets, bytes := map[string]uint64{}, map[string]uint64{}
 	for name, c := range s.Ignored {
 		packets[name], bytes[name] = c.Packets, c.Bytes
@@ -178,8 +213,8 @@ func totals(s *pipeline.Stats, hidden uint64) string {
 	}
 	row("connections", opened, "http "+count(http), with("ignored", connections))
 	row("exchanges", s.Seen(), append([]string{"complete " + count(s.Exchanges[exchange.Complete])}, listed(grades)...)...)
-	if hidden > 0 {
-		fmt.Fprintf(&b, "%-11s shown %s, left out by --where %s\n", "", count(s.Seen()-hidden), count(hidden))
+	if shown != "" {
+		fmt.Fprintf(&b, "%-11s %s\n", "", shown)
 	}
 	if s.TCP.Gaps > 0 {
 		fmt.Fprintf(&b, "%-11s %s in %s\n", "missing", plural(s.TCP.MissingBytes, "byte"), plural(s.TCP.Gaps, "hole"))

@@ -72,6 +72,11 @@ Examples:
 	live.DurationVar(&c.Live.Retire, "retire", c.Live.Retire, "`TIME` after which a block is read, full or not")
 	live.IntVar(&c.Live.Fanout, "fanout", c.Live.Fanout, "`N` rings for each interface")
 	live.BoolVar(&c.Live.HardwareTime, "hardware-time", false, "times of the network card, where it has them")
+	live.StringVar(&c.Live.User, "user", "", "`USER` to become once all is open (default nobody, for root)")
+	live.StringVar(&c.Live.Process, "process", "", "only what processes called `NAME` do")
+	live.IntVar(&c.Live.PID, "pid", 0, "only what process `N` does, in its network namespace")
+	live.BoolVar(&c.Live.Listening, "listening", false, "only what this host serves")
+	live.BoolVar(&c.Live.NoProcess, "no-process", false, "don't look for the processes at the ends")
 	live.BoolVar(&c.Live.IncludeOwn, "include-own", false, "culprit's own connections, too")
 
 	show := newFlagGroup("What to show")
@@ -96,6 +101,7 @@ Examples:
 
 	other := newFlagGroup("Other")
 	other.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor; live 1)")
+	other.BoolVarP(&c.Verbose, "verbose", "v", false, "say on standard error what is done")
 	other.BoolP("help", "h", false, "this help")
 	addFlags(cmd, in, live, show, limits, other)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputNames(), cobra.ShellCompDirectiveNoSpace))
@@ -105,6 +111,7 @@ Examples:
 
 // trace runs the command.
 func trace(cmd *cobra.Command, c *config.Trace) error {
+	c.Live.Complete(len(c.Inputs) > 0)
 	if err := c.Validate(); err != nil {
 		return usage(err)
 	}
@@ -116,7 +123,10 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 	if err := t.prepare(ctx, cmd); err != nil {
 		return err
 	}
-	defer t.source.Close()
+	defer t.close()
+	if err := t.drop(); err != nil {
+		return &statusError{exitFailed, err}
+	}
 	if c.Live.On() {
 		fmt.Fprintf(t.stderr, "culprit: capturing on %s\n", strings.Join(c.Live.Interfaces, ", "))
 		ctx = context.Background() // the source ends, with what was captured
@@ -147,6 +157,8 @@ type tracing struct {
 	config   *config.Trace
 	stderr   io.Writer
 	source   capture.Source
+	keeping  io.Closer // what keeps the privileges of a live capture, or nil
+	owners   finder    // of the processes at the ends of connections, or nil
 	pipeline pipeline.Config
 	filter   *pcapfilter.Filter
 	matcher  *pcapfilter.Matcher
@@ -155,10 +167,22 @@ type tracing struct {
 	sinks    *sinks
 	progress *progress
 	live     bool
-	filtered bool // the kernel applies the capture filter
 
-	number, hidden uint64
-	lossy          bool
+	// number counts the exchanges shown, hidden those for which --where doesn't hold, others those of other processes
+	// than the chosen ones; unowned are those of the latter whose processes aren't known.
+	number, hidden, others, unowned uint64
+	lossy                           bool
+}
+
+// close ends what the run has opened, but for the outputs.
+func (t *tracing) close() {
+	t.source.Close()
+	if t.owners != nil {
+		t.owners.Close()
+	}
+	if t.keeping != nil {
+		t.keeping.Close()
+	}
 }
 
 // errEnough ends a run that has shown as many exchanges as were wanted.
@@ -201,7 +225,7 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 		return &statusError{exitFailed, err}
 	}
 	if t.sinks, err = openOutputs(c, orders, stdout, inputs); err != nil {
-		t.source.Close()
+		t.close()
 		return err
 	}
 	t.progress = newProgress(t.stderr, inputs, stdout.terminal.Width > 0)
@@ -227,10 +251,13 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 			t.pipeline.Own = connections.Packet
 		}
 	}
+	if t.owners != nil {
+		t.pipeline.Opened = t.owners.Opened
+	}
 	if t.live {
 		t.pipeline.Exchange.PendingAfter = c.PendingAfter
 	}
-	if t.matcher != nil && !t.filtered {
+	if t.matcher != nil && !c.Live.On() { // a live source applies it
 		t.pipeline.Filter = t.matcher
 	}
 	return nil
@@ -316,11 +343,18 @@ func (t *tracing) warn(format string, args ...any) {
 	fmt.Fprintf(t.stderr, "culprit: warning: "+format+"\n", args...)
 }
 
+// tell says what only those want to know who asked for it.
+func (t *tracing) tell(format string, args ...any) {
+	if t.config.Verbose {
+		t.progress.clear()
+		fmt.Fprintf(t.stderr, "culprit: "+format+"\n", args...)
+	}
+}
+
 // Exchanges implements pipeline.Receiver.
 func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 	for _, x := range done {
-		if t.where != nil && !t.where.Match(x) {
-			t.hidden++
+		if !t.selects(x) {
 			continue
 		}
 		t.number++
@@ -334,7 +368,7 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 		}
 	}
 	for _, x := range waiting {
-		if t.where != nil && !t.where.Match(x) {
+		if counted := *t; !counted.selects(x) { // it will be counted when it is complete
 			continue
 		}
 		t.redact(x)
@@ -347,6 +381,28 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 		return t.sinks.flush()
 	}
 	return nil
+}
+
+// selects reports whether an exchange is to be shown, and counts it if not.
+func (t *tracing) selects(x *exchange.Exchange) bool {
+	if t.owners != nil {
+		x.Process = t.owners.Lookup(x.Flow)
+	}
+	if t.config.Live.Owner() {
+		chosen, unknown := ownedBy(x, &t.config.Live)
+		if !chosen {
+			t.others++
+			if unknown {
+				t.unowned++
+			}
+			return false
+		}
+	}
+	if t.where != nil && !t.where.Match(x) {
+		t.hidden++
+		return false
+	}
+	return true
 }
 
 // redact hides the secrets of what the outputs show.

@@ -47,8 +47,8 @@ type Trace struct {
 	// decides.
 	Memory  Size
 	Workers int
-	// Stats prints the totals at the end.
-	Stats bool
+	// Stats prints the totals at the end, Verbose what is done.
+	Stats, Verbose bool
 	// Color is auto, always or never.
 	Color string
 }

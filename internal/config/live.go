@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -24,6 +25,15 @@ type Live struct {
 	Fanout int
 	// Duration ends the capture; 0: it doesn't.
 	Duration time.Duration
+	// NoProcess doesn't look for the processes at the ends of connections.
+	NoProcess bool
+	// Process, PID and Listening choose exchanges by the processes at their ends: those of processes of that name,
+	// of that process, and those that listening sockets of this host accepted.
+	Process   string
+	PID       int
+	Listening bool
+	// User is whom to become once all is open; empty: root becomes nobody.
+	User string
 	// IncludeOwn shows culprit's own connections, too.
 	IncludeOwn bool
 }
@@ -42,14 +52,30 @@ const (
 // On reports whether there is a live capture.
 func (l *Live) On() bool { return len(l.Interfaces) > 0 }
 
+// Owner reports whether exchanges are chosen by the processes at their ends.
+func (l *Live) Owner() bool { return l.Process != "" || l.PID != 0 || l.Listening }
+
+// Complete fills in what follows from the rest: whoever chooses a process needn't know its interface, nor its
+// network namespace. files: files are read.
+func (l *Live) Complete(files bool) {
+	if l.Owner() && !l.On() && !files {
+		l.Interfaces = []string{"any"}
+	}
+	if l.PID > 0 && l.NetNS == "" {
+		l.NetNS = fmt.Sprintf("pid:%d", l.PID)
+	}
+}
+
 // Memory is what the rings of all interfaces take.
 func (l *Live) Memory() Size { return l.Ring * Size(l.Fanout*len(l.Interfaces)) }
 
 // validate checks what can be checked without opening anything.
 func (l *Live) validate(memory Size) error {
 	if !l.On() {
-		if l.NetNS != "" || l.Promiscuous || l.HardwareTime || l.SnapLen != 0 || l.Duration != 0 || l.IncludeOwn {
-			return errors.New("--netns, --promisc, --hardware-time, --snaplen, --duration and --include-own are for live captures: give -i")
+		unused := *l
+		unused.Ring, unused.Block, unused.Retire, unused.Fanout = 0, 0, 0, 0
+		if !reflect.DeepEqual(unused, Live{}) {
+			return errors.New("what is under \"Live capture\" in the help needs -i IFACE")
 		}
 		return nil
 	}
@@ -74,6 +100,10 @@ func (l *Live) validate(memory Size) error {
 		return fmt.Errorf("the rings take %v, more than half of --memory %v: a smaller --ring, or more memory", l.Memory(), memory)
 	case l.SnapLen < 0 || l.SnapLen > 0 && l.SnapLen < 64:
 		return fmt.Errorf("--snaplen %v: at least 64, or 0 for whole packets", l.SnapLen)
+	case l.PID < 0:
+		return fmt.Errorf("--pid %d: process ids are positive", l.PID)
+	case l.Owner() && l.NoProcess:
+		return errors.New("--process, --pid and --listening need what --no-process turns off")
 	case l.Duration < 0:
 		return fmt.Errorf("--duration %v is negative", l.Duration)
 	}

@@ -39,7 +39,7 @@ var layers = []layer{
 		"a source delivers bytes and doesn't look into them"},
 	{"internal/capture/pcapfilter", []string{"internal/capture"},
 		"the capture filter sees packets as they were captured, as in the kernel"},
-	{"internal/capture/afpacket", []string{"internal/capture"},
+	{"internal/capture/afpacket", []string{"internal/capture", "internal/capture/pcapfilter"},
 		"a ring delivers bytes, like a file"},
 	{"internal/packet", []string{"internal/capture"},
 		"decoding needs records, and nothing of what they carry"},
@@ -79,13 +79,16 @@ var layers = []layer{
 	{"internal/synth/cmd/synth", []string{"internal/synth"},
 		"the command only calls the generator"},
 	{"cmd/culprit", []string{"internal/capture", "internal/capture/afpacket", "internal/capture/pcapfilter", "internal/config", "internal/exchange", "internal/filter",
-		"internal/output/...", "internal/own", "internal/packet", "internal/pipeline", "internal/proto", "internal/redact", "internal/tcp"},
+		"internal/output/...", "internal/own", "internal/packet", "internal/pipeline", "internal/process", "internal/proto", "internal/redact", "internal/tcp"},
 		"the program wires the stages; what only tests and measurements need stays out of it"},
 	{"bench/...", []string{"internal/..."},
 		"measurements may look at everything"},
 	{"internal/corpus", nil, "it has tests only"},
 	{"internal/deptest", nil, "it has tests only"},
 	{"internal/peers", nil, "it has tests only"},
+	{"internal/lab", nil,
+		"it makes networks and traffic, and would prove nothing with the code that it tests"},
+	{"internal/live", nil, "it has tests only"},
 }
 
 // ban says which packages from outside may be imported by some packages only.
@@ -97,14 +100,14 @@ type ban struct {
 
 var bans = []ban{
 	{[]string{"os", "os/exec", "syscall", "golang.org/x/sys/...", "golang.org/x/term"},
-		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/own", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest"},
+		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/own", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest", "internal/lab"},
 		"only packet sources, the redaction key and main packages touch the operating system"},
 	{[]string{"os/signal", "flag", "github.com/spf13/..."},
-		[]string{"cmd/...", "bench", "internal/synth/cmd/..."},
+		[]string{"cmd/...", "bench/...", "internal/synth/cmd/..."},
 		"flags and signals belong to main packages; the rest is told what to do"},
 	{[]string{"log", "log/slog"}, nil,
 		"errors are returned with context, never logged and forgotten"},
-	{[]string{"math/rand", "math/rand/v2"}, []string{"internal/synth"},
+	{[]string{"math/rand", "math/rand/v2"}, []string{"internal/synth", "internal/lab"},
 		"the same capture gives the same output"},
 	{[]string{"C"}, nil,
 		"the binary is static"},
@@ -121,12 +124,12 @@ type habit struct {
 }
 
 var habits = []habit{
-	{"reads the clock", readsClock, []string{"cmd/...", "bench/...", "internal/capture/afpacket"},
+	{"reads the clock", readsClock, []string{"cmd/...", "bench/...", "internal/lab", "internal/capture/afpacket"},
 		"everything runs on capture time, so that a capture gives the same output on any day"},
 	{"has an init function", isInit, nil,
 		"nothing happens by being imported"},
 	{"starts a goroutine", func(n ast.Node) bool { _, ok := n.(*ast.GoStmt); return ok },
-		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/pipeline"},
+		[]string{"cmd/...", "bench/...", "internal/lab", "internal/capture", "internal/capture/afpacket", "internal/pipeline"},
 		"parsers, pairing and outputs are called from one goroutine, and start none"},
 }
 

@@ -39,8 +39,9 @@ type Value struct {
 	Message *proto.Message
 	List    []string
 
-	// scratch holds the bytes of values that are made, until the next Get.
+	// scratch holds the bytes of values that are made, until the next Get; line those of longer ones.
 	scratch [32]byte
+	line    []byte
 }
 
 // Field is one field of the exchange document. The table Fields is the only place that knows them:

@@ -21,6 +21,7 @@ const (
 	fromResponse  = "response"
 	fromTiming    = "packet times"
 	fromCulprit   = "culprit"
+	fromKernel    = "the capturing host's kernel, live"
 )
 
 // Fields are all fields of the exchange document. Fields of one object stand together, as the JSON
@@ -86,12 +87,55 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Client])) }},
 	{"source.bytes", nil, "long", "byte", Int, "as client.bytes", fromRequest,
 		func(x *Exchange, v *Value) { v.requestInt(x, x.Request.Size) }},
+	{"source.process.pid", nil, "long", "", Int, "id of the client's process, where the client is on the capturing host; absent when several share the socket", fromKernel,
+		func(x *Exchange, v *Value) { v.pid(x.Process[x.Client]) }},
+	{"source.process.name", []string{"client_process"}, "keyword", "", Text, "its command name", fromKernel,
+		func(x *Exchange, v *Value) { v.process(x.Process[x.Client], func(p *Process) string { return p.Name }) }},
+	{"source.process.executable", nil, "keyword", "", Text, "path of its program", fromKernel,
+		func(x *Exchange, v *Value) {
+			v.process(x.Process[x.Client], func(p *Process) string { return p.Executable })
+		}},
+	{"source.process.command_line", nil, "wildcard", "", Text, "its arguments, with spaces between them, redacted", fromKernel,
+		func(x *Exchange, v *Value) { v.commandLine(x.Process[x.Client]) }},
+	{"source.process.user.name", nil, "keyword", "", Text, "name of the client socket's owner, or the number", fromKernel,
+		func(x *Exchange, v *Value) { v.process(x.Process[x.Client], func(p *Process) string { return p.User }) }},
 	{"destination.ip", nil, "ip", "", IP, "as server.ip", fromPacket,
 		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Server()]) }},
 	{"destination.port", nil, "long", "", Int, "as server.port", fromPacket,
 		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Server()])) }},
 	{"destination.bytes", nil, "long", "byte", Int, "as server.bytes", fromResponse,
 		func(x *Exchange, v *Value) { v.responseInt(x, x.Response.Size) }},
+	{"destination.process.pid", nil, "long", "", Int, "id of the server's process, where the server is on the capturing host; absent when several share the socket", fromKernel,
+		func(x *Exchange, v *Value) { v.pid(x.Process[x.Server()]) }},
+	{"destination.process.name", []string{"server_process"}, "keyword", "", Text, "its command name", fromKernel,
+		func(x *Exchange, v *Value) {
+			v.process(x.Process[x.Server()], func(p *Process) string { return p.Name })
+		}},
+	{"destination.process.executable", nil, "keyword", "", Text, "path of its program", fromKernel,
+		func(x *Exchange, v *Value) {
+			v.process(x.Process[x.Server()], func(p *Process) string { return p.Executable })
+		}},
+	{"destination.process.command_line", nil, "wildcard", "", Text, "its arguments, with spaces between them, redacted", fromKernel,
+		func(x *Exchange, v *Value) { v.commandLine(x.Process[x.Server()]) }},
+	{"destination.process.user.name", nil, "keyword", "", Text, "name of the server socket's owner, or the number", fromKernel,
+		func(x *Exchange, v *Value) {
+			v.process(x.Process[x.Server()], func(p *Process) string { return p.User })
+		}},
+
+	{"process.pid", []string{"pid"}, "long", "", Int, "id of the server's process, or else of the client's: of what is known on the capturing host", fromKernel,
+		func(x *Exchange, v *Value) { v.pid(x.process()) }},
+	{"process.name", []string{"process"}, "keyword", "", Text, "its command name", fromKernel,
+		func(x *Exchange, v *Value) { v.process(x.process(), func(p *Process) string { return p.Name }) }},
+	{"process.executable", nil, "keyword", "", Text, "path of its program", fromKernel,
+		func(x *Exchange, v *Value) { v.process(x.process(), func(p *Process) string { return p.Executable }) }},
+	{"process.command_line", nil, "wildcard", "", Text, "its arguments, with spaces between them, redacted", fromKernel,
+		func(x *Exchange, v *Value) { v.commandLine(x.process()) }},
+	{"process.user.name", nil, "keyword", "", Text, "name of its socket's owner, or the number", fromKernel,
+		func(x *Exchange, v *Value) { v.process(x.process(), func(p *Process) string { return p.User }) }},
+	{"container.id", []string{"container"}, "keyword", "", Text, "container that this process runs in, as its control group tells", fromKernel,
+		func(x *Exchange, v *Value) { v.process(x.process(), func(p *Process) string { return p.ContainerID }) }},
+	{"kubernetes.pod.uid", nil, "keyword", "", Text, "Kubernetes pod that this process runs in, as its control group tells", fromKernel,
+		func(x *Exchange, v *Value) { v.process(x.process(), func(p *Process) string { return p.PodUID }) }},
 
 	{"http.version", []string{"version"}, "keyword", "", Text, "version of the request, or else of the response, such as 1.1", fromRequest,
 		func(x *Exchange, v *Value) { v.text(x.version()) }},
@@ -181,6 +225,9 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.int(int64(x.FirstPacket)) }},
 	{"culprit.packets.last", nil, "long", "", Int, "number of the packet with the last byte", fromPacket,
 		func(x *Exchange, v *Value) { v.int(int64(x.LastPacket)) }},
+
+	{"culprit.process.unit", []string{"unit"}, "keyword", "", Text, "systemd unit that the process of process.pid runs in, as its control group tells", fromKernel,
+		func(x *Exchange, v *Value) { v.process(x.process(), func(p *Process) string { return p.Unit }) }},
 
 	{"culprit.http.reason", []string{"reason"}, "keyword", "", Text, "reason phrase of the response", fromResponse,
 		func(x *Exchange, v *Value) {
@@ -308,6 +355,15 @@ var (
 	eventCategory = []string{"network", "web"}
 	eventType     = []string{"connection", "protocol"}
 )
+
+// process returns the process that the exchange is about: the server's, or else the client's, nil when neither
+// is known.
+func (x *Exchange) process() *Process {
+	if p := x.Process[x.Server()]; p != nil {
+		return p
+	}
+	return x.Process[x.Client]
+}
 
 func networkType(f *proto.Flow) string {
 	if f.Addr[0].Netip().Is4() {
@@ -441,6 +497,33 @@ func (v *Value) body(b *Body) {
 	if b.Bytes != nil {
 		v.bytes(b.Bytes)
 	}
+}
+
+func (v *Value) pid(p *Process) {
+	if p != nil {
+		v.positive(Int, int64(p.PID))
+	}
+}
+
+// process gives one of the texts of a process.
+func (v *Value) process(p *Process, text func(p *Process) string) {
+	if p != nil {
+		v.optional(text(p))
+	}
+}
+
+func (v *Value) commandLine(p *Process) {
+	if p == nil {
+		return
+	}
+	v.line = v.line[:0]
+	for i, arg := range p.Args {
+		if i > 0 {
+			v.line = append(v.line, ' ')
+		}
+		v.line = append(v.line, arg...)
+	}
+	v.optionalBytes(v.line)
 }
 
 // mediaType gives the media type without its parameters, in lower case.

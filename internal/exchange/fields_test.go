@@ -31,6 +31,10 @@ func samples() map[string]*exchange.Exchange {
 		full.Conn.Half[d].RTT, full.Conn.Half[d].MSS = 5, 1460
 		full.During[d] = exchange.Counts{Packets: 2, Retransmits: 1, OutOfOrder: 1, DupAcks: 1, ZeroWindows: 1}
 	}
+	full.Process = [2]*exchange.Process{
+		{PID: 7, Name: "curl", Args: []string{"curl", "-s", "http://shop.example:81/"}, Executable: "/usr/bin/curl", User: "alice"},
+		{PID: 8, Name: "app", Args: []string{"app"}, Executable: "/app", User: "1000", ContainerID: "c0ffee", PodUID: "1-2", Unit: "app.service", Listening: true},
+	}
 	resent := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
 	resent.Conn.SYNs = 2
 	unknown := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
@@ -124,6 +128,55 @@ func TestFieldValues(t *testing.T) {
 	}
 }
 
+// The process of an exchange is the server's, or else the client's; each end has its own.
+func TestProcessFields(t *testing.T) {
+	client := &exchange.Process{PID: 7, Name: "curl", Args: []string{"curl", "-s", "a b"}, ContainerID: "c1"}
+	shared := &exchange.Process{Name: "nginx", Unit: "nginx.service"} // several processes
+	var v exchange.Value                                              // used again, as outputs do
+	for _, c := range []struct {
+		client, server *exchange.Process
+		field          string
+		want           string
+	}{
+		{client, shared, "process.name", "nginx"},
+		{client, shared, "process", "nginx"},
+		{client, shared, "pid", ""},
+		{client, shared, "process.pid", ""},
+		{client, shared, "process.command_line", ""},
+		{client, shared, "container", ""},
+		{client, shared, "unit", "nginx.service"},
+		{client, shared, "server_process", "nginx"},
+		{client, shared, "client_process", "curl"},
+		{client, shared, "source.process.pid", "7"},
+		{client, shared, "source.process.command_line", "curl -s a b"},
+		{client, nil, "process", "curl"},
+		{client, nil, "pid", "7"},
+		{client, nil, "container.id", "c1"},
+		{client, nil, "server_process", ""},
+		{client, nil, "destination.process.pid", ""},
+		{nil, client, "process", "curl"},
+		{nil, client, "client_process", ""},
+		{nil, client, "destination.process.pid", "7"},
+		{nil, nil, "process", ""},
+		{nil, nil, "source.process.user.name", ""},
+	} {
+		for _, dir := range []proto.Direction{proto.Originator, proto.Responder} {
+			x := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
+			x.Client = dir
+			x.Process[x.Client], x.Process[x.Server()] = c.client, c.server
+			v.Kind, v.Text, v.Bytes = exchange.Absent, "", nil
+			exchange.Lookup(c.field).Get(x, &v)
+			got := v.Text + string(v.Bytes)
+			if v.Kind == exchange.Int {
+				got = fmt.Sprint(v.Int)
+			}
+			if got != c.want || (v.Kind == exchange.Absent) != (c.want == "") {
+				t.Errorf("%s of %+v and %+v is %q, want %q", c.field, c.client, c.server, got, c.want)
+			}
+		}
+	}
+}
+
 func TestOutcome(t *testing.T) {
 	for _, c := range []struct {
 		status int
@@ -176,8 +229,9 @@ func fieldDocs() []byte {
 	b.WriteString(`# Fields
 
 The document of an exchange, as ` + "`-o ndjson`" + ` writes it and ` + "`--where`" + ` asks for it. Names follow the Elastic Common
-Schema ` + exchange.ECSVersion + `; what that doesn't name is under ` + "`culprit`" + `. A field without a value is left out. The second column
-has the short names for ` + "`--where`" + `; the types are those of Elasticsearch.
+Schema ` + exchange.ECSVersion + `, and those of Elastic's Beats for the processes at the ends and the pod; what neither names is under
+` + "`culprit`" + `. A field without a value is left out. The second column has the short names for ` + "`--where`" + `;
+the types are those of Elasticsearch.
 
 This page is made from the code: don't edit it, run ` + "`go test ./internal/exchange -update`" + `.
 

@@ -1,4 +1,4 @@
-// Package measure says where the time of an exchange went.
+// Package measure says where the time of an exchange went, and how the times of many are distributed.
 package measure
 
 import "github.com/culprit-http/culprit/internal/exchange"

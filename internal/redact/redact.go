@@ -34,6 +34,8 @@ type Redactor struct {
 	name, body, sum []byte
 	known           [256]known
 	seed            maphash.Seed
+	// processes are the redacted forms of processes; those of redacted ones are themselves.
+	processes map[*exchange.Process]*exchange.Process
 }
 
 // span is a secret's place in a value. quote: the mark needs quotes around it, to be a JSON value.
@@ -49,9 +51,12 @@ func New(key []byte) *Redactor {
 }
 
 // Exchange hides the secrets of an exchange in place: spans of messages are moved to redacted copies
-// at the end of Message.Raw, and the secrets are overwritten where they stood. A second call changes
-// nothing.
+// at the end of Message.Raw, and the secrets are overwritten where they stood. Processes, which others
+// share, are replaced by redacted copies. A second call changes nothing.
 func (r *Redactor) Exchange(x *exchange.Exchange) {
+	for d, p := range x.Process {
+		x.Process[d] = r.process(p)
+	}
 	if x.HasRequest {
 		r.message(&x.Request)
 		r.redactBody(&x.Request, &x.RequestBody)
@@ -63,7 +68,7 @@ func (r *Redactor) Exchange(x *exchange.Exchange) {
 }
 
 // Target hides the secrets of the request target in place, and nothing else: for outputs that show
-// nothing else of a message but its method and status.
+// nothing else of a message but its method and status, and no arguments of processes.
 func (r *Redactor) Target(x *exchange.Exchange) {
 	if m := &x.Request; x.HasRequest {
 		m.Target = r.rewrite(m, m.Target, (*Redactor).url)

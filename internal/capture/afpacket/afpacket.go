@@ -10,9 +10,8 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/net/bpf"
-
 	"github.com/culprit-http/culprit/internal/capture"
+	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
 )
 
 // Any is the name that stands for all interfaces.
@@ -43,8 +42,8 @@ type Spec struct {
 	// Interface is the interface's name, or Any. It is that of the network namespace in which the calling thread
 	// is.
 	Interface string
-	// Program makes the capture filter for a link type; nil for none.
-	Program func(link capture.LinkType) ([]bpf.RawInstruction, error)
+	// Filter is the capture filter, nil for none.
+	Filter *pcapfilter.Filter
 	// SnapLen is the most that is captured of a packet, in bytes; 0 for all.
 	SnapLen int
 	// Ring is the size of the ring, and Block that of one of its blocks, in bytes: a multiple of the page size. A
@@ -85,7 +84,7 @@ type Facts struct {
 	Link  capture.LinkType
 	// Cooked: the ring holds no link layer; a cooked header is put before each packet.
 	Cooked bool
-	// Filtered: the kernel applies the capture filter. If not, Unfiltered says why, and the caller has to.
+	// Filtered: the kernel applies the capture filter. If not, Unfiltered says why, and the Source has to.
 	Filtered   bool
 	Unfiltered string
 	// Down: the interface was down when the socket was opened.
@@ -113,10 +112,14 @@ func (s *Socket) Close() {
 
 // Tap is one interface of a Source: a socket, or several that share its packets.
 type Tap struct {
-	// Name is the interface's name; Observer, Filter and SnapLen are as in capture.Tap.
-	Name, Observer, Filter string
-	SnapLen                int
-	Sockets                []*Socket
+	// Name is the interface's name; Observer and SnapLen are as in capture.Tap.
+	Name, Observer string
+	SnapLen        int
+	// Expression is the capture filter, and Filter what it means, nil for none. It is applied to the packets of
+	// sockets for which the kernel doesn't.
+	Expression string
+	Filter     *pcapfilter.Filter
+	Sockets    []*Socket
 	// Reopen opens the nth of the tap's sockets anew, after its interface has vanished; nil: it can't be.
 	Reopen func(nth int) (*Socket, error)
 }

@@ -3,40 +3,7 @@ package afpacket
 import (
 	"encoding/binary"
 	"net/netip"
-	"os"
-	"time"
 )
-
-// The most connection attempts that are looked at in an interval, so that a flood of them costs little. What comes
-// beyond waits in the socket's buffer, or is lost there: the ring has it too.
-const (
-	maxHandshakes     = 1000
-	handshakeInterval = 100 * time.Millisecond
-)
-
-// ReadHandshakes reads a socket of OpenHandshakes until it is closed, and calls each with the ends of each
-// connection attempt, as it is made: a ring delivers its packets a little later, when a short connection may be over
-// and its process gone.
-func ReadHandshakes(f *os.File, each func(from, to netip.AddrPort)) {
-	b := make([]byte, 128) // headers only
-	begin, n := time.Now(), 0
-	for {
-		length, err := f.Read(b)
-		if err != nil {
-			return
-		}
-		if from, to, ok := handshake(b[:length]); ok {
-			each(from, to)
-		}
-		if n++; n < maxHandshakes {
-			continue
-		}
-		if spent := time.Since(begin); spent < handshakeInterval {
-			time.Sleep(handshakeInterval - spent)
-		}
-		begin, n = time.Now(), 0
-	}
-}
 
 // handshake returns the ends of the connection that an IP packet wants to open.
 func handshake(b []byte) (from, to netip.AddrPort, ok bool) {

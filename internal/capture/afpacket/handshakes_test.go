@@ -3,7 +3,6 @@ package afpacket
 import (
 	"encoding/hex"
 	"net/netip"
-	"os"
 	"testing"
 )
 
@@ -49,22 +48,6 @@ func TestHandshake(t *testing.T) {
 func FuzzHandshake(f *testing.F) {
 	f.Add([]byte("\x45"))
 	f.Fuzz(func(_ *testing.T, b []byte) { handshake(b) })
-}
-
-func TestReadHandshakesEndsWithItsSocket(t *testing.T) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		w.Write(bytesOf(t, ip4+ports+"5002"))
-		w.Close()
-	}()
-	n := 0
-	ReadHandshakes(r, func(_, _ netip.AddrPort) { n++ })
-	if n != 1 {
-		t.Errorf("%d attempts", n)
-	}
 }
 
 func bytesOf(t *testing.T, digits string) []byte {

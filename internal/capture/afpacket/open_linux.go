@@ -11,6 +11,9 @@ import (
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/culprit-http/culprit/internal/capture"
+	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
 )
 
 const (
@@ -18,15 +21,14 @@ const (
 	reserve = 32
 	// frameSize only has to divide the block: packets of a TPACKET_V3 ring lie as close as they fit.
 	frameSize = 2048
+	// maxPacket is more than any packet has.
+	maxPacket = 1 << 30
 	// classic BPF: the return of a constant.
 	retK = 0x06
 )
 
-// ErrPrivilege is the error of Open when CAP_NET_RAW is missing.
-var ErrPrivilege = errors.New("operation not permitted")
-
 // Open opens a packet socket on an interface, with its ring and its filter. No packet that the filter rejects
-// gets into the ring.
+// gets into the ring. The error is a fs.ErrPermission when CAP_NET_RAW is missing.
 func Open(s Spec) (*Socket, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -58,16 +60,9 @@ func Open(s Spec) (*Socket, error) {
 func packetSocket(name string, kind int) (int, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return -1, fmt.Errorf("%s: packet socket: %w", name, privilege(err))
+		return -1, fmt.Errorf("%s: packet socket: %w", name, err)
 	}
 	return fd, nil
-}
-
-func privilege(err error) error {
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return ErrPrivilege
-	}
-	return err
 }
 
 // look finds an interface, and what its packets begin with.
@@ -161,7 +156,7 @@ func (socket *Socket) prepare(fd int, s *Spec, loopback bool) error {
 		}
 	}
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: socket.Index}); err != nil {
-		return fmt.Errorf("bind: %w", privilege(err))
+		return fmt.Errorf("bind: %w", err)
 	}
 	unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) // that the interface is down is no error
 	if s.Promiscuous {
@@ -181,12 +176,20 @@ func (socket *Socket) prepare(fd int, s *Spec, loopback bool) error {
 // filter sets the capture filter: in the kernel if it takes the program.
 func (socket *Socket) filter(fd int, s *Spec, prefix []bpf.RawInstruction) error {
 	socket.Filtered = true
-	if s.Program != nil {
-		p, err := s.Program(socket.Link)
-		if err == nil {
-			if err = setFilter(fd, join(prefix, p)); err == nil {
+	if s.Filter != nil {
+		program, err := compile(s.Filter, socket.Link, s.SnapLen)
+		var refused *pcapfilter.LinkError
+		switch {
+		case err == nil:
+			if err = setFilter(fd, join(prefix, program)); err == nil {
 				return nil
 			}
+			if !errors.Is(err, unix.ENOMEM) && !errors.Is(err, unix.EINVAL) {
+				return fmt.Errorf("attaching the capture filter: %w", err)
+			}
+			err = fmt.Errorf("the kernel has no room for its %d instructions (sysctl net.core.optmem_max)", len(program))
+		case !errors.As(err, &refused) || !refused.TooLong:
+			return err
 		}
 		socket.Filtered, socket.Unfiltered = false, err.Error()
 	}
@@ -198,6 +201,18 @@ func (socket *Socket) filter(fd int, s *Spec, prefix []bpf.RawInstruction) error
 		return fmt.Errorf("attaching a filter: %w", err)
 	}
 	return nil
+}
+
+// compile makes the program of a filter for sockets whose records have a link type.
+func compile(f *pcapfilter.Filter, link capture.LinkType, snapLen int) ([]bpf.RawInstruction, error) {
+	if snapLen == 0 {
+		snapLen = maxPacket
+	}
+	program, err := f.Compile(link, pcapfilter.Options{SnapLen: uint32(snapLen), Live: true})
+	if err != nil {
+		return nil, err
+	}
+	return bpf.Assemble(program)
 }
 
 // passing is the program that passes that many bytes of every packet; 0 rejects all.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/culprit-http/culprit/internal/capture"
+	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
 )
 
 // The layout of a block and of a packet in it: struct tpacket_block_desc and struct tpacket3_hdr of
@@ -40,7 +41,9 @@ const (
 	cookedHeader = 20 // LINKTYPE_LINUX_SLL2
 	macAddresses = 12
 	vlanTag      = 4
+	typeIPv4     = 0x0800
 	typeVLAN     = 0x8100
+	typeIPv6     = 0x86dd
 )
 
 // ring is the receiving end of a packet socket: a circle of blocks in memory that the kernel shares with us. A
@@ -67,18 +70,27 @@ type ring struct {
 	// taken counts packets delivered; seen and dropped are the kernel's counts: what passed the filter, and
 	// what of it found no room.
 	taken, seen, dropped uint64
+	// match applies the capture filter where the kernel doesn't; nil where it does.
+	match *pcapfilter.LiveMatcher
 	// down: the interface went down; lost: it is gone.
 	down, lost bool
 }
 
-// newRing maps the ring of a socket.
-func newRing(s *Socket, tap uint32) (*ring, error) {
+// newRing maps the ring of a socket, whose packets are filtered here if the kernel doesn't.
+func newRing(s *Socket, tap uint32, filter *pcapfilter.Filter) (*ring, error) {
+	var match *pcapfilter.LiveMatcher
+	if !s.Filtered && filter != nil {
+		var err error
+		if match, err = filter.LiveMatcher(s.Link); err != nil {
+			return nil, err
+		}
+	}
 	fd := int(s.Packets.Fd())
 	memory, err := unix.Mmap(fd, 0, s.Ring, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, fmt.Errorf("mapping the ring of %s: %w", s.Packets.Name(), err)
 	}
-	g := &ring{socket: s, fd: fd, tap: tap, memory: memory}
+	g := &ring{socket: s, fd: fd, tap: tap, memory: memory, match: match}
 	g.divide(s.Block)
 	return g, nil
 }
@@ -147,31 +159,49 @@ func (g *ring) time() int64 {
 	if g.at < blockHeader || g.at > len(g.open.Bytes)-addressEnd {
 		return 0
 	}
-	p := g.open.Bytes[g.at:]
+	return timeOf(g.open.Bytes[g.at:])
+}
+
+func timeOf(p []byte) int64 {
 	return int64(binary.NativeEndian.Uint32(p[packetSeconds:]))*1e9 + int64(binary.NativeEndian.Uint32(p[packetNanos:]))
 }
 
-// take fills r with the packet that is ready. It reports false, and passes over the rest of the block, if the
-// block contradicts itself.
-func (g *ring) take(r *capture.Record) bool {
+// outcome is what take found.
+type outcome uint8
+
+const (
+	taken    outcome = iota
+	rejected         // by the capture filter
+	broken           // the block contradicts itself: the rest of it is passed over
+)
+
+// take takes the packet that is ready, and fills r with it if the filter passes it.
+func (g *ring) take(r *capture.Record) outcome {
 	b := g.open.Bytes
 	at := g.at
 	if at < blockHeader || at > len(b)-addressEnd {
 		g.left = 0
-		return false
+		return broken
 	}
 	p := b[at:]
 	first, length := int(binary.NativeEndian.Uint16(p[packetMAC:])), int(binary.NativeEndian.Uint32(p[packetSnapLen:]))
 	next := int(binary.NativeEndian.Uint32(p)) // tp_next_offset
 	if g.left > 1 && next < addressEnd || length > len(p) || first < addressEnd+cookedHeader+vlanTag || first > len(p)-length {
 		g.left = 0
-		return false
+		return broken
 	}
-	r.Time = g.time()
-	r.Data = p[first : first+length : first+length]
-	r.WireLen = int(binary.NativeEndian.Uint32(p[packetLength:]))
-	r.Block, r.Tap, r.Link = g.open, g.tap, g.socket.Link
+	g.left--
+	g.at += next
+	g.taken++
 	tagged := binary.NativeEndian.Uint32(p[packetStatus:])&unix.TP_STATUS_VLAN_VALID != 0
+	wireLen := int(binary.NativeEndian.Uint32(p[packetLength:]))
+	if g.match != nil && !g.match.Match(p[first:first+length], wireLen, known(p, tagged)) {
+		return rejected
+	}
+	r.Time = timeOf(p)
+	r.Data = p[first : first+length : first+length]
+	r.WireLen = wireLen
+	r.Block, r.Tap, r.Link = g.open, g.tap, g.socket.Link
 	switch {
 	case g.socket.Cooked:
 		cook(r, p, first, length, tagged)
@@ -183,20 +213,35 @@ func (g *ring) take(r *capture.Record) bool {
 		r.WireLen += vlanTag
 	}
 	r.WireLen = max(r.WireLen, len(r.Data))
-	g.left--
-	g.at += next
-	g.taken++
-	return true
+	return taken
 }
 
-// putTag writes the VLAN tag that the kernel took out of a packet: type, then priority and number.
-func putTag(b, p []byte) {
-	tpid := uint16(typeVLAN)
+// known is what the kernel knows of a packet beside its bytes.
+func known(p []byte, tagged bool) *pcapfilter.Ancillary {
+	a := &pcapfilter.Ancillary{
+		Protocol: binary.BigEndian.Uint16(p[addressProtocol:]), PacketType: p[addressType], Stripped: tagged,
+		HardwareType: binary.NativeEndian.Uint16(p[addressHardware:]), Interface: binary.NativeEndian.Uint32(p[addressIndex:]),
+	}
+	if tagged {
+		a.TPID, a.TCI = tagOf(p)
+	}
+	return a
+}
+
+// tagOf returns the VLAN tag that the kernel took out of a packet: type, and priority and number.
+func tagOf(p []byte) (tpid, tci uint16) {
+	tpid = typeVLAN
 	if binary.NativeEndian.Uint32(p[packetStatus:])&unix.TP_STATUS_VLAN_TPID_VALID != 0 {
 		tpid = binary.NativeEndian.Uint16(p[packetTPID:])
 	}
+	return tpid, uint16(binary.NativeEndian.Uint32(p[packetTCI:]))
+}
+
+// putTag puts the tag back.
+func putTag(b, p []byte) {
+	tpid, tci := tagOf(p)
 	binary.BigEndian.PutUint16(b, tpid)
-	binary.BigEndian.PutUint16(b[2:], uint16(binary.NativeEndian.Uint32(p[packetTCI:])))
+	binary.BigEndian.PutUint16(b[2:], tci)
 }
 
 // cook puts a cooked header before a packet (https://www.tcpdump.org/linktypes/LINKTYPE_LINUX_SLL2.html), made of
@@ -206,21 +251,36 @@ func cook(r *capture.Record, p []byte, first, length int, tagged bool) {
 	if tagged {
 		size += vlanTag
 	}
+	protocol := binary.BigEndian.Uint16(p[addressProtocol:])
 	r.Data = p[first-size : first+length : first+length]
 	r.WireLen += size
 	h := r.Data
-	copy(h[0:2], p[addressProtocol:])
 	if tagged {
-		putTag(h[cookedHeader-2:], p)
-		// The type of the tag takes the place of the protocol, which follows the tag.
-		copy(h[cookedHeader+2:], h[0:2])
-		copy(h[0:2], h[cookedHeader-2:cookedHeader])
+		if hasInnerTag(p[first:first+length], protocol) {
+			protocol = typeVLAN
+		}
+		var tci uint16
+		inner := protocol
+		protocol, tci = tagOf(p)
+		binary.BigEndian.PutUint16(h[cookedHeader:], tci)
+		binary.BigEndian.PutUint16(h[cookedHeader+2:], inner)
 	}
+	binary.BigEndian.PutUint16(h, protocol)
 	h[2], h[3] = 0, 0
 	binary.BigEndian.PutUint32(h[4:], binary.NativeEndian.Uint32(p[addressIndex:]))
 	binary.BigEndian.PutUint16(h[8:], binary.NativeEndian.Uint16(p[addressHardware:]))
 	h[10], h[11] = p[addressType], p[addressLength]
 	copy(h[12:cookedHeader], p[addressBytes:addressEnd])
+}
+
+// hasInnerTag reports whether a packet whose outer tag was taken out begins with another tag. The kernel then tells
+// the protocol behind all tags, and not that there is one more.
+func hasInnerTag(b []byte, protocol uint16) bool {
+	if len(b) < vlanTag || binary.BigEndian.Uint16(b[2:]) != protocol {
+		return false
+	}
+	version := b[0] >> 4
+	return !(protocol == typeIPv4 && version == 4 || protocol == typeIPv6 && version == 6)
 }
 
 // count adds the kernel's counts since the last time, and returns what was dropped and how often the ring was

@@ -100,11 +100,14 @@ func TestTakePutsBackWhatTheKernelTookOut(t *testing.T) {
 		{"cooked with a tag", Facts{Link: LinkCooked, Cooked: true},
 			frame{data: bytesOf(t, ip), protocol: 0x86dd, index: 7, status: tagged, tci: 0x2005},
 			"8100" + "0000" + "00000007" + "0001" + "04" + "06" + "aabbccddeeff0000" + "2005" + "86dd" + ip},
+		{"cooked with two tags, of which the kernel tells one", Facts{Link: LinkCooked, Cooked: true},
+			frame{data: bytesOf(t, "0007"+"0800"+ip), protocol: 0x0800, index: 7, status: tagged | unix.TP_STATUS_VLAN_TPID_VALID, tci: 5, tpid: 0x88a8},
+			"88a8" + "0000" + "00000007" + "0001" + "04" + "06" + "aabbccddeeff0000" + "0005" + "8100" + "0007" + "0800" + ip},
 	} {
 		c.frame.length = len(c.frame.data)
 		g := over(c.facts, block(4096, c.frame))
 		var r capture.Record
-		if !g.ready() || !g.take(&r) {
+		if !g.ready() || g.take(&r) != taken {
 			t.Errorf("%s: no packet", c.name)
 			continue
 		}
@@ -126,7 +129,7 @@ func TestBlocksGoBackWhenReleased(t *testing.T) {
 	g := over(Facts{Link: LinkRaw}, block(4096, packet, packet), block(4096, packet))
 	var r capture.Record
 	for i, want := range []int{0, 0, 1} {
-		if !g.ready() || !g.take(&r) {
+		if !g.ready() || g.take(&r) != taken {
 			t.Fatalf("packet %d isn't there", i)
 		}
 		if r.Block != g.blocks[want] || !bytes.Equal(r.Data, packet.data) {
@@ -171,7 +174,7 @@ func FuzzTake(f *testing.F) {
 			if n > len(b) {
 				t.Fatal("reading doesn't end")
 			}
-			if !g.take(&r) {
+			if g.take(&r) != taken {
 				continue
 			}
 			if len(r.Data) == 0 {

@@ -59,11 +59,11 @@ func New(taps []Tap, o Options) (capture.Live, error) {
 	s := &source{options: o, configs: taps, closed: make(chan struct{})}
 	for i, t := range taps {
 		s.taps = append(s.taps, capture.Tap{
-			Name: t.Name, File: t.Name, Observer: t.Observer, Filter: t.Filter, SnapLen: t.SnapLen,
+			Name: t.Name, File: t.Name, Observer: t.Observer, Filter: t.Expression, SnapLen: t.SnapLen,
 		})
 		s.losses = append(s.losses, losses{})
 		for n, socket := range t.Sockets {
-			g, err := newRing(socket, uint32(i))
+			g, err := newRing(socket, uint32(i), t.Filter)
 			if err != nil {
 				for _, rest := range t.Sockets[n:] {
 					rest.Close()
@@ -108,7 +108,10 @@ func (s *source) watch() {
 func (s *source) Next(r *capture.Record) error {
 	for {
 		if g := s.first(); g != nil {
-			if !g.take(r) {
+			switch g.take(r) {
+			case rejected:
+				continue
+			case broken:
 				s.warn("%s: a block of the ring contradicts itself; its packets are lost", s.taps[g.tap].Name)
 				continue
 			}
@@ -273,7 +276,7 @@ func (s *source) reopen() {
 		if err != nil {
 			continue // not yet
 		}
-		fresh, err := newRing(socket, g.tap)
+		fresh, err := newRing(socket, g.tap, config.Filter)
 		if err != nil {
 			socket.Close()
 			s.warn("%s: %v", config.Name, err)

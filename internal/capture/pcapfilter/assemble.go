@@ -47,6 +47,8 @@ func (b *builder) build(c *condition, yes, no *block) *block {
 		return b.build(c.a, yes, b.build(c.b, yes, no))
 	case isNot:
 		return b.build(c.a, no, yes)
+	case isChoice:
+		return b.build(c.when, b.build(c.a, yes, no), b.build(c.b, yes, no))
 	case isAlways:
 		return yes
 	case isNever:

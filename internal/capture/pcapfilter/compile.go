@@ -29,7 +29,7 @@ const (
 type layout struct {
 	scheme    scheme
 	ethernet  bool   // Ethernet addresses at the start of the header
-	tags      bool   // MPLS labels may follow, and VLAN tags where there are EtherTypes
+	labelled  bool   // MPLS labels may follow
 	labels    int    // MPLS labels so far
 	header    uint32 // link header
 	typeField uint32
@@ -39,6 +39,8 @@ type layout struct {
 	directionSize       int    // 0: there is none
 	ifindex             uint32 // where the interface index is
 	hasIfindex          bool
+
+	live // of packet sockets
 }
 
 type linkLayer struct {
@@ -49,7 +51,7 @@ type linkLayer struct {
 // linkLayers are the link types that code is generated for (https://www.tcpdump.org/linktypes.html).
 var linkLayers = map[capture.LinkType]linkLayer{
 	0:   {"BSD loopback", layout{scheme: byFamily, payload: 4}},
-	1:   {"Ethernet", layout{ethernet: true, tags: true, typeField: 12, payload: 14}},
+	1:   {"Ethernet", layout{ethernet: true, labelled: true, typeField: 12, payload: 14}},
 	12:  {"raw IP", layout{scheme: byVersion}},
 	14:  {"raw IP", layout{scheme: byVersion}},
 	101: {"raw IP", layout{scheme: byVersion}},
@@ -73,6 +75,8 @@ type compiler struct {
 	layout
 	name   string // of the link type
 	reason string // why it failed, if it did
+
+	asksType, asksTag bool // a condition depends on the network protocol, on a VLAN tag
 }
 
 func (c *compiler) fail(format string, args ...any) *condition {
@@ -86,11 +90,27 @@ func (c *compiler) unsupported(n node) *condition {
 	return c.fail("the capture filter can't test %q on %s packets", n.append(nil), c.name)
 }
 
+// compile makes the condition of a syntax tree for packets of a layout, or of those of the variants, the first
+// that applies.
+func (c *compiler) compile(root node, plain layout, variants []variant) *condition {
+	c.layout = plain
+	whole := c.condition(root)
+	asksType, asksTag := c.asksType, c.asksTag
+	for _, v := range slices.Backward(variants) {
+		if asksTag || asksType && v.byType {
+			c.layout = v.layout
+			whole = choice(v.when, c.condition(root), whole)
+		}
+	}
+	return whole
+}
+
 // condition is a test of the packet, or a combination of others. They are evaluated from left to
 // right, as far as needed.
 type condition struct {
 	kind conditionKind
 	a, b *condition
+	when *condition // of a choice
 
 	load []bpf.Instruction // leaves the value in A, and for x also a second one in X
 	test bpf.JumpTest      // of A with k, or with X: JumpEqual, JumpGreaterThan, JumpGreaterOrEqual or JumpBitsSet
@@ -105,6 +125,7 @@ const (
 	isAnd
 	isOr
 	isNot
+	isChoice // a if when, else b
 	isAlways
 	isNever
 )
@@ -127,9 +148,21 @@ func join(k conditionKind, c *condition, rest []*condition) *condition {
 	return c
 }
 
+func choice(when, a, b *condition) *condition {
+	return &condition{kind: isChoice, when: when, a: a, b: b}
+}
+
+// at loads size bytes at an offset.
+func at(offset uint32, size int) []bpf.Instruction {
+	if offset >= ancillaryOffset {
+		return []bpf.Instruction{bpf.LoadExtension{Num: bpf.Extension(offset - ancillaryOffset)}}
+	}
+	return []bpf.Instruction{bpf.LoadAbsolute{Off: offset, Size: size}}
+}
+
 // equal tests size bytes at an offset.
 func equal(offset uint32, size int, k uint32) *condition {
-	return &condition{load: []bpf.Instruction{bpf.LoadAbsolute{Off: offset, Size: size}}, test: bpf.JumpEqual, k: k}
+	return &condition{load: at(offset, size), test: bpf.JumpEqual, k: k}
 }
 
 // masked tests the bits of mask of size bytes at an offset.
@@ -173,6 +206,7 @@ func (c *compiler) condition(n node) *condition {
 
 // network tests the network protocol.
 func (c *compiler) network(etherType uint32) *condition {
+	c.asksType = true
 	if c.labels > 0 {
 		// No field names what is under the labels: it is IP if the last label has its bottom bit set
 		// (RFC 3032 §2.1) and the version fits.
@@ -187,6 +221,9 @@ func (c *compiler) network(etherType uint32) *condition {
 	}
 	switch c.scheme {
 	case byEtherType:
+		if c.payload == nowhere && etherType != etherVLAN && etherType != etherQinQ {
+			return never // what there is, is a tag
+		}
 		return equal(c.typeField, 2, etherType)
 	case byPPP:
 		if t, ok := pppTypes[etherType]; ok {
@@ -242,27 +279,27 @@ func sides(d direction, src, dst *condition) *condition {
 }
 
 func (c *compiler) address(n *addressTest) *condition {
-	at := func(src, dst uint32) *condition {
+	either := func(src, dst uint32) *condition {
 		return sides(n.dir, masked(c.payload+src, 4, n.addr, n.mask), masked(c.payload+dst, 4, n.addr, n.mask))
 	}
 	// The sender's and target's protocol addresses (RFC 826), where hardware addresses have 6 bytes.
 	const arpSource, arpTarget = 14, 24
 	switch n.proto {
 	case ip:
-		return all(c.network(etherIP), at(12, 16))
+		return all(c.network(etherIP), either(12, 16))
 	case arp, rarp:
-		return all(c.network(uint32(protocolTable[n.proto].etherType)), at(arpSource, arpTarget))
+		return all(c.network(uint32(protocolTable[n.proto].etherType)), either(arpSource, arpTarget))
 	}
-	test := all(c.network(etherIP), at(12, 16))
+	test := all(c.network(etherIP), either(12, 16))
 	if c.labels > 0 {
 		return test // nothing but IP is known under labels
 	}
-	return anyOf(test, all(anyOf(c.network(etherARP), c.network(etherRARP)), at(arpSource, arpTarget)))
+	return anyOf(test, all(anyOf(c.network(etherARP), c.network(etherRARP)), either(arpSource, arpTarget)))
 }
 
 func (c *compiler) address6(n *address6Test) *condition {
 	addr := n.prefix.Addr().As16()
-	at := func(offset uint32) (test *condition) {
+	words := func(offset uint32) (test *condition) {
 		for i := 0; i < 16; i += 4 {
 			ones := max(0, min(n.prefix.Bits()-8*i, 32))
 			word := masked(c.payload+offset+uint32(i), 4, binary.BigEndian.Uint32(addr[i:]), ^uint32(0)<<(32-ones))
@@ -274,7 +311,7 @@ func (c *compiler) address6(n *address6Test) *condition {
 		}
 		return test
 	}
-	return all(c.network(etherIP6), sides(n.dir, at(8), at(24)))
+	return all(c.network(etherIP6), sides(n.dir, words(8), words(24)))
 }
 
 func (c *compiler) mac(n *macTest) *condition {
@@ -304,12 +341,12 @@ func (c *compiler) port(n *portTest) *condition {
 	}
 	ports := func(load func(offset uint32) []bpf.Instruction) *condition {
 		inRange := func(offset uint32) *condition {
-			at := load(offset)
+			number := load(offset)
 			if n.low == n.high {
-				return &condition{load: at, test: bpf.JumpEqual, k: uint32(n.low)}
+				return &condition{load: number, test: bpf.JumpEqual, k: uint32(n.low)}
 			}
-			return all(&condition{load: at, test: bpf.JumpGreaterOrEqual, k: uint32(n.low)},
-				not(&condition{load: at, test: bpf.JumpGreaterThan, k: uint32(n.high)}))
+			return all(&condition{load: number, test: bpf.JumpGreaterOrEqual, k: uint32(n.low)},
+				not(&condition{load: number, test: bpf.JumpGreaterThan, k: uint32(n.high)}))
 		}
 		return sides(n.dir, inRange(0), inRange(2))
 	}
@@ -419,22 +456,34 @@ func (c *compiler) cast(n *primitiveTest) *condition {
 }
 
 func (c *compiler) vlan(n *primitiveTest) *condition {
-	if !c.tags || c.scheme != byEtherType || c.labels > 0 {
+	if c.scheme != byEtherType || c.labels > 0 {
 		return c.unsupported(n)
 	}
-	test := anyOf(c.network(etherVLAN), c.network(etherQinQ), c.network(etherQinQ9))
-	if n.has {
-		test = all(test, masked(c.payload, 2, n.number, 0x0fff))
+	c.asksTag = true
+	test, tci := always, c.payload
+	if !c.stripped {
+		test = anyOf(c.network(etherVLAN), c.network(etherQinQ), c.network(etherQinQ9))
 	}
-	c.payload += 4
-	c.typeField += 4
+	switch {
+	case c.stripped:
+		tci = adTCI
+		c.typeField, c.payload, c.stripped = c.behind.typeField, c.behind.payload, false
+	case c.ahead:
+		tci = c.typeField + 2
+		c.typeField, c.payload = c.typeField+4, 0
+	default:
+		c.typeField, c.payload = c.payload+2, c.payload+4
+	}
+	if n.has {
+		test = all(test, masked(tci, 2, n.number, 0x0fff))
+	}
 	return test
 }
 
 func (c *compiler) mpls(n *primitiveTest) *condition {
 	var test *condition
 	switch {
-	case !c.tags:
+	case !c.labelled:
 		return c.unsupported(n)
 	case c.labels > 0:
 		test = masked(c.payload-2, 1, 0, 1) // the label before isn't the last
@@ -455,7 +504,7 @@ func (c *compiler) pppoes(n *primitiveTest) *condition {
 		test = all(test, masked(c.payload, 4, n.number, 0xffff))
 	}
 	// What follows is a PPP packet after the PPPoE header (RFC 2516 §4).
-	c.scheme, c.ethernet, c.tags = byPPP, false, true
+	c.scheme, c.ethernet, c.labelled, c.fields = byPPP, false, true, nil
 	c.header = c.payload + 6
 	c.typeField = c.header
 	c.payload = c.header + 2
@@ -544,6 +593,8 @@ func (c *compiler) value(v value, slot int) []bpf.Instruction {
 func (c *compiler) bytes(v *load, slot int) []bpf.Instruction {
 	base, inIPv4 := c.payload, false
 	switch info := &protocolTable[v.proto]; {
+	case v.proto == link && c.fields != nil:
+		return c.headerBytes(v)
 	case v.proto == link:
 		base = c.header
 	case v.proto == icmp6:

@@ -1,6 +1,6 @@
 // Package pcapfilter is the capture filter: tcpdump's language (pcap-filter(7)), compiled to classic
-// BPF. The program is the same for the kernel, which wants it assembled, and for files, where a
-// Matcher runs it.
+// BPF. A Matcher runs the program on the packets of files. For packet sockets there is a live program,
+// which the kernel runs.
 //
 // A filter passes through three forms. Parse makes a syntax tree in which every primitive has the
 // qualifiers that it took over from the one before it. Compile turns the tree into conditions on a
@@ -59,14 +59,35 @@ func (f *Filter) String() string {
 // Options are choices of Compile. The zero value has the defaults.
 type Options struct {
 	// SnapLen is how many bytes of a passed packet the program tells the kernel to deliver; 0 means
-	// DefaultSnapLen.
+	// DefaultSnapLen. On a socket of type SOCK_DGRAM they count from the network header.
 	SnapLen uint32
+	// Live asks for the program of a packet socket (AF_PACKET of Linux) instead of one for records. The link type
+	// is that of the records that are made of its packets: 1 or 101 for a socket of type SOCK_RAW on an
+	// interface with Ethernet headers (lo has them too) or with nothing before IP; 276 for one of type
+	// SOCK_DGRAM, on an interface of any other kind, or on all of them.
+	Live bool
 }
 
 // Compile returns the program for packets of a link type. It returns 0 for a packet that the filter
 // rejects and the snap length for one that it passes, and suits bpf.Assemble. The error is a
 // *LinkError.
+//
+// A live program has the verdicts that the other has on the records, but for two things that are as in tcpdump.
+// On Ethernet, what stands before the first "vlan" sees a received packet without its outermost tag, which the
+// kernel has taken out: "port 80" passes tagged packets. And the length of a packet of a SOCK_DGRAM socket counts
+// from the network header.
+//
+// Linux takes at most MaxInstructions, what the caller adds to them included, and refuses with ENOMEM a program
+// that needs more memory than net.core.optmem_max. With the default of 128 KiB about 2,500 instructions fit; with
+// that of older kernels, 20 KiB, about 350. For what the kernel doesn't take, whatever the reason, there is
+// LiveMatcher. A Matcher on the records, with tags put back and cooked headers in front, will do too, with the
+// said differences; on Ethernet and raw IP it can't tell directions and interfaces.
 func (f *Filter) Compile(link capture.LinkType, o Options) ([]bpf.Instruction, error) {
+	return f.program(link, o, MaxInstructions)
+}
+
+// program makes a program of at most that many instructions.
+func (f *Filter) program(link capture.LinkType, o Options, most int) ([]bpf.Instruction, error) {
 	if o.SnapLen == 0 {
 		o.SnapLen = DefaultSnapLen
 	}
@@ -74,25 +95,33 @@ func (f *Filter) Compile(link capture.LinkType, o Options) ([]bpf.Instruction, e
 		return []bpf.Instruction{bpf.RetConstant{Val: o.SnapLen}}, nil
 	}
 	layer, ok := linkLayers[link]
+	var variants []variant
+	if o.Live {
+		layer, variants, ok = liveLayer(link)
+	}
 	if !ok {
 		return nil, &LinkError{Link: link, Reason: fmt.Sprintf("the capture filter does not support link type %d", link)}
 	}
-	c := compiler{layout: layer.layout, name: layer.name}
-	root := c.condition(f.root)
-	if c.reason == "" {
-		program := assemble(root, o.SnapLen)
-		if len(program) <= MaxInstructions {
-			return program, nil
-		}
-		c.fail("the capture filter needs %d instructions, %d are allowed: make it shorter", len(program), MaxInstructions)
+	c := compiler{name: layer.name}
+	root := c.compile(f.root, layer.layout, variants)
+	if c.reason != "" {
+		return nil, &LinkError{Link: link, Reason: c.reason}
 	}
-	return nil, &LinkError{Link: link, Reason: c.reason}
+	program := assemble(root, o.SnapLen)
+	if len(program) > most {
+		return nil, &LinkError{Link: link, TooLong: true,
+			Reason: fmt.Sprintf("the capture filter needs %d instructions, %d are allowed: make it shorter", len(program), most)}
+	}
+	return program, nil
 }
 
 // LinkError says why a filter can't be compiled for a link type.
 type LinkError struct {
 	Link   capture.LinkType
 	Reason string
+	// TooLong says that it could be, but has more instructions than are allowed. Of a live program, a
+	// LiveMatcher allows more than the kernel.
+	TooLong bool
 }
 
 func (e *LinkError) Error() string { return e.Reason }

@@ -75,7 +75,7 @@ func TestRefusedByLinkType(t *testing.T) {
 	}{
 		{105, "tcp", "the capture filter does not support link type 105"},
 		{101, "vlan 5", `the capture filter can't test "vlan 5" on raw IP packets`},
-		{113, "vlan", `can't test "vlan" on Linux cooked v1 packets`},
+		{0, "vlan", `can't test "vlan" on BSD loopback packets`},
 		{276, "mpls 5", `can't test "mpls 5" on Linux cooked v2 packets`},
 		{113, "ether host 00:11:22:33:44:55", `can't test "ether host 00:11:22:33:44:55"`},
 		{0, "broadcast", `can't test "broadcast" on BSD loopback packets`},

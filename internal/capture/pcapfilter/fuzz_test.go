@@ -2,7 +2,8 @@ package pcapfilter
 
 // The invariant of FuzzParse: any text is either refused, with a position within it, or makes a filter
 // whose text makes an equal filter; and whatever then compiles obeys the kernel's rules, runs to its end
-// on any packet, and passes nothing else than what the reference machine passes.
+// on any packet, and passes nothing else than what the reference machine passes. So does its live program, which
+// has the other's verdict on a packet without a stripped tag, where there is a link header.
 //
 // The invariant of FuzzRun: any program ends on any packet.
 
@@ -69,8 +70,23 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q: %v", expr, err)
 		}
-		if got := run(code, data, uint32(len(data))); got != uint32(want) && !wraps(program) {
+		got := run(code, data, uint32(len(data)))
+		if got != uint32(want) && !wraps(program) {
 			t.Fatalf("%q: %d, the reference machine gives %d, for %x", expr, got, want, data)
+		}
+		program, err = filter.Compile(capture.LinkType(link), Options{Live: true})
+		if err != nil {
+			return
+		}
+		code, err = bpf.Assemble(program)
+		if err != nil {
+			t.Fatalf("%q: live: %v", expr, err)
+		}
+		if err := kernelCheck(code); err != nil {
+			t.Fatalf("%q: live: %v", expr, err)
+		}
+		if live := runLive(code, data, uint32(len(data)), &Ancillary{}); live != got && link != 276 && !wraps(program) {
+			t.Fatalf("%q: %d, the live program gives %d, for %x", expr, got, live, data)
 		}
 	})
 }

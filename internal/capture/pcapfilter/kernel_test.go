@@ -2,9 +2,13 @@ package pcapfilter
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/net/bpf"
 )
+
+// ancillaryLoads are the offsets of ancillary data that programs may load from.
+var ancillaryLoads = []uint32{adProtocol, adPacketType, adInterface, adHardwareType, adTCI, adStripped, adTPID}
 
 // kernelCheck applies the rules by which Linux accepts a program (bpf_check_classic and
 // check_load_and_stores in net/core/filter.c).
@@ -55,8 +59,8 @@ func kernelCheck(code []bpf.RawInstruction) error {
 			}
 			valid = ^uint16(0)
 		case ldW, ldH, ldB:
-			if i.K > 1<<31 {
-				return fmt.Errorf("%d: load at %#x, where kernels keep extensions", pc, i.K)
+			if i.K >= 1<<31 && !slices.Contains(ancillaryLoads, i.K) && (i.K < linkOffset || i.K >= linkOffset+1<<20) {
+				return fmt.Errorf("%d: load at %#x, where kernels keep what isn't meant", pc, i.K)
 			}
 		case ldIndW, ldIndH, ldIndB, ldImm, ldLen, ldxImm, ldxLen, ldxMsh, addK, subK, mulK, orK, andK, xorK, neg,
 			addX, subX, mulX, divX, modX, orX, andX, xorX, lshX, rshX, retK, retA, tax, txa:

@@ -31,6 +31,7 @@ var tcpdumpLinks = []capture.LinkType{1, 0, 101, 108, 113, 228, 229, 276}
 // tcpdump compiles expressions.
 type tcpdump struct {
 	path, dir string
+	live      string // the interface to compile for too, if any
 }
 
 // newTcpdump skips the test if there is no tcpdump.
@@ -39,7 +40,7 @@ func newTcpdump(t *testing.T) *tcpdump {
 	if err != nil {
 		t.Skip("tcpdump isn't installed: the filters aren't compared with libpcap's")
 	}
-	d := &tcpdump{path, t.TempDir()}
+	d := &tcpdump{path: path, dir: t.TempDir()}
 	for _, link := range tcpdumpLinks {
 		// An empty capture file tells tcpdump the link type.
 		header := make([]byte, 24)
@@ -59,9 +60,14 @@ func (d *tcpdump) file(link capture.LinkType) string {
 	return filepath.Join(d.dir, fmt.Sprint(link, ".pcap"))
 }
 
-// compile returns libpcap's program, or its error.
+// compile returns libpcap's program for packets of files, or its error.
 func (d *tcpdump) compile(link capture.LinkType, expr string) ([]bpf.RawInstruction, error) {
-	cmd := exec.Command(d.path, "-ddd", "-O", "-r", d.file(link), "--", expr)
+	return d.program("-r", d.file(link), "--", expr)
+}
+
+// program returns the program that tcpdump makes.
+func (d *tcpdump) program(args ...string) ([]bpf.RawInstruction, error) {
+	cmd := exec.Command(d.path, append([]string{"-ddd", "-O"}, args...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -90,6 +96,7 @@ type pair struct {
 	link         capture.LinkType
 	expr         string
 	theirs, ours []bpf.RawInstruction
+	theirLive    []bpf.RawInstruction
 	err, ourErr  error
 }
 
@@ -102,6 +109,9 @@ func (d *tcpdump) compileAll(pairs []*pair) {
 			for p := range work {
 				p.theirs, p.err = d.compile(p.link, p.expr)
 				p.ours, p.ourErr = compileRaw(p.link, p.expr)
+				if d.live != "" {
+					p.theirLive, p.err = d.program("-i", d.live, "--", p.expr)
+				}
 			}
 		})
 	}
@@ -113,11 +123,15 @@ func (d *tcpdump) compileAll(pairs []*pair) {
 }
 
 func compileRaw(link capture.LinkType, expr string) ([]bpf.RawInstruction, error) {
+	return compileWith(link, expr, Options{})
+}
+
+func compileWith(link capture.LinkType, expr string, o Options) ([]bpf.RawInstruction, error) {
 	f, err := Parse(expr)
 	if err != nil {
 		return nil, err
 	}
-	program, err := f.Compile(link, Options{})
+	program, err := f.Compile(link, o)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +142,9 @@ func compileRaw(link capture.LinkType, expr string) ([]bpf.RawInstruction, error
 // returns how many packets pass.
 func (p *pair) compare(t *testing.T, packets []sample) (passed int) {
 	t.Helper()
+	if p.err != nil && p.ourErr == nil && strings.Contains(p.err.Error(), "no VLAN support for Linux cooked") {
+		return 0 // here there is
+	}
 	if (p.err != nil) != (p.ourErr != nil) {
 		t.Errorf("link %d: %q: tcpdump says %v, we %v", p.link, p.expr, p.err, p.ourErr)
 	}

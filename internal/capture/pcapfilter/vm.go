@@ -59,23 +59,55 @@ const (
 	txa    = 0x87
 )
 
-// run runs a program on a packet and returns its result. wireLen is what "len" loads. A load beyond
+// machine is where a program stands. The zero value is at its start.
+type machine struct {
+	pc  uint
+	a   uint32
+	x   uint32
+	mem [scratchSlots]uint32
+}
+
+// run runs a program on a packet of a file and returns its result. wireLen is what "len" loads. A load beyond
 // the end, a division by zero and an instruction that isn't known end the program with 0, and so does
 // the end of the code.
 //
 // It does what the virtual machine of golang.org/x/net/bpf does, in half the time, and unlike
 // that one, but like kernels, computes the addresses of indirect loads modulo 2^32.
 func run(code []bpf.RawInstruction, data []byte, wireLen uint32) uint32 {
-	var a, x uint32
-	var mem [scratchSlots]uint32
+	var m machine
+	result, _ := m.run(code, data, wireLen)
+	return result
+}
+
+// runLive runs a program on a packet of a socket.
+func runLive(code []bpf.RawInstruction, data []byte, wireLen uint32, known *Ancillary) uint32 {
+	var m machine
+	for {
+		result, beyond := m.run(code, data, wireLen)
+		if !beyond {
+			return result
+		}
+		ok := false
+		if m.a, ok = known.load(&code[m.pc]); !ok {
+			return 0
+		}
+		m.pc++
+	}
+}
+
+// run goes on to the end of the program, or to a load from an absolute offset beyond the end of the data. It
+// calls nothing, which keeps a and x in registers.
+func (m *machine) run(code []bpf.RawInstruction, data []byte, wireLen uint32) (result uint32, beyond bool) {
+	a, x := m.a, m.x
 	n := uint64(len(data))
-	for pc := uint(0); pc < uint(len(code)); pc++ {
+	for pc := m.pc; pc < uint(len(code)); pc++ {
 		i := &code[pc]
 		switch i.Op {
 		case ldH:
 			k := uint64(i.K)
 			if k+2 > n {
-				return 0
+				m.pc, m.x = pc, x
+				return 0, true
 			}
 			a = uint32(binary.BigEndian.Uint16(data[k:]))
 		case jeqK:
@@ -87,37 +119,39 @@ func run(code []bpf.RawInstruction, data []byte, wireLen uint32) uint32 {
 		case ldB:
 			k := uint64(i.K)
 			if k >= n {
-				return 0
+				m.pc, m.x = pc, x
+				return 0, true
 			}
 			a = uint32(data[k])
 		case ldW:
 			k := uint64(i.K)
 			if k+4 > n {
-				return 0
+				m.pc, m.x = pc, x
+				return 0, true
 			}
 			a = binary.BigEndian.Uint32(data[k:])
 		case ldxMsh:
 			k := uint64(i.K)
 			if k >= n {
-				return 0
+				return 0, false
 			}
 			x = uint32(data[k]&0xf) * 4
 		case ldIndW:
 			k := uint64(x + i.K)
 			if k+4 > n {
-				return 0
+				return 0, false
 			}
 			a = binary.BigEndian.Uint32(data[k:])
 		case ldIndH:
 			k := uint64(x + i.K)
 			if k+2 > n {
-				return 0
+				return 0, false
 			}
 			a = uint32(binary.BigEndian.Uint16(data[k:]))
 		case ldIndB:
 			k := uint64(x + i.K)
 			if k >= n {
-				return 0
+				return 0, false
 			}
 			a = uint32(data[k])
 		case jgtK:
@@ -167,19 +201,19 @@ func run(code []bpf.RawInstruction, data []byte, wireLen uint32) uint32 {
 		case ldImm:
 			a = i.K
 		case ldMem:
-			a = mem[i.K%scratchSlots]
+			a = m.mem[i.K%scratchSlots]
 		case ldLen:
 			a = wireLen
 		case ldxImm:
 			x = i.K
 		case ldxMem:
-			x = mem[i.K%scratchSlots]
+			x = m.mem[i.K%scratchSlots]
 		case ldxLen:
 			x = wireLen
 		case st:
-			mem[i.K%scratchSlots] = a
+			m.mem[i.K%scratchSlots] = a
 		case stx:
-			mem[i.K%scratchSlots] = x
+			m.mem[i.K%scratchSlots] = x
 		case addK:
 			a += i.K
 		case subK:
@@ -188,12 +222,12 @@ func run(code []bpf.RawInstruction, data []byte, wireLen uint32) uint32 {
 			a *= i.K
 		case divK:
 			if i.K == 0 {
-				return 0
+				return 0, false
 			}
 			a /= i.K
 		case modK:
 			if i.K == 0 {
-				return 0
+				return 0, false
 			}
 			a %= i.K
 		case orK:
@@ -216,12 +250,12 @@ func run(code []bpf.RawInstruction, data []byte, wireLen uint32) uint32 {
 			a *= x
 		case divX:
 			if x == 0 {
-				return 0
+				return 0, false
 			}
 			a /= x
 		case modX:
 			if x == 0 {
-				return 0
+				return 0, false
 			}
 			a %= x
 		case orX:
@@ -239,12 +273,12 @@ func run(code []bpf.RawInstruction, data []byte, wireLen uint32) uint32 {
 		case txa:
 			a = x
 		case retK:
-			return i.K
+			return i.K, false
 		case retA:
-			return a
+			return a, false
 		default:
-			return 0
+			return 0, false
 		}
 	}
-	return 0
+	return 0, false
 }

@@ -1,6 +1,8 @@
 package pcapfilter
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 
 	"golang.org/x/net/bpf"
@@ -111,6 +113,31 @@ func BenchmarkMatch(b *testing.B) {
 				m.Match(1, s.data, s.wire)
 			}
 		})
+	}
+}
+
+func BenchmarkLiveMatch(b *testing.B) {
+	_, packets := sights(256)
+	for _, link := range []capture.LinkType{1, 276} {
+		for _, expr := range []string{"tcp port 80", "tcp port 80 or (vlan and tcp port 80)"} {
+			b.Run(fmt.Sprint(link, "/", expr), func(b *testing.B) {
+				m, err := mustParse(b, expr).LiveMatcher(link)
+				if err != nil {
+					b.Fatal(err)
+				}
+				list := slices.Clone(packets)
+				for i := range list {
+					if link == 276 {
+						list[i] = cooked(list[i])
+					}
+				}
+				b.ReportAllocs()
+				for i := 0; b.Loop(); i++ {
+					s := &list[i%len(list)]
+					m.Match(s.data, len(s.data), &s.known)
+				}
+			})
+		}
 	}
 }
 

@@ -110,6 +110,10 @@ func TestGolden(t *testing.T) {
 	full.Stream = true
 	full.RequestBody.Parts = []exchange.Part{{Name: "a", Filename: "b.txt", Type: "text/plain", Bytes: 3}}
 	full.Conn.Why, full.Conn.By = proto.Reset, proto.Responder
+	full.Process = [2]*exchange.Process{
+		{PID: 412, Name: "curl", Args: []string{"curl", "http://shop.example:8080/"}, Executable: "/usr/bin/curl", User: "alice"},
+		{Name: "nginx", User: "www-data", ContainerID: "c0ffee", PodUID: "6f2c", Unit: "nginx.service"}, // which of several isn't known
+	}
 
 	unanswered := outputtest.Exchange(get, "")
 	unanswered.Grade, unanswered.Reason = exchange.Unanswered, "capture ended"

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/culprit-http/culprit/internal/capture/afpacket"
+	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
+	"github.com/culprit-http/culprit/internal/config"
+	"github.com/culprit-http/culprit/internal/keeper"
+	"github.com/culprit-http/culprit/internal/privilege"
+	"github.com/culprit-http/culprit/internal/process"
+)
+
+// The services of the process that keeps the privileges. Those that open something take an index of it, in two
+// bytes.
+const (
+	ringService      = "ring"       // of liveSpecs: the facts in JSON, and the sockets
+	handshakeService = "handshakes" // of config.Live.Interfaces: a socket
+	diagService      = "diag"       // nothing: sockets for process.NewDiag
+	ownersService    = "owners"     // see process.Serve
+)
+
+// agreement is what the keeper may be asked for.
+type agreement struct {
+	Live          config.Live
+	CaptureFilter string
+}
+
+// needs are the capabilities that a live capture has a use for, the first of which it can't do without.
+func (a *agreement) needs() []privilege.Cap {
+	needs := []privilege.Cap{privilege.CapNetRaw, privilege.CapSysPtrace, privilege.CapDACReadSearch}
+	if a.Live.NetNS != "" {
+		needs = append(needs, privilege.CapSysAdmin)
+	}
+	return needs
+}
+
+// keep is the program of the process that keeps the privileges. It returns the exit status.
+func keep(k *keeper.Keeper, stderr io.Writer) int {
+	var a agreement
+	if err := json.Unmarshal(k.Agreed, &a); err != nil {
+		fmt.Fprintf(stderr, "culprit: keeping privileges: %v\n", err)
+		return exitFailed
+	}
+	services, err := newPrivileged(&a).services()
+	if err == nil {
+		needs := a.needs()
+		if len(privilege.Missing(privilege.CapSysPtrace)) > 0 {
+			// Without it, a process may look into another of the same user that has no capabilities but its own.
+			for c := range privilege.Cap(64) {
+				needs = append(needs, c)
+			}
+		}
+		_, err = privilege.Reduce(needs...)
+	}
+	if err == nil {
+		err = k.Serve(services)
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "culprit: keeping privileges: %v\n", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// privileged does what needs privileges, and nothing else.
+type privileged struct {
+	agreement
+	specs []afpacket.Spec
+	err   error
+	netns func() (*os.File, error)
+}
+
+func newPrivileged(a *agreement) *privileged {
+	p := &privileged{agreement: *a}
+	p.specs, p.err = liveSpecs(a)
+	p.netns = sync.OnceValues(func() (*os.File, error) {
+		if a.Live.NetNS == "" {
+			return nil, nil
+		}
+		return process.OpenNetNS(a.Live.NetNS)
+	})
+	return p
+}
+
+func (p *privileged) services() (keeper.Services, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
+	scanner, err := process.NewScanner("/proc")
+	owners := func(req []byte) ([]byte, []*os.File, error) {
+		if err != nil {
+			return nil, nil, err
+		}
+		reply, err := process.Serve(scanner, req)
+		return reply, nil, err
+	}
+	return keeper.Services{ringService: p.ring, handshakeService: p.handshakes, diagService: p.diag, ownersService: owners}, nil
+}
+
+// index reads a request that is an index below n.
+func index(req []byte, n int) (int, error) {
+	if len(req) != 2 || int(binary.LittleEndian.Uint16(req)) >= n {
+		return 0, errors.New("nothing has that index")
+	}
+	return int(binary.LittleEndian.Uint16(req)), nil
+}
+
+// within calls f in the network namespace of the capture.
+func (p *privileged) within(f func() error) error {
+	ns, err := p.netns()
+	switch {
+	case err != nil:
+		return err
+	case ns == nil:
+		return f()
+	}
+	return process.Enter(ns, f)
+}
+
+func (p *privileged) ring(req []byte) (reply []byte, files []*os.File, err error) {
+	i, err := index(req, len(p.specs))
+	if err != nil {
+		return nil, nil, err
+	}
+	var s *afpacket.Socket
+	if err := p.within(func() (err error) { s, err = afpacket.Open(p.specs[i]); return err }); err != nil {
+		return nil, nil, err
+	}
+	files = []*os.File{s.Packets}
+	if s.Routes != nil {
+		files = append(files, s.Routes)
+	}
+	reply, err = json.Marshal(s.Facts)
+	return reply, files, err
+}
+
+func (p *privileged) handshakes(req []byte) (reply []byte, files []*os.File, err error) {
+	i, err := index(req, len(p.Live.Interfaces))
+	if err != nil {
+		return nil, nil, err
+	}
+	const syn = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn or ip6 and ip6[6] == 6 and ip6[53] & 0x12 == 2"
+	expression := syn
+	if p.CaptureFilter != "" {
+		expression = "(" + p.CaptureFilter + ") and (" + syn + ")"
+	}
+	filter, err := pcapfilter.Parse(expression)
+	if err != nil {
+		return nil, nil, err
+	}
+	var f *os.File
+	err = p.within(func() (err error) {
+		f, err = afpacket.OpenHandshakes(afpacket.Spec{Interface: p.Live.Interfaces[i], Filter: filter})
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, []*os.File{f}, nil
+}
+
+func (p *privileged) diag([]byte) (reply []byte, files []*os.File, err error) {
+	ns, err := p.netns()
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err = process.OpenSockets(ns)
+	return nil, files, err
+}
+
+// liveSpecs says how each ring is to be opened: those of an interface one after the other.
+func liveSpecs(a *agreement) ([]afpacket.Spec, error) {
+	c := &a.Live
+	var specs []afpacket.Spec
+	for i, name := range c.Interfaces {
+		s := afpacket.Spec{
+			Interface: name, SnapLen: int(c.SnapLen), Ring: int(c.Ring), Block: int(c.Block), Retire: c.Retire,
+			Promiscuous: c.Promiscuous, Hardware: c.HardwareTime,
+		}
+		if a.CaptureFilter != "" {
+			var err error
+			if s.Filter, err = pcapfilter.Parse(a.CaptureFilter); err != nil {
+				return nil, err
+			}
+		}
+		if c.Fanout > 1 {
+			// Groups are told apart within a network namespace.
+			s.Fanout = uint16(os.Getpid()<<4 + i + 1)
+		}
+		if err := s.Validate(); err != nil {
+			return nil, err
+		}
+		specs = append(specs, slices.Repeat([]afpacket.Spec{s}, c.Fanout)...)
+	}
+	return specs, nil
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"path/filepath"
+
+	"github.com/culprit-http/culprit/internal/config"
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// finder finds the processes at the ends of connections.
+type finder interface {
+	Opened(f *proto.Flow)
+	Lookup(f *proto.Flow) [2]*exchange.Process
+	// Blind says what couldn't be looked into, "" if nothing; Unknown counts local ends without a process.
+	Blind() string
+	Unknown() uint64
+	Close() error
+}
+
+// ownedBy reports whether an exchange is one of the processes that the user chose. unknown: it isn't, but the process of an end
+// isn't known.
+func ownedBy(x *exchange.Exchange, c *config.Live) (chosen, unknown bool) {
+	for d, p := range x.Process {
+		server := proto.Direction(d) == x.Server()
+		switch {
+		case p == nil:
+			unknown = true
+		case c.Listening && !(server && p.Listening):
+		case c.Process != "" && p.Name != c.Process && filepath.Base(p.Executable) != c.Process:
+			unknown = unknown || p.Name == ""
+		case c.PID != 0 && p.PID != c.PID:
+			unknown = unknown || p.PID == 0
+		default:
+			return true, false
+		}
+	}
+	return false, unknown
+}

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+
+	"github.com/culprit-http/culprit/internal/capture/afpacket"
+	"github.com/culprit-http/culprit/internal/keeper"
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/process"
+)
+
+// owners finds the processes at the ends of the connections of a live capture. It implements finder.
+type owners struct {
+	*process.Resolver
+	remote     *process.Remote
+	diag       *process.Diag
+	handshakes []*os.File
+	stop       chan struct{}
+}
+
+// openOwners opens what finding the owners of connections needs, with one socket for the connection attempts on each
+// of n interfaces.
+func openOwners(conn *keeper.Conn, n int) (*owners, error) {
+	_, files, err := conn.Call(diagService, nil)
+	if err != nil {
+		return nil, err
+	}
+	diag, err := process.NewDiag(files)
+	if err != nil {
+		return nil, err
+	}
+	o := &owners{diag: diag, stop: make(chan struct{}), remote: process.NewRemote(func(request []byte) ([]byte, error) {
+		reply, files, err := conn.Call(ownersService, request)
+		for _, f := range files {
+			f.Close()
+		}
+		return reply, err
+	})}
+	o.Resolver = process.NewResolver(process.ResolverOptions{Sockets: diag, Owners: o.remote})
+	for i := range n {
+		_, files, err := conn.Call(handshakeService, binary.LittleEndian.AppendUint16(nil, uint16(i)))
+		if err != nil || len(files) != 1 {
+			o.Close()
+			return nil, errors.Join(err, errors.New("no socket for connection attempts"))
+		}
+		o.handshakes = append(o.handshakes, files[0])
+		go afpacket.ReadHandshakes(files[0], o.stop, func(from, to netip.AddrPort) { o.Early(packet.ProtoTCP, from, to) })
+	}
+	return o, nil
+}
+
+// Blind implements finder.
+func (o *owners) Blind() string {
+	blind, err := o.remote.Blind()
+	if err != nil {
+		return err.Error()
+	}
+	return blind.String()
+}
+
+// Unknown implements finder.
+func (o *owners) Unknown() uint64 { return o.Counters().Unknown }
+
+// Close ends the search.
+func (o *owners) Close() error {
+	close(o.stop)
+	o.Resolver.Close()
+	return o.diag.Close()
+}

@@ -1,0 +1,456 @@
+package pcapng
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/culprit-http/culprit/internal/capture"
+)
+
+// File is what a recording is written to: an *os.File.
+type File interface {
+	io.Writer
+	// Truncate and Seek are used to use a file again, and to cut off what was written in part.
+	Truncate(size int64) error
+	Seek(offset int64, whence int) (int64, error)
+}
+
+// Block types, and option codes by the block that they stand in.
+const (
+	blockSection    = 0x0a0d0d0a
+	blockInterface  = 1
+	blockStatistics = 5
+	blockPacket     = 6
+
+	byteOrderMagic = 0x1a2b3c4d
+
+	optionEnd     = 0
+	optionComment = 1
+
+	sectionHardware    = 2
+	sectionOS          = 3
+	sectionApplication = 4
+
+	interfaceName        = 2
+	interfaceDescription = 3
+	interfaceResolution  = 9
+	interfaceFilter      = 11
+
+	packetDrops = 4
+
+	statisticsStart  = 2
+	statisticsEnd    = 3
+	statisticsRecv   = 4
+	statisticsIfDrop = 5
+	statisticsAccept = 6
+	statisticsOSDrop = 7
+)
+
+// nanoseconds is the value of interfaceResolution for timestamps in nanoseconds: 10^-9 s.
+const nanoseconds = 9
+
+// filterText is the first byte of interfaceFilter when a filter follows in libpcap's language.
+const filterText = 0
+
+// writeSize is how much is written at a time, in bytes.
+const writeSize = 256 << 10
+
+// statisticsSize is the length of a statistics block as it is written here.
+const statisticsSize = 12 + 12 + 6*12 + 4
+
+// packetSize is the length of a packet block without data and options.
+const packetSize = 32
+
+// maxBlockComments is how many bytes of comments a packet may have; further ones are left out.
+const maxBlockComments = 64 << 10
+
+// writer writes blocks to files. It belongs to the recorder's goroutine. The first error stays in err; then
+// nothing is written any more.
+type writer struct {
+	options *Options
+	files   []File
+	used    []bool // the file has packets
+	at      int    // index of the file
+
+	// buf is what isn't written yet. offset is where in the file it begins, end the end of the last whole block,
+	// and sound that of the last one that is written.
+	buf                []byte
+	offset, end, sound int64
+	unsure             uint64 // packets in buf
+
+	packets uint64 // of the file
+	since   int64  // time of its first packet
+	trailer int64  // what ends the file takes so much
+	ifaces  []written
+	taps    []capture.Tap
+	next    uint32 // id of the next interface of the file
+	block   []byte
+	comment []byte // options, for the next packet
+
+	written, failed, begun, overwritten uint64
+	err                                 error
+}
+
+// written is an interface as the file has it.
+type written struct {
+	iface
+	described bool
+	id        uint32
+	size      int64 // of its description
+}
+
+func newWriter(files []File, o *Options) *writer {
+	return &writer{options: o, files: files, used: make([]bool, len(files)), buf: make([]byte, 0, writeSize), at: len(files)}
+}
+
+// begin begins all files, the first one last.
+func (w *writer) begin() {
+	for w.at > 0 {
+		w.at--
+		w.section(w.at > 0)
+		w.flush()
+	}
+}
+
+// section begins the current file. spare: it may never be used.
+func (w *writer) section(spare bool) {
+	if !w.options.Pipe && w.err == nil {
+		if err := w.files[w.at].Truncate(0); err != nil {
+			w.fail(err)
+		} else if _, err := w.files[w.at].Seek(0, io.SeekStart); err != nil {
+			w.fail(err)
+		}
+	}
+	if w.used[w.at] {
+		w.used[w.at] = false
+		w.overwritten++
+	}
+	if !spare {
+		w.begun++
+	}
+	w.offset, w.end, w.sound = 0, 0, 0
+	w.packets, w.next = 0, 0
+	for i := range w.ifaces {
+		w.ifaces[i].described = false
+	}
+	o := w.options
+	b := w.open(blockSection)
+	b = binary.LittleEndian.AppendUint32(b, byteOrderMagic)
+	b = binary.LittleEndian.AppendUint16(b, 1) // version 1.0
+	b = binary.LittleEndian.AppendUint16(b, 0)
+	b = binary.LittleEndian.AppendUint64(b, 1<<64-1) // the length of the section isn't known
+	for _, option := range []struct {
+		code  uint16
+		value string
+	}{
+		{sectionHardware, o.Hardware}, {sectionOS, o.OS}, {sectionApplication, o.Application}, {optionComment, w.about(spare)},
+	} {
+		if option.value != "" {
+			b = appendOption(b, option.code, text(option.value))
+		}
+	}
+	w.put(w.close(b))
+	w.whole()
+	w.measure()
+}
+
+// about says what is in the file.
+func (w *writer) about(spare bool) string {
+	s := "culprit: all packets"
+	switch {
+	case w.options.Selection != "":
+		s = "culprit: the packets of exchanges selected by " + w.options.Selection
+	case w.options.Matched:
+		s = "culprit: the packets of exchanges"
+	}
+	if w.options.CaptureFilter != "" {
+		s += "; capture filter: " + w.options.CaptureFilter
+	}
+	switch {
+	case spare:
+		s += fmt.Sprintf("; not used yet, one of %d files used in turn", len(w.files))
+	case w.rotates():
+		s += fmt.Sprintf("; part %d, in one of %d files used in turn", w.begun, len(w.files))
+	}
+	return s
+}
+
+func (w *writer) rotates() bool { return w.options.RotateSize > 0 || w.options.RotateEvery > 0 }
+
+// know copies what is known of taps and interfaces. The recorder's lock is held.
+func (w *writer) know(r *Recorder) {
+	w.taps = append(w.taps[:0], r.taps...)
+	for i := range r.ifaces {
+		if i == len(w.ifaces) {
+			w.ifaces = append(w.ifaces, written{})
+		}
+		w.ifaces[i].iface = r.ifaces[i]
+	}
+	w.measure()
+}
+
+// measure works out what ends the file takes.
+func (w *writer) measure() {
+	w.trailer = 0
+	for i := range w.ifaces {
+		f := &w.ifaces[i]
+		if f.size == 0 {
+			f.size = int64(len(w.interfaceBlock(i)))
+		}
+		w.trailer += statisticsSize
+		if !f.described {
+			w.trailer += f.size
+		}
+	}
+}
+
+// item writes a packet, or keeps a comment for the next one.
+func (w *writer) item(slabs []*slab, page uint32) {
+	h := headOf(slabs, page)
+	if h.flags&isComment != 0 {
+		if len(w.comment)+int(h.size)+8 <= maxBlockComments {
+			w.comment = w.appendComment(w.comment, slabs, page)
+		}
+		return
+	}
+	if w.err != nil {
+		w.failed++
+		w.comment = w.comment[:0]
+		return
+	}
+	options := len(w.comment)
+	if h.drops > 0 {
+		options += 4 + 8
+	}
+	if options > 0 {
+		options += 4
+	}
+	padding := int(-h.size & 3)
+	total := packetSize + int(h.size) + padding + options
+	if w.packets > 0 && w.due(h.time, int64(total)) {
+		w.finish()
+		w.at = (w.at + 1) % len(w.files)
+		w.section(false)
+	}
+	f := w.describe(int(h.iface))
+	if w.packets == 0 {
+		w.since = h.time
+	}
+	w.packets++
+	w.used[w.at] = true
+
+	var b [packetSize - 4]byte
+	le := binary.LittleEndian
+	stamp := timestamp(h.time)
+	le.PutUint32(b[0:], blockPacket)
+	le.PutUint32(b[4:], uint32(total))
+	le.PutUint32(b[8:], f.id)
+	le.PutUint32(b[12:], uint32(stamp>>32))
+	le.PutUint32(b[16:], uint32(stamp))
+	le.PutUint32(b[20:], h.size)
+	le.PutUint32(b[24:], h.wire)
+	w.put(b[:])
+	chunks(slabs, page, w.put)
+	w.block = append(w.block[:0], 0, 0, 0)[:padding]
+	if options > 0 {
+		w.block = append(w.block, w.comment...)
+		if h.drops > 0 {
+			w.block = le.AppendUint16(w.block, packetDrops)
+			w.block = le.AppendUint16(w.block, 8)
+			w.block = le.AppendUint64(w.block, uint64(h.drops))
+		}
+		w.block = le.AppendUint32(w.block, optionEnd)
+		w.comment = w.comment[:0]
+	}
+	w.block = le.AppendUint32(w.block, uint32(total))
+	w.unsure++
+	w.put(w.block)
+	w.whole()
+}
+
+// appendComment appends a kept comment as an option.
+func (w *writer) appendComment(dst []byte, slabs []*slab, page uint32) []byte {
+	w.block = w.block[:0]
+	chunks(slabs, page, func(b []byte) { w.block = append(w.block, b...) })
+	return appendOption(dst, optionComment, w.block)
+}
+
+// due reports whether a packet belongs into the next file.
+func (w *writer) due(at, size int64) bool {
+	o := w.options
+	return o.RotateSize > 0 && w.end+size+w.trailer > o.RotateSize ||
+		o.RotateEvery > 0 && at-w.since >= int64(o.RotateEvery)
+}
+
+// describe returns an interface, whose description is in the file then.
+func (w *writer) describe(i int) *written {
+	f := &w.ifaces[i]
+	if !f.described {
+		f.described, f.id = true, w.next
+		w.next++
+		w.trailer -= f.size
+		w.put(w.interfaceBlock(i))
+		w.whole()
+	}
+	return f
+}
+
+// interfaceBlock returns the description of an interface.
+func (w *writer) interfaceBlock(i int) []byte {
+	f := &w.ifaces[i]
+	var t capture.Tap
+	if int(f.tap) < len(w.taps) {
+		t = w.taps[f.tap]
+	}
+	b := w.open(blockInterface)
+	b = binary.LittleEndian.AppendUint16(b, uint16(f.link))
+	b = binary.LittleEndian.AppendUint16(b, 0)
+	b = binary.LittleEndian.AppendUint32(b, uint32(t.SnapLen))
+	if t.Name != "" {
+		b = appendOption(b, interfaceName, text(t.Name))
+	}
+	switch {
+	case t.Observer != "":
+		b = appendOption(b, interfaceDescription, text("captured on "+t.Observer))
+	case t.File != "":
+		b = appendOption(b, interfaceDescription, text("read from "+filepath.Base(t.File)))
+	}
+	b = appendOption(b, interfaceResolution, []byte{nanoseconds})
+	if t.Filter != "" {
+		filter := append([]byte{filterText}, text(t.Filter)...)
+		b = appendOption(b, interfaceFilter, filter[:min(len(filter), maxOption)])
+	}
+	return w.close(b)
+}
+
+// finish ends the current file: it describes the interfaces that it has no packets of, and tells what is known
+// of all.
+func (w *writer) finish() {
+	counted := map[uint32]bool{}
+	for i := range w.ifaces {
+		f := w.describe(i)
+		var t capture.Tap
+		if int(f.tap) < len(w.taps) && !counted[f.tap] {
+			t = w.taps[f.tap]
+			counted[f.tap] = true // once, although it has two link types
+		}
+		b := w.open(blockStatistics)
+		b = binary.LittleEndian.AppendUint32(b, f.id)
+		b = appendTime(b, f.last)
+		for _, option := range []struct {
+			code uint16
+			time int64
+		}{{statisticsStart, f.first}, {statisticsEnd, f.last}} {
+			b = binary.LittleEndian.AppendUint16(b, option.code)
+			b = binary.LittleEndian.AppendUint16(b, 8)
+			b = appendTime(b, option.time)
+		}
+		for _, option := range []struct {
+			code  uint16
+			value uint64
+		}{
+			{statisticsRecv, max(t.Received, f.seen) + t.Dropped}, {statisticsIfDrop, t.IfDropped},
+			{statisticsAccept, f.seen}, {statisticsOSDrop, t.Dropped + f.lost},
+		} {
+			b = binary.LittleEndian.AppendUint16(b, option.code)
+			b = binary.LittleEndian.AppendUint16(b, 8)
+			b = binary.LittleEndian.AppendUint64(b, option.value)
+		}
+		w.put(w.close(b))
+		w.whole()
+	}
+	w.flush()
+}
+
+// timestamp returns a time as interfaces count it; there are none before 1970.
+func timestamp(t int64) uint64 { return uint64(max(t, 0)) }
+
+// appendTime appends a timestamp, the higher half first.
+func appendTime(b []byte, t int64) []byte {
+	v := timestamp(t)
+	b = binary.LittleEndian.AppendUint32(b, uint32(v>>32))
+	return binary.LittleEndian.AppendUint32(b, uint32(v))
+}
+
+// open begins a block, and close ends it.
+func (w *writer) open(kind uint32) []byte {
+	b := binary.LittleEndian.AppendUint32(w.block[:0], kind)
+	return append(b, 0, 0, 0, 0)
+}
+
+func (w *writer) close(b []byte) []byte {
+	if len(b)&3 != 0 {
+		panic("pcapng: a block whose length isn't a multiple of 4")
+	}
+	b = binary.LittleEndian.AppendUint32(b, optionEnd)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(b)+4))
+	copy(b[4:8], b[len(b)-4:])
+	w.block = b
+	return b
+}
+
+// appendOption appends an option with its padding. What is too long is cut.
+func appendOption(b []byte, code uint16, value []byte) []byte {
+	value = value[:min(len(value), maxOption)]
+	b = binary.LittleEndian.AppendUint16(b, code)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(value)))
+	b = append(b, value...)
+	return append(b, 0, 0, 0)[:len(b)+(-len(value)&3)]
+}
+
+// put writes bytes to the buffer, and the buffer to the file when it is full.
+func (w *writer) put(b []byte) {
+	for len(b) > 0 && w.err == nil {
+		if len(w.buf) == cap(w.buf) {
+			w.flush()
+		}
+		n := min(len(b), cap(w.buf)-len(w.buf))
+		w.buf = append(w.buf, b[:n]...)
+		b = b[n:]
+	}
+}
+
+// whole notes that a block has ended.
+func (w *writer) whole() { w.end = w.offset + int64(len(w.buf)) }
+
+// flush writes the buffer to the file.
+func (w *writer) flush() {
+	if w.err != nil {
+		w.failed += w.unsure
+		w.unsure = 0
+		return
+	}
+	if len(w.buf) == 0 {
+		return
+	}
+	n, err := w.files[w.at].Write(w.buf)
+	if err == nil && n < len(w.buf) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		w.fail(err)
+		return
+	}
+	w.offset += int64(n)
+	w.buf = w.buf[:0]
+	w.sound = w.end
+	w.written += w.unsure
+	w.unsure = 0
+}
+
+// fail ends the recording. Of a file, what was written in part is cut off, so that it can be read.
+func (w *writer) fail(err error) {
+	w.err = err
+	w.failed += w.unsure
+	w.unsure = 0
+	if !w.options.Pipe {
+		_ = w.files[w.at].Truncate(w.sound) // the file is what it can be at least
+	}
+}
+
+// headOf returns the head of a packet.
+func headOf(slabs []*slab, page uint32) *head {
+	return &slabs[(page-1)/slabPages].heads[(page-1)%slabPages]
+}

@@ -1,0 +1,448 @@
+package process
+
+import (
+	"errors"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// world is a host made up: its sockets and their holders.
+type world struct {
+	mu        sync.Mutex
+	sockets   map[[2]string]Found // by local and remote end
+	listening []Listener
+	addresses map[netip.Addr]uint32
+	holders   map[uint64]*exchange.Process
+	later     int // answers that come later
+	err       error
+	finds     int
+	wants     []Want
+	hold      chan struct{} // if not nil, answers wait for it
+}
+
+func newWorld() *world {
+	return &world{
+		sockets: map[[2]string]Found{}, holders: map[uint64]*exchange.Process{},
+		addresses: map[netip.Addr]uint32{netip.MustParseAddr("10.0.0.1"): 2},
+	}
+}
+
+func (w *world) Find(_ uint8, local, remote netip.AddrPort, iface uint32) (Found, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.finds++
+	return w.sockets[[2]string{local.String(), remote.String()}], w.err
+}
+
+func (w *world) Listeners(_ uint8, port uint16) (all []Listener, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.listening {
+		if l.Local.Port() == port {
+			all = append(all, l)
+		}
+	}
+	return all, w.err
+}
+
+func (w *world) Addresses() (map[netip.Addr]uint32, error) { return w.addresses, nil }
+
+func (w *world) Owners(wants []Want) ([]Answer, error) {
+	if w.hold != nil {
+		<-w.hold
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wants = append(w.wants, wants...)
+	answers := make([]Answer, len(wants))
+	for i, x := range wants {
+		if w.later > 0 {
+			w.later--
+			answers[i].Later = true
+			continue
+		}
+		answers[i].Process = w.holders[x.Inode]
+	}
+	return answers, w.err
+}
+
+func (w *world) Blind() (Blind, error) { return Blind{}, nil }
+
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+func newResolver(t testing.TB, s Sockets, o Owners, max int) *Resolver {
+	r := NewResolver(ResolverOptions{Sockets: s, Owners: o, MaxFlows: max})
+	t.Cleanup(r.Close)
+	return r
+}
+
+func flow(from, to string) *proto.Flow {
+	a, b := netip.MustParseAddrPort(from), netip.MustParseAddrPort(to)
+	f := &proto.Flow{Proto: packet.ProtoTCP}
+	f.Addr[proto.Originator], f.Port[proto.Originator] = a.Addr().As16(), a.Port()
+	f.Addr[proto.Responder], f.Port[proto.Responder] = b.Addr().As16(), b.Port()
+	return f
+}
+
+// settled looks a connection up until nothing is under way any more.
+func settled(r *Resolver, f *proto.Flow) [2]*exchange.Process {
+	for {
+		found := r.Lookup(f)
+		r.mu.Lock()
+		busy := false
+		if e := r.flows[f]; e != nil {
+			for i := range e.ends {
+				busy = busy || e.ends[i].progress == seeking || e.ends[i].progress == unasked
+			}
+		}
+		r.mu.Unlock()
+		if !busy {
+			return found
+		}
+		runtime.Gosched()
+	}
+}
+
+const (
+	far  = "192.0.2.9:40000"
+	near = "10.0.0.1:80"
+)
+
+var listenNear = Listener{Local: netip.MustParseAddrPort("0.0.0.0:80"), Inode: 9}
+
+func TestResolverServer(t *testing.T) {
+	nginx := &exchange.Process{PID: 412, Name: "nginx"}
+	for _, c := range []struct {
+		name    string
+		prepare func(w *world)
+		want    *exchange.Process
+		wants   []Want
+	}{
+		{"accepted", func(w *world) {
+			w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7, UID: 33}
+			w.holders[7] = nginx
+		}, &exchange.Process{PID: 412, Name: "nginx", Listening: true}, []Want{{Inode: 7, UID: 33, Listener: 9}}},
+		{"gone, one listens", func(w *world) {
+			w.sockets[[2]string{near, far}] = Found{State: Listen, Inode: 9}
+			w.holders[9] = nginx
+		}, &exchange.Process{PID: 412, Name: "nginx", Listening: true}, []Want{{Inode: 9}}},
+		{"gone, several listen by one socket", func(w *world) {
+			w.holders[9] = &exchange.Process{Name: "nginx", Unit: "nginx.service"}
+		}, &exchange.Process{Name: "nginx", Unit: "nginx.service", Listening: true}, []Want{{Inode: 9}}},
+		{"gone, several listen by several sockets", func(w *world) {
+			w.listening = append(w.listening, Listener{Local: listenNear.Local, Inode: 10})
+			w.holders[9] = nginx
+			w.holders[10] = &exchange.Process{PID: 413, Name: "nginx"}
+		}, &exchange.Process{Name: "nginx", Listening: true}, []Want{{Inode: 9}, {Inode: 10}}},
+		{"closed by the server", func(w *world) {
+			w.sockets[[2]string{near, far}] = Found{State: FinWait2}
+			w.holders[9] = nginx
+		}, &exchange.Process{PID: 412, Name: "nginx", Listening: true}, []Want{{Inode: 9}}},
+		{"never accepted", func(w *world) {
+			w.sockets[[2]string{near, far}] = Found{State: CloseWait}
+			w.holders[9] = nginx
+		}, &exchange.Process{PID: 412, Name: "nginx", Listening: true}, []Want{{Inode: 9}}},
+		{"gone, and the listener too", func(w *world) { w.listening = nil }, nil, nil},
+		{"not to be seen", func(w *world) {
+			w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
+		}, nil, []Want{{Inode: 7, Listener: 9}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld()
+			w.listening = []Listener{listenNear}
+			c.prepare(w)
+			r := newResolver(t, w, w, 0)
+			f := flow(far, near)
+			found := settled(r, f)
+			if found[proto.Originator] != nil {
+				t.Errorf("the far end: %+v", found[proto.Originator])
+			}
+			got := found[proto.Responder]
+			if (got == nil) != (c.want == nil) || got != nil && !equal(got, c.want) {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if !slices.Equal(w.wants, c.wants) {
+				t.Errorf("asked for %+v, want %+v", w.wants, c.wants)
+			}
+			if again := settled(r, f)[proto.Responder]; again != got {
+				t.Errorf("the second time: %+v", again)
+			}
+		})
+	}
+}
+
+func TestResolverClient(t *testing.T) {
+	const port = "10.0.0.1:50000"
+	w := newWorld()
+	w.sockets[[2]string{port, far}] = Found{State: SynSent, Inode: 5, UID: 1000}
+	w.holders[5] = &exchange.Process{PID: 77, Name: "curl"}
+	r := newResolver(t, w, w, 0)
+	f := flow(port, far)
+	if p := settled(r, f)[proto.Originator]; p == nil || p.PID != 77 || p.Listening {
+		t.Errorf("%+v", p)
+	}
+	// A socket that was closed before it was looked at isn't anybody's, even if it listens now.
+	for _, s := range []Found{{}, {State: TimeWait}, {State: Listen, Inode: 5}, {State: LastAck}} {
+		w.set(func() { w.sockets[[2]string{"10.0.0.1:50001", far}] = s })
+		if p := settled(r, flow("10.0.0.1:50001", far))[proto.Originator]; p != nil {
+			t.Errorf("%+v: %+v", s, p)
+		}
+	}
+	if n := r.Counters(); n.Known != 1 || n.Closed != 4 || n.Lookups != 5 {
+		t.Errorf("%+v", n)
+	}
+	// Neither is one of others.
+	finds := w.finds
+	if p := settled(r, flow("192.0.2.1:1", "192.0.2.2:2")); p != [2]*exchange.Process{} || w.finds != finds {
+		t.Errorf("%+v", p)
+	}
+	if p := r.Lookup(&proto.Flow{Proto: packet.ProtoSCTP}); p != [2]*exchange.Process{} {
+		t.Errorf("SCTP: %+v", p)
+	}
+}
+
+// In a connection whose beginning wasn't seen, the server is who has a listening socket.
+func TestResolverMidstream(t *testing.T) {
+	w := newWorld()
+	w.listening = []Listener{listenNear}
+	w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
+	w.holders[7] = &exchange.Process{PID: 412, Name: "nginx"}
+	r := newResolver(t, w, w, 0)
+	f := flow(near, far) // the server sent the first packet seen
+	f.Midstream = true
+	if p := settled(r, f)[proto.Originator]; p == nil || !p.Listening {
+		t.Errorf("%+v", p)
+	}
+}
+
+// A server may pass an accepted connection to another process: that is seen when the exchange is shown. A holder that
+// ended is still the one it was.
+func TestResolverRecheck(t *testing.T) {
+	w := newWorld()
+	w.listening = []Listener{listenNear}
+	w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
+	w.holders[7] = &exchange.Process{PID: 1, Name: "parent"}
+	r := newResolver(t, w, w, 0)
+	f := flow(far, near)
+	if p := settled(r, f)[proto.Responder]; p == nil || p.PID != 1 {
+		t.Fatalf("%+v", p)
+	}
+	w.set(func() { w.holders[7] = &exchange.Process{PID: 2, Name: "child"} })
+	if p := settled(r, f)[proto.Responder]; p == nil || p.PID != 2 {
+		t.Errorf("passed on: %+v", p)
+	}
+	w.set(func() { delete(w.holders, 7) })
+	r.mu.Lock()
+	r.flows[f].ends[proto.Responder].rechecked = false
+	r.mu.Unlock()
+	if p := settled(r, f)[proto.Responder]; p == nil || p.PID != 2 {
+		t.Errorf("ended: %+v", p)
+	}
+	if n := len(w.wants); n != 3 || !w.wants[1].Recheck || w.wants[0].Recheck {
+		t.Errorf("%+v", w.wants)
+	}
+}
+
+func TestResolverLater(t *testing.T) {
+	w := newWorld()
+	w.later = 3
+	w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
+	w.holders[7] = &exchange.Process{PID: 1}
+	r := newResolver(t, w, w, 0)
+	if p := settled(r, flow(near, far))[proto.Originator]; p == nil || p.PID != 1 {
+		t.Errorf("%+v", p)
+	}
+	w.set(func() { w.later = 1 << 30 })
+	w.sockets[[2]string{near, "192.0.2.9:2"}] = Found{State: Established, Inode: 8}
+	if p := settled(r, flow(near, "192.0.2.9:2"))[proto.Originator]; p != nil || r.Counters().Later != 1 {
+		t.Errorf("%+v %+v", p, r.Counters())
+	}
+}
+
+// Opened looks connections up without anybody asking, and Early even before.
+func TestResolverOpened(t *testing.T) {
+	const from = "10.0.0.1:50000"
+	w := newWorld()
+	w.hold = make(chan struct{})
+	w.sockets[[2]string{from, far}] = Found{State: SynSent, Inode: 5}
+	w.holders[5] = &exchange.Process{PID: 77, Name: "curl"}
+	r := newResolver(t, w, w, 0)
+	r.Early(packet.ProtoTCP, netip.MustParseAddrPort(from), netip.MustParseAddrPort(far))
+	w.hold <- struct{}{}                                              // the process is asked for: the socket has been found
+	w.set(func() { clear(w.sockets) })                                // and is gone now
+	if p := settled(r, flow(from, far))[0]; p == nil || p.PID != 77 { // Lookup before Opened has come that far
+		t.Errorf("early: %+v", p)
+	}
+	if p := settled(r, flow(from, far))[0]; p != nil {
+		t.Errorf("the next connection with these ports: %+v", p)
+	}
+
+	w.set(func() { w.sockets[[2]string{from, far}] = Found{State: SynSent, Inode: 5} })
+	f := flow(from, far)
+	r.Opened(f)
+	w.hold <- struct{}{}
+	w.set(func() { clear(w.sockets) })
+	close(w.hold)
+	if p := settled(r, f)[0]; p == nil || p.PID != 77 {
+		t.Errorf("opened: %+v", p)
+	}
+}
+
+func TestResolverLimits(t *testing.T) {
+	w := newWorld()
+	r := newResolver(t, w, w, 4)
+	flows := make([]*proto.Flow, 10)
+	for i := range flows {
+		flows[i] = flow(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(i+1)).String(), far)
+		settled(r, flows[i])
+	}
+	if n := r.Counters(); len(r.flows) != 4 || n.Forgotten != 6 {
+		t.Errorf("%d flows, %+v", len(r.flows), n)
+	}
+
+	// While nothing is taken off the queue, Opened drops what doesn't fit, and returns.
+	w.mu.Lock()
+	for range 2*maxOpened + 2 {
+		r.Opened(flows[0])
+		r.Early(packet.ProtoTCP, netip.MustParseAddrPort(near), netip.MustParseAddrPort(far))
+	}
+	r.Opened(flow(near, far))
+	w.mu.Unlock()
+
+	// Many that aren't accepted don't grow without bound.
+	w.set(func() { w.listening = []Listener{listenNear} })
+	many := newResolver(t, w, w, 0)
+	for i := range maxWaiting + 100 {
+		e := many.enterForTest(flow(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(i+1)).String(), near))
+		many.probe(e, proto.Responder, false)
+	}
+	many.mu.Lock()
+	defer many.mu.Unlock()
+	if len(many.waiting) > maxWaiting {
+		t.Errorf("%d wait", len(many.waiting))
+	}
+}
+
+func (r *Resolver) enterForTest(f *proto.Flow) *entry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.enter(f)
+}
+
+// Opened has no room while the goroutine that takes connections off is busy.
+func TestResolverOverflow(t *testing.T) {
+	w := newWorld()
+	r := newResolver(t, w, w, 0)
+	w.mu.Lock()
+	f := flow("10.0.0.1:1", far)
+	const extra = 100
+	for range maxOpened + 1 + extra {
+		r.Opened(f)
+	}
+	over := r.overflow.Load()
+	w.mu.Unlock()
+	// It may have taken some off before it found the host busy.
+	if over > extra+1 || over == 0 {
+		t.Errorf("%d overflowed", over)
+	}
+}
+
+func TestResolverErrors(t *testing.T) {
+	w := newWorld()
+	w.err = errors.New("broken")
+	r := newResolver(t, w, w, 0)
+	if p := r.Lookup(flow(near, far)); p != [2]*exchange.Process{} {
+		t.Errorf("%+v", p)
+	}
+	if r.Err() == nil || r.Counters().Errors == 0 {
+		t.Error(r.Err(), r.Counters())
+	}
+}
+
+func TestAccepting(t *testing.T) {
+	at := func(s string, inode uint64) Listener {
+		return Listener{Local: netip.MustParseAddrPort(s), Inode: inode}
+	}
+	bound := func(l Listener, iface uint32) Listener { l.Interface = iface; return l }
+	only6 := func(l Listener) Listener { l.V6Only = true; return l }
+	for _, c := range []struct {
+		name  string
+		all   []Listener
+		local string
+		want  []uint64
+	}{
+		{"none", nil, "10.0.0.1", nil},
+		{"all addresses", []Listener{at("0.0.0.0:80", 1)}, "10.0.0.1", []uint64{1}},
+		{"the address comes first", []Listener{at("0.0.0.0:80", 1), at("10.0.0.1:80", 2)}, "10.0.0.1", []uint64{2}},
+		{"another address", []Listener{at("10.0.0.2:80", 1)}, "10.0.0.1", nil},
+		{"IPv6 takes IPv4", []Listener{at("[::]:80", 1)}, "10.0.0.1", []uint64{1}},
+		{"unless it doesn't", []Listener{only6(at("[::]:80", 1))}, "10.0.0.1", nil},
+		{"the family comes first", []Listener{at("[::]:80", 1), at("0.0.0.0:80", 2)}, "10.0.0.1", []uint64{2}},
+		{"IPv4 doesn't take IPv6", []Listener{at("0.0.0.0:80", 1)}, "2001:db8::1", nil},
+		{"IPv6", []Listener{only6(at("[::]:80", 1)), at("0.0.0.0:80", 2)}, "2001:db8::1", []uint64{1}},
+		{"mapped", []Listener{at("[::ffff:10.0.0.1]:80", 1)}, "10.0.0.1", []uint64{1}},
+		{"shared port", []Listener{at("0.0.0.0:80", 1), at("0.0.0.0:80", 2)}, "10.0.0.1", []uint64{1, 2}},
+		{"another interface", []Listener{bound(at("0.0.0.0:80", 1), 3), at("0.0.0.0:80", 2)}, "10.0.0.1", []uint64{2}},
+		{"this interface", []Listener{at("0.0.0.0:80", 1), bound(at("0.0.0.0:80", 2), 2)}, "10.0.0.1", []uint64{2}},
+		{"the address before the interface", []Listener{bound(at("0.0.0.0:80", 1), 2), at("10.0.0.1:80", 2)}, "10.0.0.1", []uint64{2}},
+	} {
+		var got []uint64
+		for _, l := range accepting(c.all, netip.MustParseAddr(c.local), 2) {
+			got = append(got, l.Inode)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestOpenedDoesNotAllocate(t *testing.T) {
+	w := newWorld()
+	r := newResolver(t, w, w, 0)
+	f := flow(near, far)
+	r.Lookup(f)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := testing.AllocsPerRun(100, func() {
+		r.Opened(f)
+		r.Early(f.Proto, netip.AddrPort{}, netip.AddrPort{})
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkOpened(b *testing.B) {
+	w := newWorld()
+	r := newResolver(b, w, w, 0)
+	f := flow(near, far)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Opened(f)
+	}
+}
+
+func BenchmarkLookupKnown(b *testing.B) {
+	w := newWorld()
+	w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
+	w.holders[7] = &exchange.Process{PID: 1}
+	r := newResolver(b, w, w, 0)
+	f := flow(near, far)
+	settled(r, f)
+	b.ReportAllocs()
+	for b.Loop() {
+		if p := r.Lookup(f); p[0] == nil {
+			b.Fatal(p)
+		}
+	}
+}
