@@ -148,19 +148,23 @@ func (p *privileged) handshakes(req []byte) (reply []byte, files []*os.File, err
 		return nil, nil, err
 	}
 	const syn = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn or ip6 and ip6[6] == 6 and ip6[53] & 0x12 == 2"
-	expression := syn
-	if p.CaptureFilter != "" {
-		expression = "(" + p.CaptureFilter + ") and (" + syn + ")"
-	}
-	filter, err := pcapfilter.Parse(expression)
-	if err != nil {
-		return nil, nil, err
-	}
 	var f *os.File
-	err = p.within(func() (err error) {
-		f, err = afpacket.OpenHandshakes(afpacket.Spec{Interface: p.Live.Interfaces[i], Filter: filter})
-		return err
-	})
+	open := func(expression string) error {
+		filter, err := pcapfilter.Parse(expression)
+		if err != nil {
+			return err
+		}
+		return p.within(func() (err error) {
+			f, err = afpacket.OpenHandshakes(afpacket.Spec{Interface: p.Live.Interfaces[i], Filter: filter})
+			return err
+		})
+	}
+	if p.CaptureFilter != "" {
+		err = open("(" + p.CaptureFilter + ") and (" + syn + ")")
+	}
+	if f == nil {
+		err = open(syn) // without the filter, which may be too long for the kernel
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -96,7 +96,7 @@ Examples:
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(newTrace(), newVersion())
+	root.AddCommand(newTrace(), newSockets(), newVersion())
 	return root
 }
 

@@ -63,21 +63,23 @@ Examples:
 	in.StringArrayVar(&c.DecodeAs, "decode-as", nil, "hint: `PORT=PROTOCOL`; repeatable")
 
 	live := newFlagGroup("Live capture (docs/live.md)")
-	live.StringVar(&c.Live.NetNS, "netns", "", "in the network namespace `NAME`, a path, or pid:N")
-	live.DurationVar(&c.Live.Duration, "duration", 0, "end after `TIME`")
-	live.BoolVar(&c.Live.Promiscuous, "promisc", false, "also packets to other hosts")
-	live.Var(&c.Live.SnapLen, "snaplen", "`SIZE` to capture of each packet (default all)")
-	live.Var(&c.Live.Ring, "ring", "`SIZE` of an interface's ring")
-	live.Var(&c.Live.Block, "block", "`SIZE` of its blocks")
-	live.DurationVar(&c.Live.Retire, "retire", c.Live.Retire, "`TIME` after which a block is read, full or not")
-	live.IntVar(&c.Live.Fanout, "fanout", c.Live.Fanout, "`N` rings for each interface")
-	live.BoolVar(&c.Live.HardwareTime, "hardware-time", false, "times of the network card, where it has them")
-	live.StringVar(&c.Live.User, "user", "", "`USER` to become once all is open (default nobody, for root)")
 	live.StringVar(&c.Live.Process, "process", "", "only what processes called `NAME` do")
 	live.IntVar(&c.Live.PID, "pid", 0, "only what process `N` does, in its network namespace")
 	live.BoolVar(&c.Live.Listening, "listening", false, "only what this host serves")
-	live.BoolVar(&c.Live.NoProcess, "no-process", false, "don't look for the processes at the ends")
-	live.BoolVar(&c.Live.IncludeOwn, "include-own", false, "culprit's own connections, too")
+	live.StringVar(&c.Live.NetNS, "netns", "", "in the network namespace `NAME`, a path, or pid:N")
+	live.DurationVar(&c.Live.Duration, "duration", 0, "end after `TIME`")
+
+	tuning := newRareGroup("Live capture, in detail")
+	tuning.BoolVar(&c.Live.Promiscuous, "promisc", false, "also packets to other hosts")
+	tuning.Var(&c.Live.SnapLen, "snaplen", "`SIZE` to capture of each packet (default all)")
+	tuning.Var(&c.Live.Ring, "ring", "`SIZE` of an interface's ring")
+	tuning.Var(&c.Live.Block, "block", "`SIZE` of its blocks")
+	tuning.DurationVar(&c.Live.Retire, "retire", c.Live.Retire, "`TIME` after which a block is read, full or not")
+	tuning.IntVar(&c.Live.Fanout, "fanout", c.Live.Fanout, "`N` rings for each interface")
+	tuning.BoolVar(&c.Live.HardwareTime, "hardware-time", false, "times of the network card, where it has them")
+	tuning.StringVar(&c.Live.User, "user", "", "`USER` to become once all is open (default nobody, for root)")
+	tuning.BoolVar(&c.Live.NoProcess, "no-process", false, "don't look for the processes at the ends")
+	tuning.BoolVar(&c.Live.IncludeOwn, "include-own", false, "culprit's own connections, too")
 
 	show := newFlagGroup("What to show")
 	show.StringVar(&c.Where, "where", "", "only those for which `EXPR` holds (docs/filter.md)")
@@ -91,7 +93,7 @@ Examples:
 	show.Uint64Var(&c.Count, "count", 0, "end after `N` exchanges")
 	show.BoolVar(&c.Stats, "stats", false, "totals on standard error at the end")
 
-	limits := newFlagGroup("Limits (docs/limits-and-loss.md)")
+	limits := newRareGroup("Limits (docs/limits-and-loss.md)")
 	limits.DurationVar(&c.PendingAfter, "pending-after", c.PendingAfter, "live: show requests waiting `TIME`")
 	limits.DurationVar(&c.ExchangeTimeout, "exchange-timeout", c.ExchangeTimeout, "give up requests that wait `TIME`")
 	limits.Var(&c.MaxHead, "max-head", "`SIZE` of a message head")
@@ -100,10 +102,11 @@ Examples:
 	limits.Var(&c.Memory, "memory", "`SIZE` that the process may take")
 
 	other := newFlagGroup("Other")
-	other.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor; live 1)")
+	limits.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor; live 1)")
 	other.BoolVarP(&c.Verbose, "verbose", "v", false, "say on standard error what is done")
 	other.BoolP("help", "h", false, "this help")
-	addFlags(cmd, in, live, show, limits, other)
+	other.Bool(helpAll, false, "help with all options: details of live captures, limits")
+	addFlags(cmd, in, live, show, tuning, limits, other)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputNames(), cobra.ShellCompDirectiveNoSpace))
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -111,6 +114,9 @@ Examples:
 
 // trace runs the command.
 func trace(cmd *cobra.Command, c *config.Trace) error {
+	if all, err := cmd.Flags().GetBool(helpAll); all && err == nil {
+		return cmd.Help()
+	}
 	c.Live.Complete(len(c.Inputs) > 0)
 	if err := c.Validate(); err != nil {
 		return usage(err)
