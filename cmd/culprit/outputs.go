@@ -17,6 +17,7 @@ import (
 	"github.com/culprit-http/culprit/internal/output/har"
 	"github.com/culprit-http/culprit/internal/output/line"
 	"github.com/culprit-http/culprit/internal/output/ndjson"
+	"github.com/culprit-http/culprit/internal/output/pcapng"
 	"github.com/culprit-http/culprit/internal/output/template"
 	"github.com/culprit-http/culprit/internal/output/terminal"
 )
@@ -42,7 +43,11 @@ var kinds = []kind{
 	}},
 	{"ndjson", func(t target, c *config.Trace) output.Output { return ndjson.New(t.w) }},
 	{"har", func(t target, c *config.Trace) output.Output { return har.New(t.w, version) }},
+	{name: recording}, // which writes packets, and needs more than the others: see record
 }
+
+// recording is the output that writes packets.
+const recording = "pcapng"
 
 // outputNames returns the names for messages and completion.
 func outputNames() []string {
@@ -67,6 +72,7 @@ func parseOutputs(c *config.Trace) ([]order, error) {
 	}
 	taken := map[string]bool{"": c.Format != ""}
 	var orders []order
+	recordings := 0
 	for _, arg := range args {
 		name, path, hasPath := strings.Cut(arg, "=")
 		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
@@ -75,6 +81,8 @@ func parseOutputs(c *config.Trace) ([]order, error) {
 			return nil, usage(fmt.Errorf("-o %s: no such output; there are %s", name, strings.Join(outputNames(), ", ")))
 		case hasPath && path == "":
 			return nil, usage(fmt.Errorf("-o %s: name a file after the equals sign, or - for standard output", arg))
+		case name == recording && !hasPath:
+			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE, or - for standard output", name, name))
 		case path == "-":
 			path = ""
 		}
@@ -84,8 +92,19 @@ func parseOutputs(c *config.Trace) ([]order, error) {
 		case taken[path]:
 			return nil, usage(fmt.Errorf("-o %s: another output goes to that file already", arg))
 		}
+		if name == recording {
+			recordings++
+		}
 		taken[path] = true
 		orders = append(orders, order{kinds[i], path})
+	}
+	switch {
+	case recordings > 1:
+		return nil, usage(fmt.Errorf("-o %s can be given once", recording))
+	case recordings == 0 && c.Rotate.Files > 0:
+		return nil, usage(fmt.Errorf("--rotate is for -o %s=FILE", recording))
+	case c.Rotate.Files > 0 && slices.ContainsFunc(orders, func(o order) bool { return o.name == recording && o.path == "" }):
+		return nil, usage(fmt.Errorf("--rotate needs a file: -o %s=FILE", recording))
 	}
 	return orders, nil
 }
@@ -94,12 +113,15 @@ func parseOutputs(c *config.Trace) ([]order, error) {
 type sinks struct {
 	outputs []output.Output
 	files   []*os.File
+	// recorder is the output that writes packets, or nil.
+	recorder *pcapng.Recorder
 	// headlines: all outputs are output.Headline.
 	headlines bool
 }
 
-// openOutputs opens what -o and --format ask for. inputs are being read, and mustn't be overwritten.
-func openOutputs(c *config.Trace, orders []order, stdout target, inputs []capture.Input) (*sinks, error) {
+// openOutputs opens what -o and --format ask for. inputs are being read, and mustn't be overwritten; r is how packets
+// are to be recorded.
+func openOutputs(c *config.Trace, orders []order, stdout target, inputs []capture.Input, r pcapng.Options) (*sinks, error) {
 	s := &sinks{}
 	if c.Format != "" {
 		o, err := template.New(stdout.w, c.Format)
@@ -110,6 +132,13 @@ func openOutputs(c *config.Trace, orders []order, stdout target, inputs []captur
 	}
 	for _, o := range orders {
 		t := stdout
+		if o.name == recording {
+			if err := s.record(o.path, stdout, inputs, c, r); err != nil {
+				s.close()
+				return nil, &statusError{exitFailed, fmt.Errorf("-o %s: %w", o.name, err)}
+			}
+			continue
+		}
 		if o.path != "" {
 			f, err := createFile(o.path, inputs)
 			if err != nil {
@@ -126,6 +155,37 @@ func openOutputs(c *config.Trace, orders []order, stdout target, inputs []captur
 		return !ok
 	})
 	return s, nil
+}
+
+// record opens the files of a recording, all of them now: later there may be no right to.
+func (s *sinks) record(path string, stdout target, inputs []capture.Input, c *config.Trace, o pcapng.Options) error {
+	var files []pcapng.File
+	switch {
+	case path != "":
+		names := []string{path}
+		if c.Rotate.Files > 0 {
+			names = pcapng.FileNames(path, c.Rotate.Files)
+		}
+		for _, name := range names {
+			f, err := createFile(name, inputs)
+			if err != nil {
+				return err
+			}
+			s.files = append(s.files, f)
+			files = append(files, f)
+		}
+	case stdout.terminal.Width > 0:
+		return errors.New("packets can't be shown on a terminal: name a file, or give the program that reads them a pipe")
+	default:
+		f, ok := stdout.w.(*os.File)
+		if !ok {
+			return errors.New("standard output is no file: name one")
+		}
+		files, o.Pipe = []pcapng.File{f}, true
+	}
+	s.recorder = pcapng.New(files, o)
+	s.outputs = append(s.outputs, s.recorder)
+	return nil
 }
 
 // createFile opens a file for an output. What is captured may be private: the file is for its owner.

@@ -9,8 +9,10 @@ import (
 	"math"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +25,7 @@ import (
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/filter"
+	"github.com/culprit-http/culprit/internal/output/pcapng"
 	"github.com/culprit-http/culprit/internal/output/terminal"
 	"github.com/culprit-http/culprit/internal/own"
 	"github.com/culprit-http/culprit/internal/packet"
@@ -34,6 +37,9 @@ import (
 
 // consoleBody is how much of each body is kept for the console when nothing else is said.
 const consoleBody = 4 << 10
+
+// recordShare is one over the share of the memory budget that packets may have which wait to be recorded.
+const recordShare = 8
 
 // gcPercent is how much the heap grows before the collector runs: what stays is small, what comes and goes
 // is much.
@@ -83,13 +89,14 @@ Examples:
 
 	show := newFlagGroup("What to show")
 	show.StringVar(&c.Where, "where", "", "only those for which `EXPR` holds (docs/filter.md)")
-	show.StringArrayVarP(&c.Outputs, "output", "o", nil, "`NAME[=FILE]`: line console ndjson har; repeatable")
+	show.StringArrayVarP(&c.Outputs, "output", "o", nil, "`NAME[=FILE]`: line console ndjson har pcapng; repeatable")
 	show.StringVar(&c.Format, "format", "", "a line made from `TEMPLATE` (docs/format.md)")
 	show.StringSliceVar(&c.Headers, "headers", nil, "`NAMES` of header fields for console (default all)")
 	show.BoolVar(&c.NoHeaders, "no-headers", false, "no header fields on console")
 	show.Var(&c.MaxBody, "max-body", "`SIZE` to keep of bodies (default 0; console 4KiB)")
 	show.BoolVar(&c.Reveal, "reveal", false, "show secrets: no redaction (docs/redaction.md)")
 	show.StringVar(&c.Color, "color", c.Color, "`WHEN`: auto, always or never")
+	show.Var(&c.Rotate, "rotate", "-o pcapng: `N`xSIZE, NxTIME or both, as in 10x100MB,1h")
 	show.Uint64Var(&c.Count, "count", 0, "end after `N` exchanges")
 	show.BoolVar(&c.Stats, "stats", false, "totals on standard error at the end")
 
@@ -145,6 +152,9 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 	if e := t.sinks.close(); err == nil {
 		err = e
 	}
+	if r := t.sinks.recorder; r != nil && r.Lost() != "" {
+		t.lose("%s", r.Lost())
+	}
 	if errors.Is(err, syscall.EPIPE) {
 		return nil // whoever read our output has seen enough
 	}
@@ -170,14 +180,18 @@ type tracing struct {
 	matcher  *pcapfilter.Matcher
 	where    *filter.Filter
 	redactor *redact.Redactor
-	sinks    *sinks
-	progress *progress
-	live     bool
+	// unmatched tells the recording of an exchange that isn't selected; nil when that doesn't matter.
+	unmatched func(x *exchange.Exchange)
+	sinks     *sinks
+	progress  *progress
+	live      bool
 
 	// number counts the exchanges shown, hidden those for which --where doesn't hold, others those of other processes
 	// than the chosen ones; unowned are those of the latter whose processes aren't known.
 	number, hidden, others, unowned uint64
 	lossy                           bool
+	// broken: it was said that the recording has ended.
+	broken bool
 }
 
 // close ends what the run has opened, but for the outputs.
@@ -230,9 +244,20 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return &statusError{exitFailed, err}
 	}
-	if t.sinks, err = openOutputs(c, orders, stdout, inputs); err != nil {
+	matched := t.where != nil || c.Live.Owner()
+	if t.sinks, err = openOutputs(c, orders, stdout, inputs, pcapng.Options{
+		Application: "culprit " + version, OS: runtime.GOOS, Hardware: runtime.GOARCH,
+		CaptureFilter: c.CaptureFilter, Selection: selection(c), Matched: matched, Live: c.Live.On(),
+		Memory: int(c.Memory / recordShare), RotateSize: int64(c.Rotate.Size), RotateEvery: c.Rotate.Every, Taps: t.source.Taps,
+	}); err != nil {
 		t.close()
 		return err
+	}
+	if r := t.sinks.recorder; r != nil {
+		t.warn("%s", pcapng.RawWarning)
+		if matched {
+			t.unmatched = r.Unmatched
+		}
 	}
 	t.progress = newProgress(t.stderr, inputs, stdout.terminal.Width > 0)
 
@@ -257,6 +282,9 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 			t.pipeline.Own = connections.Packet
 		}
 	}
+	if t.sinks.recorder != nil {
+		t.pipeline.Recorder = t.sinks.recorder
+	}
 	if t.owners != nil {
 		t.pipeline.Opened = t.owners.Opened
 	}
@@ -267,6 +295,23 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 		t.pipeline.Filter = t.matcher
 	}
 	return nil
+}
+
+// selection says by what exchanges are selected, as it was typed.
+func selection(c *config.Trace) string {
+	var parts []string
+	for _, part := range []struct {
+		given bool
+		text  string
+	}{
+		{c.Where != "", "--where '" + c.Where + "'"}, {c.Live.Process != "", "--process " + c.Live.Process},
+		{c.Live.PID != 0, "--pid " + strconv.Itoa(c.Live.PID)}, {c.Live.Listening, "--listening"},
+	} {
+		if part.given {
+			parts = append(parts, part.text)
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 // regular reports whether an input is a file that is there as a whole, and no pipe. An input that isn't
@@ -361,6 +406,9 @@ func (t *tracing) tell(format string, args ...any) {
 func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 	for _, x := range done {
 		if !t.selects(x) {
+			if t.unmatched != nil {
+				t.unmatched(x)
+			}
 			continue
 		}
 		t.number++
@@ -423,4 +471,10 @@ func (t *tracing) redact(x *exchange.Exchange) {
 }
 
 // Idle implements pipeline.Receiver.
-func (t *tracing) Idle() error { return t.sinks.flush() }
+func (t *tracing) Idle() error {
+	if r := t.sinks.recorder; r != nil && !t.broken && r.Err() != nil {
+		t.broken = true
+		t.warn("the recording has ended: %v", r.Err())
+	}
+	return t.sinks.flush()
+}

@@ -27,6 +27,8 @@ type Trace struct {
 	// Outputs are the arguments of -o: NAME[=TARGET] each. Format is a template for a line.
 	Outputs []string
 	Format  string
+	// Rotate bounds the files of a recording; zero: one file of any size.
+	Rotate Rotation
 	// Headers are the header fields that the console shows, empty: all; NoHeaders: none.
 	Headers   []string
 	NoHeaders bool

@@ -70,6 +70,9 @@ var layers = []layer{
 		"it joins the stages, and hands exchanges to whoever asked"},
 	{"internal/output/outputtest", []string{"internal/clock", "internal/exchange", "internal/packet", "internal/proto"},
 		"it makes exchanges for the tests of outputs"},
+	{"internal/output/pcapng", []string{"internal/capture", "internal/clock", "internal/exchange", "internal/output/terminal", "internal/packet",
+		"internal/proto"},
+		"it writes packets, and chooses them by exchanges"},
 	{"internal/output/...", []string{"internal/exchange", "internal/output", "internal/output/terminal", "internal/proto"},
 		"an output shows exchanges, wherever they come from, and knows no other output"},
 	{"internal/config", nil,
@@ -129,7 +132,7 @@ var habits = []habit{
 	{"has an init function", isInit, nil,
 		"nothing happens by being imported"},
 	{"starts a goroutine", func(n ast.Node) bool { _, ok := n.(*ast.GoStmt); return ok },
-		[]string{"cmd/...", "bench/...", "internal/lab", "internal/capture", "internal/capture/afpacket", "internal/pipeline"},
+		[]string{"cmd/...", "bench/...", "internal/lab", "internal/capture", "internal/capture/afpacket", "internal/output/pcapng", "internal/pipeline"},
 		"parsers, pairing and outputs are called from one goroutine, and start none"},
 }
 

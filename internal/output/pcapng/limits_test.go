@@ -348,6 +348,29 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestLittleToWrite: when memory is full although little waits to be written, a capture from files goes on.
+func TestLittleToWrite(t *testing.T) {
+	for _, o := range []Options{{}, {Matched: true}} {
+		o.Memory = minMemory
+		r := New([]File{&disk{}}, o)
+		w := &wire{r: r}
+		n := w.packet(1000, packet.ACK, 1, 100)
+		if err := r.Exchange(w.exchange(1000, n, n, n, 0)); err != nil {
+			t.Fatal(err)
+		}
+		r.Unmatched(w.exchange(3000, 1, 1, 1, 0)) // commits the other
+		for i := range 3 {
+			w.packet(2000, packet.ACK, uint32(i*700_000), 700_000)
+		}
+		if err := closeOf(t, r); err != nil {
+			t.Fatal(err)
+		}
+		if c := r.Counters(); c.Dropped > 0 || c.Incomplete > 0 || c.Written == 0 {
+			t.Errorf("%+v: %+v", o, c)
+		}
+	}
+}
+
 // TestEnormousPackets: a packet larger than the memory is dropped, one larger than what readers take is cut.
 func TestEnormousPackets(t *testing.T) {
 	var d disk

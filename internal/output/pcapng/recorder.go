@@ -258,25 +258,28 @@ func (r *Recorder) room(n int) bool {
 		switch {
 		case r.err != nil || n > r.pages.limit:
 			return false
-		case !r.options.Live && r.queued+r.writing > 0:
+		case !r.options.Live && r.queued+r.writing >= sendAt, !r.options.Live && !r.evictable() && r.queued+r.writing > 0:
+			r.flush = true
 			r.work.Signal()
 			r.space.Wait()
-		case !r.evict():
+		case !r.evictable():
 			return false
+		default:
+			r.evict()
 		}
 	}
 	return true
 }
 
+// evictable reports whether evict has something to let go of.
+func (r *Recorder) evictable() bool { return r.flows.filled != 0 || len(r.fragments) > 0 }
+
 // evict lets go of the oldest packet of the heaviest flow, its handshake last.
-func (r *Recorder) evict() bool {
+func (r *Recorder) evict() {
 	i := r.flows.heaviest()
-	switch {
-	case i == 0 && len(r.fragments) == 0:
-		return false
-	case i == 0:
+	if i == 0 {
 		r.dropFragment(0, &r.count.Evicted)
-		return true
+		return
 	}
 	f := &r.flows.all[i]
 	var before uint32
@@ -295,7 +298,6 @@ func (r *Recorder) evict() bool {
 	f.lost = max(f.lost, r.pages.head(page).number)
 	r.take(i, before, page)
 	r.pages.release(page)
-	return true
 }
 
 // take takes a packet from its flow.

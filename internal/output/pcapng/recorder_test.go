@@ -14,7 +14,6 @@ import (
 	"github.com/culprit-http/culprit/internal/synth"
 )
 
-func all(*exchange.Exchange) bool  { return true }
 func none(*exchange.Exchange) bool { return false }
 
 func TestAllPacketsInOrder(t *testing.T) {

@@ -381,9 +381,6 @@ func (w *writer) open(kind uint32) []byte {
 }
 
 func (w *writer) close(b []byte) []byte {
-	if len(b)&3 != 0 {
-		panic("pcapng: a block whose length isn't a multiple of 4")
-	}
 	b = binary.LittleEndian.AppendUint32(b, optionEnd)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(b)+4))
 	copy(b[4:8], b[len(b)-4:])
