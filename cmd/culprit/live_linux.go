@@ -8,19 +8,28 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
+	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/keeper"
 	"github.com/culprit-http/culprit/internal/privilege"
 )
 
-// openLive opens the interfaces. The capture ends when ctx is done, or after the time that was given.
-func (t *tracing) openLive(ctx context.Context) error {
-	c := &t.config.Live
-	conn, err := t.keeper(&agreement{Live: *c, CaptureFilter: t.config.CaptureFilter})
+// openLive opens the interfaces of a capture that ends when ctx is done, or after the time that was given. warn is
+// told what the user should know, also later, while packets are read.
+func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(format string, args ...any)) (_ *liveCapture, err error) {
+	l := &liveCapture{}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	conn, err := startKeeper(&agreement{Live: *c, CaptureFilter: f.expression}, warn)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	l.keeping = conn
 	host, err := os.Hostname()
 	if err != nil {
 		host = ""
@@ -28,7 +37,7 @@ func (t *tracing) openLive(ctx context.Context) error {
 	taps := make([]afpacket.Tap, len(c.Interfaces))
 	for i, name := range c.Interfaces {
 		tap := &taps[i]
-		*tap = afpacket.Tap{Name: name, Observer: host, SnapLen: int(c.SnapLen), Expression: t.config.CaptureFilter, Filter: t.filter}
+		*tap = afpacket.Tap{Name: name, Observer: host, SnapLen: int(c.SnapLen), Expression: f.expression, Filter: f.filter}
 		tap.Reopen = func(nth int) (*afpacket.Socket, error) { return openRing(conn, i*c.Fanout+nth) }
 		for nth := range c.Fanout {
 			socket, err := tap.Reopen(nth)
@@ -38,16 +47,23 @@ func (t *tracing) openLive(ctx context.Context) error {
 						s.Close()
 					}
 				}
-				conn.Close()
-				return explain(name, err)
+				return nil, explain(name, err)
 			}
 			tap.Sockets = append(tap.Sockets, socket)
 		}
 		switch socket := tap.Sockets[0]; {
 		case !socket.Filtered:
-			t.warn("%s: the capture filter runs in culprit, and not in the kernel, which costs more: %s", name, socket.Unfiltered)
+			warn("%s: the capture filter runs in culprit, and not in the kernel, which costs more: %s", name, socket.Unfiltered)
 		case socket.Down:
-			t.warn("%s is down; capturing begins when it is up", name)
+			warn("%s is down; capturing begins when it is up", name)
+		}
+	}
+	if !c.NoProcess {
+		o, err := openOwners(conn, len(taps))
+		if err != nil {
+			warn("the processes at the ends of connections can't be found: %v", err)
+		} else {
+			l.owners = o
 		}
 	}
 	stop := context.CancelFunc(func() {})
@@ -55,25 +71,16 @@ func (t *tracing) openLive(ctx context.Context) error {
 		ctx, stop = context.WithTimeout(ctx, c.Duration)
 	}
 	context.AfterFunc(ctx, stop)
-	t.keeping = conn
-	if !c.NoProcess {
-		o, err := openOwners(conn, len(taps))
-		if err != nil {
-			t.warn("the processes at the ends of connections can't be found: %v", err)
-		} else {
-			t.owners = o
-		}
-	}
-	t.source, err = afpacket.New(taps, afpacket.Options{
+	l.source, err = afpacket.New(taps, afpacket.Options{
 		Stop:   ctx.Done(),
 		Retire: c.Retire,
-		Notify: func(text string) { t.warn("%s", text) },
+		Notify: func(text string) { warn("%s", text) },
 	})
-	return err
+	return l, err
 }
 
-// keeper returns what opens sockets: a process of its own where there are privileges to be kept.
-func (t *tracing) keeper(a *agreement) (*keeper.Conn, error) {
+// startKeeper returns what opens sockets: a process of its own where there are privileges to be kept.
+func startKeeper(a *agreement, warn func(format string, args ...any)) (*keeper.Conn, error) {
 	if len(privilege.Missing(privilege.CapNetRaw)) == 0 {
 		agreed, err := json.Marshal(a)
 		if err != nil {
@@ -83,7 +90,7 @@ func (t *tracing) keeper(a *agreement) (*keeper.Conn, error) {
 		if err == nil {
 			return conn, nil
 		}
-		t.warn("%v; an interface that vanishes can't be opened again", err)
+		warn("%v; an interface that vanishes can't be opened again", err)
 	}
 	services, err := newPrivileged(a).services()
 	if err != nil {
@@ -92,24 +99,18 @@ func (t *tracing) keeper(a *agreement) (*keeper.Conn, error) {
 	return keeper.Local(services), nil
 }
 
-// drop gives up what the process doesn't need any more, once all is open.
-func (t *tracing) drop() error {
-	if !t.config.Live.On() {
-		return nil
-	}
-	o := privilege.Options{User: t.config.Live.User}
-	if conn, ok := t.keeping.(*keeper.Conn); ok && !conn.Separate() {
-		o.Keep = (&agreement{Live: t.config.Live}).needs()
+// drop gives up what the process doesn't need any more, once all is open. It says what it did, one thing a line.
+func (l *liveCapture) drop(c *config.Live) ([]string, error) {
+	o := privilege.Options{User: c.User}
+	if conn, ok := l.keeping.(*keeper.Conn); ok && !conn.Separate() {
+		o.Keep = (&agreement{Live: *c}).needs()
 		o.ReadPaths = []string{"/proc"}
 	}
 	report, err := privilege.Drop(o)
 	if err != nil {
-		return fmt.Errorf("giving up privileges: %w", err)
+		return nil, fmt.Errorf("giving up privileges: %w", err)
 	}
-	for _, step := range report {
-		t.tell("privileges: %s: %s", step.Name, step.Text)
-	}
-	return nil
+	return strings.Split(report.String(), "\n"), nil
 }
 
 // explain says what is missing where an interface couldn't be opened.

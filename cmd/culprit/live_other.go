@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
+	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/keeper"
 )
 
@@ -14,10 +15,10 @@ import (
 func keep(*keeper.Keeper, io.Writer) int { return exitFailed }
 
 // openLive returns an error: live capture needs Linux.
-func (t *tracing) openLive(context.Context) error {
+func openLive(context.Context, *config.Live, captureFilter, func(format string, args ...any)) (*liveCapture, error) {
 	_, err := afpacket.New(nil, afpacket.Options{})
-	return err
+	return nil, err
 }
 
-// drop does nothing: there is no live capture.
-func (t *tracing) drop() error { return nil }
+// drop is never called: there is no live capture.
+func (*liveCapture) drop(*config.Live) ([]string, error) { return nil, nil }

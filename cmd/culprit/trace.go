@@ -137,10 +137,14 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 		return err
 	}
 	defer t.close()
-	if err := t.drop(); err != nil {
-		return &statusError{exitFailed, err}
-	}
 	if c.Live.On() {
+		done, err := t.capture.drop(&c.Live)
+		if err != nil {
+			return &statusError{exitFailed, err}
+		}
+		for _, what := range done {
+			t.tell("privileges: %s", what)
+		}
 		fmt.Fprintf(t.stderr, "culprit: capturing on %s\n", strings.Join(c.Live.Interfaces, ", "))
 		ctx = context.Background() // the source ends, with what was captured
 	}
@@ -173,8 +177,8 @@ type tracing struct {
 	config   *config.Trace
 	stderr   io.Writer
 	source   capture.Source
-	keeping  io.Closer // what keeps the privileges of a live capture, or nil
-	owners   finder    // of the processes at the ends of connections, or nil
+	capture  *liveCapture // source, if it is live
+	owners   finder       // of the processes at the ends of connections, or nil
 	pipeline pipeline.Config
 	filter   *pcapfilter.Filter
 	matcher  *pcapfilter.Matcher
@@ -196,12 +200,10 @@ type tracing struct {
 
 // close ends what the run has opened, but for the outputs.
 func (t *tracing) close() {
-	t.source.Close()
-	if t.owners != nil {
-		t.owners.Close()
-	}
-	if t.keeping != nil {
-		t.keeping.Close()
+	if t.capture != nil {
+		t.capture.Close()
+	} else {
+		t.source.Close()
 	}
 }
 
@@ -237,7 +239,9 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 
 	stdout := describe(cmd.OutOrStdout(), c.Color)
 	if c.Live.On() {
-		err = t.openLive(ctx)
+		if t.capture, err = openLive(ctx, &c.Live, captureFilter{c.CaptureFilter, t.filter}, t.warn); err == nil {
+			t.source, t.owners = t.capture.source, t.capture.owners
+		}
 	} else {
 		t.source, err = capture.Open(inputs, capture.Options{Follow: c.Follow, Stdin: cmd.InOrStdin()})
 	}
