@@ -2,6 +2,7 @@ package process
 
 import (
 	"slices"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 )
@@ -39,6 +40,19 @@ type Owners interface {
 	Owners(wants []Want) ([]Answer, error)
 	// Blind tells what couldn't be looked into.
 	Blind() (Blind, error)
+}
+
+// OwnerCounters count what a Scanner does.
+type OwnerCounters struct {
+	// Wanted are the sockets asked for; Remembered those whose remembered holder still had them; Found those
+	// found by searching; Nobody those that nobody holds, or nobody who could be seen; Later those that weren't
+	// looked for, to save time.
+	Wanted, Remembered, Found, Nobody, Later uint64
+	// Scans counts how often all processes were looked at, ScanTime what it took altogether.
+	Scans    uint64
+	ScanTime time.Duration
+	// Forgotten counts how often one of the limits was hit and something remembered went.
+	Forgotten uint64
 }
 
 // Common returns what is the same for all of some processes, nil for none of them. With more than one, PID is 0.

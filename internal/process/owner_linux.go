@@ -86,19 +86,6 @@ type Scanner struct {
 	counters           OwnerCounters
 }
 
-// OwnerCounters count what a Scanner does.
-type OwnerCounters struct {
-	// Wanted are the sockets asked for; Remembered those whose remembered holder still had them; Found those
-	// found by searching; Nobody those that nobody holds, or nobody who could be seen; Later those that weren't
-	// looked for, to save time.
-	Wanted, Remembered, Found, Nobody, Later uint64
-	// Scans counts how often all processes were looked at, ScanTime what it took altogether.
-	Scans    uint64
-	ScanTime time.Duration
-	// Forgotten counts how often one of the limits was hit and something remembered went.
-	Forgotten uint64
-}
-
 // hold is a descriptor by which a process holds a socket.
 type hold struct{ pid, fd int32 }
 

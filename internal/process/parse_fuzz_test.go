@@ -15,6 +15,7 @@ func FuzzNetlink(f *testing.F) {
 	f.Add(inet)
 	f.Add([]byte{28, 0, 0, 0, 20, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, familyUnix, 1, 10, 0, 9, 0, 0, 0, 0, 0, 0, 0})
 	f.Add([]byte{20, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 254, 255, 255, 255})
+	f.Add([]byte{4, 0, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for n := 0; len(b) > 0; n++ {
 			m, rest, err := nextMessage(b)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/packet"
@@ -249,6 +250,9 @@ func TestResolverRecheck(t *testing.T) {
 	if p := settled(r, f)[proto.Responder]; p == nil || p.PID != 2 {
 		t.Errorf("ended: %+v", p)
 	}
+	if n := r.Counters(); n.Unknown != 0 || n.Known != 1 {
+		t.Errorf("%+v", n)
+	}
 	if n := len(w.wants); n != 3 || !w.wants[1].Recheck || w.wants[0].Recheck {
 		t.Errorf("%+v", w.wants)
 	}
@@ -311,27 +315,134 @@ func TestResolverLimits(t *testing.T) {
 		t.Errorf("%d flows, %+v", len(r.flows), n)
 	}
 
-	// While nothing is taken off the queue, Opened drops what doesn't fit, and returns.
-	w.mu.Lock()
-	for range 2*maxOpened + 2 {
-		r.Opened(flows[0])
-		r.Early(packet.ProtoTCP, netip.MustParseAddrPort(near), netip.MustParseAddrPort(far))
+	// Ends that aren't accepted don't grow without bound.
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for range maxWaiting + 100 {
+		r.again(&entry{}, proto.Responder)
 	}
-	r.Opened(flow(near, far))
-	w.mu.Unlock()
+	if len(r.waiting) != maxWaiting || r.counters.WaitingLimit != 100 {
+		t.Errorf("%d wait, %+v", len(r.waiting), r.counters)
+	}
+	r.waiting = nil
+}
 
-	// Many that aren't accepted don't grow without bound.
-	w.set(func() { w.listening = []Listener{listenNear} })
-	many := newResolver(t, w, w, 0)
-	for i := range maxWaiting + 100 {
-		e := many.enterForTest(flow(netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(i+1)).String(), near))
-		many.probe(e, proto.Responder, false)
+// What isn't there when a connection opens may come at the server's end, and doesn't at the client's.
+func TestResolverWaits(t *testing.T) {
+	w := newWorld()
+	w.hold = make(chan struct{})
+	defer close(w.hold)
+	w.listening = []Listener{listenNear}
+	r := newResolver(t, w, w, 0)
+	for _, c := range []struct {
+		d     proto.Direction
+		found Found
+		want  progress
+	}{
+		{proto.Originator, Found{}, closed},
+		{proto.Originator, Found{State: Listen, Inode: 9}, closed},
+		{proto.Originator, Found{State: FinWait1}, closed},
+		{proto.Originator, Found{State: CloseWait, Inode: 7}, seeking},
+		{proto.Responder, Found{}, waiting},
+		{proto.Responder, Found{State: Listen, Inode: 9}, waiting},
+		{proto.Responder, Found{State: newSynReceived}, waiting},
+		{proto.Responder, Found{State: Established}, waiting},
+		{proto.Responder, Found{State: CloseWait}, waiting},
+		{proto.Responder, Found{State: FinWait2}, seeking},
+		{proto.Responder, Found{State: TimeWait}, seeking},
+		{proto.Responder, Found{State: Established, Inode: 7}, seeking},
+	} {
+		f := flow(near, far)
+		if c.d == proto.Responder {
+			f = flow(far, near)
+		}
+		w.set(func() { w.sockets[[2]string{near, far}] = c.found })
+		r.mu.Lock()
+		e := r.enter(f)
+		e.ends[c.d].tries = maxTries // not again
+		r.mu.Unlock()
+		r.probe(e, c.d, false)
+		r.mu.Lock()
+		if got := e.ends[c.d].progress; got != c.want {
+			t.Errorf("%v %+v: %d, want %d", c.d, c.found, got, c.want)
+		}
+		r.mu.Unlock()
 	}
-	many.mu.Lock()
-	defer many.mu.Unlock()
-	if len(many.waiting) > maxWaiting {
-		t.Errorf("%d wait", len(many.waiting))
+}
+
+// A connection that is shown before anybody accepted it is looked at again.
+func TestResolverAcceptedLate(t *testing.T) {
+	w := newWorld()
+	w.listening = []Listener{listenNear}
+	w.sockets[[2]string{near, far}] = Found{State: Established}
+	w.holders[9] = &exchange.Process{Name: "nginx"}
+	w.holders[7] = &exchange.Process{PID: 413, Name: "nginx"}
+	r := newResolver(t, w, w, 0)
+	f := flow(far, near)
+	if p := settled(r, f)[proto.Responder]; p == nil || p.PID != 0 {
+		t.Fatalf("%+v", p)
 	}
+	w.set(func() { w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7} })
+	r.mu.Lock()
+	x := &r.flows[f].ends[proto.Responder]
+	x.asked = x.asked.Add(-recheckFor)
+	r.mu.Unlock()
+	if p := settled(r, f)[proto.Responder]; p == nil || p.PID != 413 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// Lookup doesn't wait longer than it may, nor the resolver ask more than it may.
+func TestResolverPatience(t *testing.T) {
+	w := newWorld()
+	w.hold = make(chan struct{})
+	defer close(w.hold)
+	r := NewResolver(ResolverOptions{Sockets: w, Owners: w, Patience: 1})
+	t.Cleanup(r.Close)
+	from := func(port uint16) *proto.Flow {
+		f := flow(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), port).String(), far)
+		w.set(func() { w.sockets[[2]string{f.End(0), far}] = Found{State: Established, Inode: uint64(port)} })
+		return f
+	}
+	if p := r.Lookup(from(1)); p[0] != nil {
+		t.Errorf("%+v", p)
+	}
+	r.mu.Lock()
+	if r.credit >= maxWait || r.counters.Waits != 1 || r.counters.Hasty != 1 {
+		t.Errorf("credit %v, %+v", r.credit, r.counters)
+	}
+	r.o.Patience = time.Hour
+	r.credited = r.credited.Add(time.Hour) // nothing is saved up
+	r.credit = 0
+	r.mu.Unlock()
+	if p := r.Lookup(from(2)); p[0] != nil || r.Counters().Hasty != 2 {
+		t.Errorf("%+v", p)
+	}
+
+	r.begin(from(3))
+	r.mu.Lock()
+	if r.tokens >= lookupsPerSecond/10 || r.counters.Limited != 0 {
+		t.Errorf("%v look-ups left, %+v", r.tokens, r.counters)
+	}
+	r.refilled = r.refilled.Add(time.Hour) // nothing is saved up
+	before := r.counters.Lookups
+	r.mu.Unlock()
+	r.begin(from(4))
+	if n := r.Counters(); n.Lookups != before || n.Limited != 1 {
+		t.Errorf("%d look-ups before, %+v", before, n)
+	}
+
+	// The queue for Owners is full: what doesn't fit is asked for the next time.
+	for port := range uint16(maxSeeking + MaxWants + 10) {
+		r.probe(r.enterForTest(from(1000+port)), proto.Originator, false)
+	}
+	f := from(9000)
+	r.Lookup(f)
+	r.mu.Lock()
+	if p := r.flows[f].ends[0].progress; p != unasked || r.counters.Later == 0 {
+		t.Errorf("%d, %+v", p, r.counters)
+	}
+	r.mu.Unlock()
 }
 
 func (r *Resolver) enterForTest(f *proto.Flow) *entry {

@@ -167,9 +167,7 @@ func (n *Notes) Lines() (all []string) {
 	if s := n.Blind.String(); s != "" {
 		all = append(all, s)
 	}
-	for _, s := range n.Incomplete {
-		all = append(all, s)
-	}
+	all = append(all, n.Incomplete...)
 	if n.Cut > 0 {
 		all = append(all, fmt.Sprintf("%d sockets more aren't shown", n.Cut))
 	}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+
+	"github.com/culprit-http/culprit/internal/exchange"
 )
 
 // errLinux is what everything returns that asks the kernel.
@@ -57,6 +59,12 @@ func (*Scanner) Owners([]Want) ([]Answer, error) { return nil, errLinux }
 
 // Blind needs Linux.
 func (*Scanner) Blind() (Blind, error) { return Blind{}, errLinux }
+
+// Owner needs Linux.
+func (*Scanner) Owner(uint64, uint32) (*exchange.Process, error) { return nil, errLinux }
+
+// Counters returns zeros.
+func (*Scanner) Counters() OwnerCounters { return OwnerCounters{} }
 
 // Close does nothing.
 func (*Scanner) Close() error { return nil }

@@ -31,16 +31,16 @@ func TestRemote(t *testing.T) {
 	}
 	shared := &exchange.Process{Name: "a\nb\xff", User: "0"}
 	here := &answering{
-		answers: []Answer{{Process: nginx}, {}, {Later: true}, {Process: shared}, {Process: nginx}},
+		answers: []Answer{{Process: nginx}, {}, {Later: true}, {Process: shared}, {Process: nginx}, {Process: shared}},
 		blind:   Blind{Processes: 3, Seen: 99, Missing: []string{"CAP_SYS_PTRACE"}},
 	}
 	r := NewRemote(func(req []byte) ([]byte, error) { return Serve(here, req) })
-	wants := []Want{{Inode: 1<<64 - 1, UID: 1<<32 - 1, Listener: 7, Recheck: true}, {Inode: 2}, {Inode: 3}, {Inode: 4}, {Inode: 5}}
+	wants := []Want{{Inode: 1<<64 - 1, UID: 1<<32 - 1, Listener: 7, Recheck: true}, {Inode: 2}, {Inode: 3}, {Inode: 4}, {Inode: 5}, {Inode: 6}}
 	got, err := r.Owners(wants)
 	if err != nil || !reflect.DeepEqual(got, here.answers) {
 		t.Errorf("%+v %v", got, err)
 	}
-	if got[0].Process != got[4].Process {
+	if got[0].Process != got[4].Process || got[3].Process != got[5].Process {
 		t.Error("one process came as two")
 	}
 	if !reflect.DeepEqual(here.wants, wants) {
