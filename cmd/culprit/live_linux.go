@@ -59,7 +59,7 @@ func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(fo
 		}
 	}
 	if !c.NoProcess {
-		o, err := openOwners(conn, len(taps))
+		o, err := openOwners(conn, len(taps), c.Owner())
 		if err != nil {
 			warn("the processes at the ends of connections can't be found: %v", err)
 		} else {

@@ -37,7 +37,9 @@ type kind struct {
 
 // kinds are the outputs that -o knows.
 var kinds = []kind{
-	{"line", func(t target, c *config.Trace) output.Output { return line.New(t.w, t.terminal, t.location) }},
+	{"line", func(t target, c *config.Trace) output.Output {
+		return line.New(t.w, line.Options{Terminal: t.terminal, Location: t.location, Processes: c.Live.On() && !c.Live.NoProcess})
+	}},
 	{"console", func(t target, c *config.Trace) output.Output {
 		return console.New(t.w, console.Options{Headers: c.Headers, NoHeaders: c.NoHeaders, Terminal: t.terminal})
 	}},

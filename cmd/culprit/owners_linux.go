@@ -5,11 +5,18 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
 	"github.com/culprit-http/culprit/internal/keeper"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/process"
+)
+
+// When exchanges are chosen by their processes, more connections are looked up a second, and waited for longer.
+const (
+	choosingRate     = 20_000
+	choosingPatience = 50 * time.Millisecond
 )
 
 // owners finds the processes at the ends of the connections of a live capture. It implements finder.
@@ -22,8 +29,8 @@ type owners struct {
 }
 
 // openOwners opens what finding the owners of connections needs, with one socket for the connection attempts on each
-// of n interfaces.
-func openOwners(conn *keeper.Conn, n int) (*owners, error) {
+// of n interfaces. If exchanges are chosen by their owners, no trouble is spared.
+func openOwners(conn *keeper.Conn, n int, choosing bool) (*owners, error) {
 	_, files, err := conn.Call(diagService, nil)
 	if err != nil {
 		return nil, err
@@ -39,7 +46,15 @@ func openOwners(conn *keeper.Conn, n int) (*owners, error) {
 		}
 		return reply, err
 	})}
-	o.Resolver = process.NewResolver(process.ResolverOptions{Sockets: diag, Owners: o.remote})
+	options := process.ResolverOptions{Sockets: diag, Owners: o.remote}
+	if choosing {
+		options.Rate, options.Patience = choosingRate, choosingPatience
+	}
+	o.Resolver = process.NewResolver(options)
+	if _, err := o.remote.Blind(); err != nil { // looks at all processes, so that the first connection finds them known
+		o.Close()
+		return nil, err
+	}
 	for i := range n {
 		_, files, err := conn.Call(handshakeService, binary.LittleEndian.AppendUint16(nil, uint16(i)))
 		if err != nil || len(files) != 1 {

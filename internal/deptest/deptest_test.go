@@ -65,6 +65,12 @@ var layers = []layer{
 		"redaction changes exchanges before any output sees them"},
 	{"internal/own", []string{"internal/packet"},
 		"which connections are our own is asked of the system, and compared with packets"},
+	{"internal/process", []string{"internal/exchange", "internal/packet", "internal/proto"},
+		"who owns a socket is asked of the kernel, for connections that others found"},
+	{"internal/keeper", nil,
+		"messages between two processes, whatever they say"},
+	{"internal/privilege", nil,
+		"what a process may do has nothing to do with what it does"},
 	{"internal/pipeline", []string{"internal/capture", "internal/clock", "internal/detect", "internal/exchange", "internal/measure",
 		"internal/packet", "internal/proto/...", "internal/sctp", "internal/tcp"},
 		"it joins the stages, and hands exchanges to whoever asked"},
@@ -82,7 +88,7 @@ var layers = []layer{
 	{"internal/synth/cmd/synth", []string{"internal/synth"},
 		"the command only calls the generator"},
 	{"cmd/culprit", []string{"internal/capture", "internal/capture/afpacket", "internal/capture/pcapfilter", "internal/config", "internal/exchange", "internal/filter",
-		"internal/output/...", "internal/own", "internal/packet", "internal/pipeline", "internal/process", "internal/proto", "internal/redact", "internal/tcp"},
+		"internal/keeper", "internal/output/...", "internal/own", "internal/packet", "internal/pipeline", "internal/privilege", "internal/process", "internal/proto", "internal/redact", "internal/tcp"},
 		"the program wires the stages; what only tests and measurements need stays out of it"},
 	{"bench/...", []string{"internal/..."},
 		"measurements may look at everything"},
@@ -103,10 +109,10 @@ type ban struct {
 
 var bans = []ban{
 	{[]string{"os", "os/exec", "syscall", "golang.org/x/sys/...", "golang.org/x/term"},
-		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/own", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest", "internal/lab"},
+		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/keeper", "internal/own", "internal/privilege", "internal/process", "internal/redact", "internal/synth/cmd/...", "internal/output/outputtest", "internal/lab"},
 		"only packet sources, the redaction key and main packages touch the operating system"},
 	{[]string{"os/signal", "flag", "github.com/spf13/..."},
-		[]string{"cmd/...", "bench/...", "internal/synth/cmd/..."},
+		[]string{"cmd/...", "bench/...", "internal/keeper", "internal/synth/cmd/..."},
 		"flags and signals belong to main packages; the rest is told what to do"},
 	{[]string{"log", "log/slog"}, nil,
 		"errors are returned with context, never logged and forgotten"},
@@ -127,12 +133,12 @@ type habit struct {
 }
 
 var habits = []habit{
-	{"reads the clock", readsClock, []string{"cmd/...", "bench/...", "internal/lab", "internal/capture/afpacket"},
+	{"reads the clock", readsClock, []string{"cmd/...", "bench/...", "internal/lab", "internal/capture/afpacket", "internal/process"},
 		"everything runs on capture time, so that a capture gives the same output on any day"},
 	{"has an init function", isInit, nil,
 		"nothing happens by being imported"},
 	{"starts a goroutine", func(n ast.Node) bool { _, ok := n.(*ast.GoStmt); return ok },
-		[]string{"cmd/...", "bench/...", "internal/lab", "internal/capture", "internal/capture/afpacket", "internal/output/pcapng", "internal/pipeline"},
+		[]string{"cmd/...", "bench/...", "internal/lab", "internal/capture", "internal/capture/afpacket", "internal/keeper", "internal/output/pcapng", "internal/pipeline", "internal/process"},
 		"parsers, pairing and outputs are called from one goroutine, and start none"},
 }
 

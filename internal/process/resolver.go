@@ -41,11 +41,11 @@ const (
 	// maxIntern bounds the processes that are kept so that equal ones are one.
 	maxIntern = 1024
 
-	// lookupsPerSecond bounds what the kernel is asked for connections that open: a SYN flood takes a fifth of a
-	// core at most.
-	lookupsPerSecond = 20_000
+	// DefaultRate is how many connections a second are looked up: with some 40 µs for each, here and where the
+	// processes are searched, that is a twentieth of a core.
+	DefaultRate = 1000
 	// waitShare is one over the share of the time that Lookup may spend waiting, and maxWait what it may save up of it.
-	waitShare = 4
+	waitShare = 20
 	maxWait   = 20 * time.Millisecond
 	// recheckFor is after how long it is asked again who holds a socket.
 	recheckFor = time.Second
@@ -70,6 +70,9 @@ type ResolverOptions struct {
 	MaxFlows int
 	// Patience is how long Lookup may wait for one connection, DefaultPatience when 0, not at all when negative.
 	Patience time.Duration
+	// Rate is how many connections a second are looked up, DefaultRate when 0. The processes of others aren't known
+	// until their turn comes: watching mustn't cost more than it gains.
+	Rate float64
 }
 
 // Resolver finds the processes at the ends of connections, while they open.
@@ -115,8 +118,9 @@ type Resolver struct {
 
 // ResolverCounters count what a Resolver does. Ends are ends of connections at this host.
 type ResolverCounters struct {
-	// Opened are the connections told of. Overflow are those for which the queue was full, and Limited those beyond
-	// the rate at which the kernel is asked: they are looked up if they are asked for.
+	// Opened are the connections told of. Overflow are those for which the queue was full: they are looked up if they
+	// are asked for. Limited are those beyond the rate: they are looked up if they are asked for
+	// when the rate allows.
 	Opened, Overflow, Limited uint64
 	// Lookups counts questions to the kernel for a socket, Retries those for one that wasn't accepted yet.
 	Lookups, Retries uint64
@@ -148,9 +152,11 @@ type entry struct {
 	tuple
 	flow      *proto.Flow // nil while it is known from Early alone
 	midstream bool
-	at        time.Time
-	place     *list.Element
-	ends      [2]end
+	// begun: it was looked at, within the rate.
+	begun bool
+	at    time.Time
+	place *list.Element
+	ends  [2]end
 }
 
 // progress is how far the look-up of an end has come.
@@ -225,12 +231,15 @@ func NewResolver(o ResolverOptions) *Resolver {
 	if o.Patience == 0 {
 		o.Patience = DefaultPatience
 	}
+	if o.Rate == 0 {
+		o.Rate = DefaultRate
+	}
 	now := time.Now()
 	r := &Resolver{
 		o: o, opened: make(chan *proto.Flow, maxOpened), early: make(chan tuple, maxOpened), seek: make(chan job, maxSeeking),
 		stop: make(chan struct{}), wake: make(chan struct{}, 1), flows: map[*proto.Flow]*entry{}, ahead: map[tuple]*entry{},
 		ports: map[portKey]portListeners{}, same: map[internKey]*exchange.Process{},
-		credit: maxWait, credited: now, tokens: lookupsPerSecond / 10, refilled: now,
+		credit: maxWait, credited: now, tokens: o.Rate, refilled: now,
 	}
 	r.wg.Add(2)
 	go r.ask()
@@ -288,8 +297,8 @@ func (r *Resolver) Err() error {
 // Lookup returns the processes at the ends of a connection, indexed by proto.Direction, nil where the process isn't
 // known or the end isn't at this host. It is called when an exchange of the connection is delivered.
 //
-// What isn't known yet is looked up now. Lookup waits for the search of a process for up to Patience, and for a quarter
-// of the time in all, so that under load it doesn't hold up what is shown.
+// What isn't known yet is looked up now. Lookup waits for the search of a process for up to Patience, and for a
+// twentieth of the time in all, so that under load it doesn't hold up what is shown.
 func (r *Resolver) Lookup(f *proto.Flow) (found [2]*exchange.Process) {
 	if f.Proto != packet.ProtoTCP && f.Proto != packet.ProtoUDP {
 		return found
@@ -299,6 +308,11 @@ func (r *Resolver) Lookup(f *proto.Flow) (found [2]*exchange.Process) {
 	if e == nil {
 		e = r.enter(f)
 	}
+	if !e.begun && !r.allowed() {
+		r.mu.Unlock()
+		return found
+	}
+	e.begun = true
 	r.mu.Unlock()
 	var pending [2]chan struct{}
 	for d := range e.ends {
@@ -445,7 +459,8 @@ func (r *Resolver) begin(f *proto.Flow) {
 	if e == nil {
 		e = r.enter(f)
 	}
-	allowed := r.allowed()
+	allowed := e.begun || r.allowed()
+	e.begun = allowed
 	if !allowed {
 		r.counters.Limited++
 	}
@@ -466,7 +481,7 @@ func (r *Resolver) beginEarly(t tuple) {
 	} else if len(r.ahead) >= maxEarly {
 		delete(r.ahead, r.aheadAge.Remove(r.aheadAge.Front()).(tuple))
 	}
-	e := &entry{tuple: t, at: now}
+	e := &entry{tuple: t, at: now, begun: true}
 	e.place = r.aheadAge.PushBack(t)
 	r.ahead[t] = e
 	r.mu.Unlock()
@@ -488,7 +503,7 @@ func (r *Resolver) open(e *entry) {
 // allowed reports whether the kernel may be asked about one more connection. The caller holds mu.
 func (r *Resolver) allowed() bool {
 	now := time.Now()
-	r.tokens = min(r.tokens+now.Sub(r.refilled).Seconds()*lookupsPerSecond, lookupsPerSecond/10)
+	r.tokens = min(r.tokens+now.Sub(r.refilled).Seconds()*r.o.Rate, r.o.Rate)
 	r.refilled = now
 	if r.tokens < 1 {
 		return false

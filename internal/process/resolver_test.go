@@ -421,7 +421,7 @@ func TestResolverPatience(t *testing.T) {
 
 	r.begin(from(3))
 	r.mu.Lock()
-	if r.tokens >= lookupsPerSecond/10 || r.counters.Limited != 0 {
+	if r.tokens >= DefaultRate || r.counters.Limited != 0 {
 		t.Errorf("%v look-ups left, %+v", r.tokens, r.counters)
 	}
 	r.refilled = r.refilled.Add(time.Hour) // nothing is saved up
@@ -431,6 +431,12 @@ func TestResolverPatience(t *testing.T) {
 	if n := r.Counters(); n.Lookups != before || n.Limited != 1 {
 		t.Errorf("%d look-ups before, %+v", before, n)
 	}
+	if p := r.Lookup(from(4)); p[0] != nil || r.Counters().Lookups != before {
+		t.Errorf("looked up beyond the rate: %+v", r.Counters())
+	}
+	r.mu.Lock()
+	r.tokens, r.refilled = DefaultRate, time.Now()
+	r.mu.Unlock()
 
 	// The queue for Owners is full: what doesn't fit is asked for the next time.
 	for port := range uint16(maxSeeking + MaxWants + 10) {

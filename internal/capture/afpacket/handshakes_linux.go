@@ -14,7 +14,7 @@ import (
 // The most connection attempts that are looked at in an interval, so that a flood of them costs little. What comes
 // beyond waits in the socket's buffer, or is lost there: the ring has it too.
 const (
-	maxHandshakes     = 1000
+	maxHandshakes     = 200
 	handshakeInterval = 100 * time.Millisecond
 	// stopWithin is how soon a reader sees that it is to end.
 	stopWithin = 200 * time.Millisecond
