@@ -104,7 +104,7 @@ func (l *liveCapture) drop(c *config.Live) ([]string, error) {
 	o := privilege.Options{User: c.User}
 	if conn, ok := l.keeping.(*keeper.Conn); ok && !conn.Separate() {
 		o.Keep = (&agreement{Live: *c}).needs()
-		o.ReadPaths = []string{"/proc"}
+		o.Inspect = true
 	}
 	report, err := privilege.Drop(o)
 	if err != nil {

@@ -404,6 +404,35 @@ func TestWorkerThatDoesNotRead(t *testing.T) {
 	}
 }
 
+// Handlers that never return, and a queue of requests behind them, don't keep the keeper alive.
+func TestStuckHandlers(t *testing.T) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := unixConn(pair[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	cmd, err := run(socket, pair[1], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range uint32(MaxPending + 5) {
+		if _, err := socket.Write((&request{id: id + 1, service: "wait"}).append(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := socket.Read(make([]byte, 100)); err != nil { // it is ready
+		t.Fatal(err)
+	}
+	socket.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the keeper: %v", err)
+	}
+}
+
 // The marker in the environment makes no keeper.
 func TestForgedMarker(t *testing.T) {
 	file, err := os.Open("/dev/null")

@@ -75,12 +75,17 @@ func inherited(value string) (*Keeper, error) {
 func (k *Keeper) Serve(s Services) error {
 	// A service manager that stops all processes of a service means the worker, which may need this one until it is done.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer k.socket.Close()
+	defer k.hangUp()
 
 	slots := make(map[string]chan struct{}, len(s))
 	for name := range s {
 		slots[name] = make(chan struct{}, MaxPending)
 	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		k.hungUp()
+	}()
 	k.send(&reply{id: readyID}, nil)
 	b := make([]byte, MaxMessage)
 	for {
@@ -104,7 +109,11 @@ func (k *Keeper) Serve(s Services) error {
 			continue
 		}
 		// Our worker never asks for more at a time. One that does waits for itself, and one that doesn't take its answers too.
-		slot <- struct{}{}
+		select {
+		case slot <- struct{}{}:
+		case <-gone:
+			return nil
+		}
 		req := bytes.Clone(r.payload)
 		go func() {
 			defer func() { <-slot }()
@@ -114,6 +123,30 @@ func (k *Keeper) Serve(s Services) error {
 			k.send(&answer, files)
 		}()
 	}
+}
+
+// hangUp closes the socket. hungUp has it in use, and closing waits for that: so it is shut down first, of which hungUp hears.
+func (k *Keeper) hangUp() {
+	if raw, err := k.socket.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	}
+	k.socket.Close()
+}
+
+// hungUp returns when the worker is gone, also while what it has sent is still to be read, or after hangUp.
+func (k *Keeper) hungUp() {
+	raw, err := k.socket.SyscallConn()
+	if err != nil {
+		return // it is closed
+	}
+	raw.Control(func(fd uintptr) {
+		for {
+			// Asked for nothing, the kernel tells of a hang-up.
+			if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1); !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	})
 }
 
 // send sends a reply, and closes the files. If the worker is gone, reading says so.
