@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -25,6 +26,7 @@ const (
 	handshakeService = "handshakes" // of config.Live.Interfaces: a socket
 	diagService      = "diag"       // nothing: sockets for process.NewDiag
 	ownersService    = "owners"     // see process.Serve
+	socketsService   = "sockets"    // see process.Lister; only if agreed
 )
 
 // agreement is what the keeper may be asked for.
@@ -102,7 +104,35 @@ func (p *privileged) services() (keeper.Services, error) {
 		reply, err := process.Serve(scanner, req)
 		return reply, nil, err
 	}
-	return keeper.Services{ringService: p.ring, handshakeService: p.handshakes, diagService: p.diag, ownersService: owners}, nil
+	services := keeper.Services{ringService: p.ring, handshakeService: p.handshakes, diagService: p.diag, ownersService: owners}
+	if p.Live.Sockets {
+		lister := &process.Lister{Take: p.sockets}
+		services[socketsService] = func(req []byte) ([]byte, []*os.File, error) {
+			reply, err := lister.Serve(req)
+			return reply, nil, err
+		}
+	}
+	return services, nil
+}
+
+// sockets lists the sockets of the network namespace of the capture.
+func (p *privileged) sockets() (*process.Listing, error) {
+	ns, err := p.netns()
+	if err != nil {
+		return nil, err
+	}
+	l := &process.Listing{}
+	if l.Sockets, l.Notes, err = process.Snapshot(process.Options{NetNS: ns}); err != nil {
+		return nil, err
+	}
+	d, err := process.OpenDiag(ns)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	addresses, err := d.Addresses()
+	l.Addresses = slices.Collect(maps.Keys(addresses))
+	return l, err
 }
 
 // index reads a request that is an index below n.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"io"
+	"slices"
 
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
@@ -15,15 +17,50 @@ type captureFilter struct {
 
 // liveCapture is what a live capture has open.
 type liveCapture struct {
-	source  capture.Source
+	// sources share the packets among them, by flow. stop ends all of them, with what was captured until then.
+	sources []capture.Source
+	stop    context.CancelFunc
+	// names are the taps before the first packet, and their totals after the last.
+	names   []capture.Tap
 	keeping io.Closer // what keeps the privileges
 	owners  finder    // of the processes at the ends of connections, or nil
 }
 
+// taps returns the taps of all sources, which have the same. Their counters are told when the capture has ended:
+// until then each source belongs to a goroutine of its own.
+func (l *liveCapture) taps() []capture.Tap {
+	if len(l.sources) == 1 {
+		return l.sources[0].Taps()
+	}
+	return slices.Clone(l.names)
+}
+
+// end notes that the sources aren't read any more.
+func (l *liveCapture) end() {
+	l.names = nil
+	for _, s := range l.sources {
+		for i, t := range s.Taps() {
+			if i == len(l.names) {
+				l.names = append(l.names, t)
+				continue
+			}
+			sum := &l.names[i]
+			sum.Received += t.Received
+			sum.Bytes += t.Bytes
+			sum.Dropped += t.Dropped
+			sum.IfDropped += t.IfDropped
+			sum.Freezes += t.Freezes
+		}
+	}
+}
+
 // Close closes all of it.
 func (l *liveCapture) Close() {
-	if l.source != nil {
-		l.source.Close()
+	if l.stop != nil {
+		l.stop()
+	}
+	for _, s := range l.sources {
+		s.Close()
 	}
 	if l.owners != nil {
 		l.owners.Close()

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
 	"github.com/culprit-http/culprit/internal/config"
@@ -34,49 +36,76 @@ func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(fo
 	if err != nil {
 		host = ""
 	}
-	taps := make([]afpacket.Tap, len(c.Interfaces))
+	taps := make([][]afpacket.Tap, c.Fanout) // by source
 	for i, name := range c.Interfaces {
-		tap := &taps[i]
-		*tap = afpacket.Tap{Name: name, Observer: host, SnapLen: int(c.SnapLen), Expression: f.expression, Filter: f.filter}
-		tap.Reopen = func(nth int) (*afpacket.Socket, error) { return openRing(conn, i*c.Fanout+nth) }
-		for nth := range c.Fanout {
-			socket, err := tap.Reopen(nth)
+		for nth := range taps {
+			tap := afpacket.Tap{
+				Name: name, Observer: host, SnapLen: int(c.SnapLen), Expression: f.expression, Filter: f.filter,
+				Reopen: func(int) (*afpacket.Socket, error) { return openRing(conn, i*c.Fanout+nth) },
+			}
+			socket, err := tap.Reopen(0)
 			if err != nil {
-				for _, t := range taps {
-					for _, s := range t.Sockets {
-						s.Close()
-					}
-				}
+				closeSockets(taps)
 				return nil, explain(name, err)
 			}
-			tap.Sockets = append(tap.Sockets, socket)
-		}
-		switch socket := tap.Sockets[0]; {
-		case !socket.Filtered:
-			warn("%s: the capture filter runs in culprit, and not in the kernel, which costs more: %s", name, socket.Unfiltered)
-		case socket.Down:
-			warn("%s is down; capturing begins when it is up", name)
+			tap.Sockets = []*afpacket.Socket{socket}
+			taps[nth] = append(taps[nth], tap)
+			if nth > 0 { // the first tells of the interface
+				if socket.Routes != nil {
+					socket.Routes.Close()
+					socket.Routes = nil
+				}
+				continue
+			}
+			if !socket.Filtered {
+				warn("%s: the capture filter runs in culprit, and not in the kernel, which costs more: %s", name, socket.Unfiltered)
+			}
+			if socket.Down {
+				warn("%s is down; capturing begins when it is up", name)
+			}
 		}
 	}
 	if !c.NoProcess {
-		o, err := openOwners(conn, len(taps), c.Owner())
+		o, err := openOwners(conn, len(c.Interfaces), c.Owner())
 		if err != nil {
 			warn("the processes at the ends of connections can't be found: %v", err)
 		} else {
 			l.owners = o
 		}
 	}
-	stop := context.CancelFunc(func() {})
 	if c.Duration > 0 {
-		ctx, stop = context.WithTimeout(ctx, c.Duration)
+		ctx, l.stop = context.WithTimeout(ctx, c.Duration)
+	} else {
+		ctx, l.stop = context.WithCancel(ctx)
 	}
-	context.AfterFunc(ctx, stop)
-	l.source, err = afpacket.New(taps, afpacket.Options{
-		Stop:   ctx.Done(),
-		Retire: c.Retire,
-		Notify: func(text string) { warn("%s", text) },
-	})
-	return l, err
+	packets := new(atomic.Uint64)
+	for nth := range taps {
+		options := afpacket.Options{Stop: ctx.Done(), Retire: c.Retire}
+		if nth == 0 {
+			options.Notify = func(text string) { warn("%s", text) }
+		}
+		if len(taps) > 1 {
+			options.Packets = packets
+		}
+		s, err := afpacket.New(taps[nth], options)
+		if err != nil {
+			closeSockets(taps[nth+1:])
+			return nil, err
+		}
+		l.sources = append(l.sources, s)
+	}
+	l.names = slices.Clone(l.sources[0].Taps())
+	return l, nil
+}
+
+func closeSockets(taps [][]afpacket.Tap) {
+	for _, of := range taps {
+		for _, t := range of {
+			for _, s := range t.Sockets {
+				s.Close()
+			}
+		}
+	}
 }
 
 // startKeeper returns what opens sockets: a process of its own where there are privileges to be kept.

@@ -16,8 +16,10 @@ import (
 // report says on standard error what the user must know at the end: warnings, what was lost, what was
 // there when nothing could be shown, and the totals if they are wanted. failed is what ended the run early.
 func (t *tracing) report(s *pipeline.Stats, failed error) {
-	for _, w := range t.source.Warnings() {
-		t.lose("%s", w)
+	for _, source := range t.sources {
+		for _, w := range source.Warnings() {
+			t.lose("%s", w)
+		}
 	}
 	if t.matcher != nil && t.matcher.Err() != nil {
 		t.lose("%v", t.matcher.Err())

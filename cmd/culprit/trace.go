@@ -148,7 +148,7 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 		fmt.Fprintf(t.stderr, "culprit: capturing on %s\n", strings.Join(c.Live.Interfaces, ", "))
 		ctx = context.Background() // the source ends, with what was captured
 	}
-	stats, err := pipeline.Run(ctx, t.source, t.pipeline, t)
+	stats, err := t.run(ctx)
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
@@ -172,12 +172,21 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 	return nil
 }
 
+// run reads the sources to their end.
+func (t *tracing) run(ctx context.Context) (pipeline.Stats, error) {
+	if t.capture == nil {
+		return pipeline.Run(ctx, t.sources[0], t.pipeline, t)
+	}
+	defer t.capture.end()
+	return pipeline.RunAll(ctx, t.sources, t.pipeline, t, t.capture.stop)
+}
+
 // tracing is one run of culprit trace.
 type tracing struct {
 	config   *config.Trace
 	stderr   io.Writer
-	source   capture.Source
-	capture  *liveCapture // source, if it is live
+	sources  []capture.Source
+	capture  *liveCapture // sources, if they are live
 	owners   finder       // of the processes at the ends of connections, or nil
 	pipeline pipeline.Config
 	filter   *pcapfilter.Filter
@@ -203,8 +212,16 @@ func (t *tracing) close() {
 	if t.capture != nil {
 		t.capture.Close()
 	} else {
-		t.source.Close()
+		t.sources[0].Close()
 	}
+}
+
+// taps returns the taps of the sources.
+func (t *tracing) taps() []capture.Tap {
+	if t.capture != nil {
+		return t.capture.taps()
+	}
+	return t.sources[0].Taps()
 }
 
 // errEnough ends a run that has shown as many exchanges as were wanted.
@@ -240,10 +257,11 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	stdout := describe(cmd.OutOrStdout(), c.Color)
 	if c.Live.On() {
 		if t.capture, err = openLive(ctx, &c.Live, captureFilter{c.CaptureFilter, t.filter}, t.warn); err == nil {
-			t.source, t.owners = t.capture.source, t.capture.owners
+			t.sources, t.owners = t.capture.sources, t.capture.owners
 		}
 	} else {
-		t.source, err = capture.Open(inputs, capture.Options{Follow: c.Follow, Stdin: cmd.InOrStdin()})
+		t.sources = make([]capture.Source, 1)
+		t.sources[0], err = capture.Open(inputs, capture.Options{Follow: c.Follow, Stdin: cmd.InOrStdin()})
 	}
 	if err != nil {
 		return &statusError{exitFailed, err}
@@ -252,7 +270,7 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	if t.sinks, err = openOutputs(c, orders, stdout, inputs, pcapng.Options{
 		Application: "culprit " + version, OS: runtime.GOOS, Hardware: runtime.GOARCH,
 		CaptureFilter: c.CaptureFilter, Selection: selection(c), Matched: matched, Live: c.Live.On(),
-		Memory: int(c.Memory / recordShare), RotateSize: int64(c.Rotate.Size), RotateEvery: c.Rotate.Every, Taps: t.source.Taps,
+		Memory: int(c.Memory / recordShare), RotateSize: int64(c.Rotate.Size), RotateEvery: c.Rotate.Every, Taps: t.taps,
 	}); err != nil {
 		t.close()
 		return err

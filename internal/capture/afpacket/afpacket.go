@@ -8,6 +8,7 @@ package afpacket
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/capture"
@@ -132,4 +133,7 @@ type Options struct {
 	Notify func(text string)
 	// Retire is the retire timeout of the rings.
 	Retire time.Duration
+	// Packets counts the packets of several sources, so that each has a number of its own; nil: this one counts its
+	// own.
+	Packets *atomic.Uint64
 }

@@ -147,8 +147,8 @@ func (socket *Socket) prepare(fd int, s *Spec, loopback bool) error {
 	socket.Ring, socket.Block = s.Ring, s.Block
 	var prefix []bpf.RawInstruction
 	if loopback {
-		// The loopback interface shows each packet twice, going out and coming in.
-		if s.Interface == Any || unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1) != nil {
+		// The loopback interface shows each packet twice, going out and coming in. The option doesn't hold for a group.
+		if s.Interface == Any || s.Fanout != 0 || unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1) != nil {
 			var err error
 			if prefix, err = withoutOutgoingLoopback(); err != nil {
 				return err

@@ -124,6 +124,9 @@ func (s *source) Next(r *capture.Record) error {
 				s.reopen()
 			}
 			r.Number = s.number
+			if s.options.Packets != nil {
+				r.Number = s.options.Packets.Add(1)
+			}
 			s.idle = false
 			return nil
 		}

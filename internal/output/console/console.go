@@ -1,6 +1,6 @@
 // Package console shows exchanges in full for a person: each request and its response with headers
-// as sent, the body by its type, where the time went, and what was odd. Everything from the wire is
-// escaped.
+// as sent, the body by its type, where the time went, and what was odd; live also the local processes at
+// the ends. Everything from the wire and from the system is escaped.
 package console
 
 import (
@@ -62,6 +62,7 @@ func New(w io.Writer, o Options) *Output {
 func (o *Output) Exchange(x *exchange.Exchange) error {
 	o.buf = o.buf[:0]
 	o.rule(x, "")
+	o.processes(x)
 	o.request(x)
 	o.response(x)
 	o.timing(x)
@@ -75,6 +76,7 @@ func (o *Output) Waiting(x *exchange.Exchange, waited time.Duration) error {
 	o.buf = o.buf[:0]
 	text := string(terminal.AppendDuration([]byte("waiting for "), int64(waited)))
 	o.rule(x, text)
+	o.processes(x)
 	o.request(x)
 	o.note(terminal.Amber, strings.Fields("no answer yet, after "+text[len("waiting for "):]), " ")
 	o.buf = append(o.buf, '\n')
@@ -133,6 +135,69 @@ func (o *Output) rule(x *exchange.Exchange, state string) {
 	o.buf = o.o.Terminal.End(o.buf, terminal.Dim)
 	o.buf = append(o.buf, '\n')
 	o.note(terminal.Dim, strings.Fields(state), " ")
+}
+
+// processes writes the local processes at the ends, where they are known.
+func (o *Output) processes(x *exchange.Exchange) {
+	client, server := o.process(x.Process[x.Client]), o.process(x.Process[x.Server()])
+	if len(client) == 0 && len(server) == 0 {
+		return
+	}
+	o.note(terminal.Dim, slices.Concat(client, []string{"→"}, server), " ")
+}
+
+// idLength is how much of a container's id is shown, as docker ps does.
+const idLength = 12
+
+// process gives a process in parts that stay in one piece: its name and id, and in parentheses what it runs
+// in. There are none when nothing of it is known.
+func (o *Output) process(p *exchange.Process) []string {
+	if p == nil {
+		return nil
+	}
+	name := o.name(output.ProcessName(p))
+	unnamed := name == ""
+	if unnamed {
+		name = "?"
+	}
+	if p.PID > 0 {
+		name += "[" + strconv.Itoa(p.PID) + "]"
+	}
+	parts := []string{name}
+	for _, in := range []struct{ what, name string }{
+		{"container", p.ContainerID[:min(len(p.ContainerID), idLength)]}, {"pod", p.PodUID}, {"unit", p.Unit},
+	} {
+		if in.name == "" {
+			continue
+		}
+		if len(parts) == 1 {
+			in.what = "(" + in.what
+		} else {
+			parts[len(parts)-1] += ","
+		}
+		parts = append(parts, in.what, o.name(in.name))
+	}
+	switch {
+	case len(parts) > 1:
+		parts[len(parts)-1] += ")"
+	case unnamed && p.PID == 0 && p.User == "":
+		return nil
+	case unnamed && p.User != "":
+		parts = append(parts, "(user", o.name(p.User)+")")
+	}
+	return parts
+}
+
+// nameMargin is what a line has beside a name: an id and a parenthesis or comma.
+const nameMargin = len("[4194304]") + 1
+
+// name makes a name safe, and on a terminal short enough for a line.
+func (o *Output) name(s string) string {
+	safe := terminal.AppendSafe(nil, []byte(s))
+	if o.o.Terminal.Width > 0 {
+		safe = terminal.AppendMiddle(nil, safe, o.width-len(indent)-nameMargin)
+	}
+	return string(safe)
 }
 
 func count(n uint64) string { return string(terminal.AppendCount(nil, int64(n))) }

@@ -130,6 +130,30 @@ func oldest() *exchange.Exchange {
 	return x
 }
 
+// between makes an exchange between processes.
+func between(client, server *exchange.Process) *exchange.Exchange {
+	x := unauthorized()
+	x.Process = [2]*exchange.Process{client, server}
+	return x
+}
+
+var (
+	curl  = &exchange.Process{PID: 812, Name: "curl", Unit: "session-3.scope"}
+	nginx = &exchange.Process{
+		PID: 97, Name: "nginx", Args: []string{"nginx", "-g", "daemon off;"}, Executable: "/usr/sbin/nginx", User: "www-data",
+		ContainerID: "3f2a9c1b04de5c1a3f2a9c1b04de5c1a3f2a9c1b04de5c1a3f2a9c1b04de5c1a",
+		PodUID:      "8f4b1c9e-2f36-4d3f-9a53-6a2d1f0c7b11", Unit: "nginx.service", Listening: true,
+	}
+)
+
+// hostileProcess has names as long as they get, and as bad.
+func hostileProcess() *exchange.Process {
+	long := strings.Repeat(attack, 256/len(attack))
+	return &exchange.Process{PID: 4194304, Name: attack + strings.Repeat("x", 64), ContainerID: attack, PodUID: "pod" + long, Unit: long}
+}
+
+func hostileProcesses() *exchange.Exchange { return between(hostileProcess(), hostileProcess()) }
+
 var goldens = []struct {
 	name    string
 	options Options
@@ -173,6 +197,26 @@ var goldens = []struct {
 	}},
 	{"trailer", screen, trailer},
 	{"http09", screen, oldest},
+	{"processes", screen, func() *exchange.Exchange { return between(curl, nginx) }},
+	{"processes-pipe", pipe, func() *exchange.Exchange { return between(curl, nginx) }},
+	{"processes-colour", Options{Terminal: terminal.Terminal{Width: 140, Color: true}}, func() *exchange.Exchange { return between(curl, nginx) }},
+	{"processes-reversed", screen, func() *exchange.Exchange {
+		x := between(nginx, curl)
+		x.Client = proto.Responder
+		return x
+	}},
+	{"process-client", screen, func() *exchange.Exchange { return between(curl, nil) }},
+	{"process-server", screen, func() *exchange.Exchange {
+		return between(nil, &exchange.Process{Name: "nginx", Unit: "nginx.service"})
+	}},
+	{"process-program", screen, func() *exchange.Exchange {
+		return between(nil, &exchange.Process{PID: 5, Executable: "/usr/bin/python3.12"})
+	}},
+	{"process-owner", screen, func() *exchange.Exchange {
+		return between(&exchange.Process{User: "www-data"}, &exchange.Process{PID: 5, Unit: "a.service"})
+	}},
+	{"process-empty", screen, func() *exchange.Exchange { return between(&exchange.Process{}, nil) }},
+	{"processes-hostile", screen, hostileProcesses},
 }
 
 func show(t *testing.T, o Options, f func(*Output) error) []byte {
@@ -198,8 +242,12 @@ func TestGolden(t *testing.T) {
 }
 
 func TestWaiting(t *testing.T) {
-	got := show(t, screen, func(o *Output) error { return o.Waiting(unanswered(), 12300*time.Millisecond) })
+	x := unanswered()
+	got := show(t, screen, func(o *Output) error { return o.Waiting(x, 12300*time.Millisecond) })
 	outputtest.Golden(t, *update, "waiting.txt", got)
+	x.Process = [2]*exchange.Process{curl, nginx}
+	got = show(t, screen, func(o *Output) error { return o.Waiting(x, 12300*time.Millisecond) })
+	outputtest.Golden(t, *update, "waiting-processes.txt", got)
 }
 
 func TestFitsTheTerminal(t *testing.T) {
@@ -217,7 +265,9 @@ func TestFitsTheTerminal(t *testing.T) {
 
 func TestNothingHostilePasses(t *testing.T) {
 	for _, o := range []Options{screen, pipe} {
-		got := show(t, o, func(out *Output) error { return out.Exchange(hostile()) })
+		x := hostile()
+		x.Process = [2]*exchange.Process{hostileProcess(), hostileProcess()}
+		got := show(t, o, func(out *Output) error { return out.Exchange(x) })
 		for _, r := range string(got) {
 			if r < ' ' && r != '\n' && r != '\t' || 0x7f <= r && r < 0xa0 || r == 0x202e || r == 0xfffd {
 				t.Errorf("%U passed", r)

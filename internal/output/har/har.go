@@ -107,6 +107,23 @@ type (
 		ID           string   `json:"_id"`
 		Grade        string   `json:"_grade"`
 		Anomalies    []string `json:"_anomalies,omitempty"`
+		// Process is nil when neither end's process is known.
+		Process *processes `json:"_process,omitempty"`
+	}
+	processes struct {
+		Client *process `json:"client,omitempty"`
+		Server *process `json:"server,omitempty"`
+	}
+	// process is exchange.Process; what isn't known is left out.
+	process struct {
+		PID         int      `json:"pid,omitempty"`
+		Name        string   `json:"name,omitempty"`
+		Executable  string   `json:"executable,omitempty"`
+		Args        []string `json:"args,omitempty"`
+		User        string   `json:"user,omitempty"`
+		ContainerID string   `json:"containerId,omitempty"`
+		PodUID      string   `json:"podUid,omitempty"`
+		Unit        string   `json:"unit,omitempty"`
 	}
 	request struct {
 		Method      string    `json:"method"`
@@ -189,11 +206,35 @@ func entryOf(x *exchange.Exchange) *entry {
 		ID:              string(exchange.AppendID(nil, x.ID(x.Tap.Observer))),
 		Grade:           x.Grade.String(),
 		Comment:         text([]byte(x.Reason)),
+		Process:         processesOf(x),
 	}
 	// The time of an exchange is the same in all outputs: first request byte to last response byte.
 	e.Time = milliseconds(max(x.Timing.Send, 0) + max(x.Timing.Wait, 0) + max(x.Timing.Receive, 0))
 	x.Anomalies.Each(func(a proto.Anomaly) { e.Anomalies = append(e.Anomalies, a.String()) })
 	return e
+}
+
+// processesOf gives the local processes at the ends, nil when neither is known.
+func processesOf(x *exchange.Exchange) *processes {
+	client, server := processOf(x.Process[x.Client]), processOf(x.Process[x.Server()])
+	if client == nil && server == nil {
+		return nil
+	}
+	return &processes{client, server}
+}
+
+func processOf(p *exchange.Process) *process {
+	if p == nil {
+		return nil
+	}
+	out := &process{
+		PID: p.PID, Name: text([]byte(p.Name)), Executable: text([]byte(p.Executable)), User: text([]byte(p.User)),
+		ContainerID: text([]byte(p.ContainerID)), PodUID: text([]byte(p.PodUID)), Unit: text([]byte(p.Unit)),
+	}
+	for _, arg := range p.Args {
+		out.Args = append(out.Args, text([]byte(arg)))
+	}
+	return out
 }
 
 // timingsOf gives the phases in milliseconds. The specification wants send, wait and receive always,

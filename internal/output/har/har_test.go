@@ -68,6 +68,31 @@ func hostile() *exchange.Exchange {
 	return x
 }
 
+// live are exchanges with processes at the ends.
+var live = []func() *exchange.Exchange{
+	func() *exchange.Exchange { return between(curl, nginx) },
+	func() *exchange.Exchange { return between(curl, nil) },
+	func() *exchange.Exchange {
+		x := between(nginx, &exchange.Process{Name: "\xff\x1b[2J", Args: []string{"\xff", "</script>\u2028"}, Executable: "/\xff"})
+		x.Client = proto.Responder
+		return x
+	},
+}
+
+var (
+	curl  = &exchange.Process{PID: 812, Name: "curl", Args: []string{"curl", "-u", "[redacted]"}, User: "1000", Unit: "session-3.scope"}
+	nginx = &exchange.Process{
+		Name: "nginx", Executable: "/usr/sbin/nginx", User: "www-data",
+		ContainerID: "3f2a9c1b04de", PodUID: "8f4b1c9e-2f36-4d3f-9a53-6a2d1f0c7b11", Listening: true,
+	}
+)
+
+func between(client, server *exchange.Process) *exchange.Exchange {
+	x := outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 200 OK\nServer: a\n\n")
+	x.Process = [2]*exchange.Process{client, server}
+	return x
+}
+
 var all = []func() *exchange.Exchange{login, picture, unanswered, responseOnly, connect, hostile}
 
 func archive(t testing.TB, xs ...*exchange.Exchange) []byte {
@@ -91,15 +116,21 @@ func archive(t testing.TB, xs ...*exchange.Exchange) []byte {
 }
 
 func TestGolden(t *testing.T) {
-	var xs []*exchange.Exchange
-	for _, f := range all {
-		xs = append(xs, f())
+	for name, makers := range map[string][]func() *exchange.Exchange{"all.har": all, "live.har": live} {
+		var xs []*exchange.Exchange
+		for _, f := range makers {
+			xs = append(xs, f())
+		}
+		b := archive(t, xs...)
+		if err := validate(b, len(makers)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var pretty bytes.Buffer
+		if err := json.Indent(&pretty, b, "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		outputtest.Golden(t, *update, name, pretty.Bytes())
 	}
-	var pretty bytes.Buffer
-	if err := json.Indent(&pretty, archive(t, xs...), "", "  "); err != nil {
-		t.Fatal(err)
-	}
-	outputtest.Golden(t, *update, "all.har", pretty.Bytes())
 }
 
 func TestValid(t *testing.T) {

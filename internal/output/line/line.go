@@ -1,9 +1,9 @@
 // Package line shows one exchange a line.
 //
 // On a terminal the line is laid out in columns: time, client, method, target (cut in its middle),
-// status, size, duration, and a bar of where the time went where there is room for it; the grade follows
-// on a line of its own when the exchange isn't complete. Elsewhere nothing is cut, fields are separated
-// by single spaces, and times are RFC 3339 in UTC, for grep and awk.
+// status, size, duration, and, where there is room for them, a bar of where the time went and the processes
+// at the ends; the grade follows on a line of its own when the exchange isn't complete. Elsewhere nothing is
+// cut, fields are separated by single spaces, and times are RFC 3339 in UTC, for grep and awk.
 package line
 
 import (
@@ -13,39 +13,62 @@ import (
 	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/output/terminal"
 )
 
 // bufferSize is when the buffer is written out.
 const bufferSize = 64 << 10
 
+// Options say what lines look like.
+type Options struct {
+	// Terminal says how wide the terminal is, Width 0 that there is none.
+	Terminal terminal.Terminal
+	// Location is the time zone of a terminal's times.
+	Location *time.Location
+	// Processes: the processes at the ends are looked for. Every line then has room for them, whether they
+	// are known or not.
+	Processes bool
+}
+
 // Output shows lines. It implements output.Output and output.Waiter.
 type Output struct {
 	w        io.Writer
+	o        Options
 	terminal terminal.Terminal
-	location *time.Location
 	buf      []byte
 	scratch  []byte
 	duration []byte
 
+	// names are those of the processes at the ends, client and server; name is one before it is escaped.
+	names [2][]byte
+	name  []byte
+
 	// second and stamp keep the formatted time up to the second.
 	second int64
 	stamp  []byte
-	// client is the width of the client column.
-	client int
+	// client and processes are the widths of these columns; processes is 0 where there is none.
+	client, processes int
 }
 
-// New returns an output that writes to w. t says how wide the terminal is, Width 0 that it isn't one;
-// location is the time zone of a terminal's times.
-func New(w io.Writer, t terminal.Terminal, location *time.Location) *Output {
-	client := shortClient
-	switch {
-	case t.Width >= longFrom:
-		client = longClient
-	case t.Width >= barFrom:
-		client = fullClient
+// New returns an output that writes to w.
+func New(w io.Writer, o Options) *Output {
+	out := &Output{w: w, o: o, terminal: o.Terminal}
+	// The column of processes takes its room from the client's as well as from the target's.
+	width, full, long := o.Terminal.Width, barFrom, longFrom
+	if o.Processes && width >= barFrom {
+		out.processes = min(minProcesses+(width-barFrom)*processesShare/100, maxProcesses)
+		full, long = full+laterClient, long+laterClient
 	}
-	return &Output{w: w, terminal: t, location: location, client: client}
+	switch {
+	case width >= long:
+		out.client = longClient
+	case width >= full:
+		out.client = fullClient
+	default:
+		out.client = shortClient
+	}
+	return out
 }
 
 // Exchange implements output.Output.
@@ -92,7 +115,8 @@ func (o *Output) Flush() error {
 func (o *Output) Close() error { return o.Flush() }
 
 // plain appends a line for other programs: time client method target status size duration, then the
-// grade and its reason unless it is complete. What isn't known is "-".
+// processes at the ends where they are looked for, then the grade and its reason unless it is complete. What
+// isn't known is "-".
 func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 	b, fraction := o.appendSecond(o.buf, x.Start.Time, "2006-01-02T15:04:05", time.UTC)
 	b = appendThree(b, fraction/1e6)
@@ -118,6 +142,12 @@ func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 	}
 	b = append(b, ' ')
 	b = appendMillis(b, duration)
+	if o.o.Processes {
+		b = append(b, ' ')
+		b = o.appendPlainProcess(b, x.Process[x.Client])
+		b = append(b, '>')
+		b = o.appendPlainProcess(b, x.Process[x.Server()])
+	}
 	switch {
 	case state != "":
 		b = append(b, ' ')
@@ -204,13 +234,36 @@ func appendWord(b, text []byte) []byte {
 
 func appendOddWord(b, text []byte) []byte {
 	from := len(b)
-	b = terminal.AppendSafe(b, text)
+	return escape(terminal.AppendSafe(b, text), from, ' ', `\x20`)
+}
+
+// escape replaces a character from a position on by its escape of four bytes.
+func escape(b []byte, from int, c byte, escape string) []byte {
 	for i := from; i < len(b); i++ {
-		if b[i] == ' ' {
+		if b[i] == c {
 			b = append(b, 0, 0, 0)
 			copy(b[i+4:], b[i+1:])
-			copy(b[i:], `\x20`)
+			copy(b[i:], escape)
 		}
+	}
+	return b
+}
+
+// appendPlainProcess appends name/id, or what is known of it: no id when several processes share the
+// socket, "-" for a name that isn't known. What separates these is escaped in the name, so that no name can
+// pass for something else.
+func (o *Output) appendPlainProcess(b []byte, p *exchange.Process) []byte {
+	o.scratch = append(o.scratch[:0], output.ProcessName(p)...)
+	if len(o.scratch) == 1 && o.scratch[0] == '-' {
+		b = append(b, `\x2d`...)
+	} else {
+		from := len(b)
+		b = appendWord(b, o.scratch)
+		b = escape(b, from, '/', `\x2f`)
+		b = escape(b, from, '>', `\x3e`)
+	}
+	if p != nil && p.PID > 0 {
+		b = strconv.AppendInt(append(b, '/'), int64(p.PID), 10)
 	}
 	return b
 }
@@ -231,6 +284,18 @@ const (
 	// From these widths of the terminal on, the bar is shown and the client column is longer.
 	barFrom  = 100
 	longFrom = 140
+	// The column of processes is there with the bar. It has this width then, and of each column that the
+	// terminal has more a share in per cent, until it takes most names and their ids. The client column then
+	// grows later, when the terminal is wider by laterClient.
+	minProcesses   = 12 // curl → nginx
+	maxProcesses   = 38
+	processesShare = 45
+	laterClient    = 20
+	// idsFrom is the width of the terminal from which on the ids of processes are shown where they fit.
+	idsFrom = 140
+	// noteProcesses is the most that the processes take in what is said of an incomplete exchange: two names
+	// of 15 bytes, the kernel's limit.
+	noteProcesses = 33
 	// indent is where what is said of an incomplete exchange begins.
 	indent = clockWidth + 1
 )
@@ -243,7 +308,7 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 		style = terminal.GradeStyle(x.Grade)
 	}
 	b := t.Begin(o.buf, terminal.Dim)
-	b, fraction := o.appendSecond(b, x.Start.Time, "15:04:05", o.location)
+	b, fraction := o.appendSecond(b, x.Start.Time, "15:04:05", o.o.Location)
 	b = appendThree(b, fraction/1e6)
 	b = t.End(b, terminal.Dim)
 	b = append(b, ' ')
@@ -266,6 +331,9 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	if bar {
 		room -= 1 + barWidth
 	}
+	if o.processes > 0 {
+		room -= 1 + o.processes
+	}
 	o.scratch = o.appendTarget(o.scratch[:0], x, false)
 	b = o.cell(b, o.scratch, max(room, minTarget))
 	b = append(b, ' ')
@@ -285,9 +353,19 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	b = right(b, o.scratch, sizeWidth)
 	b = append(b, ' ')
 	b = right(b, o.duration, last)
-	if bar && state == "" {
+	if bar {
 		b = append(b, ' ')
-		b = o.appendBar(b, &x.Timing)
+		from := len(b)
+		if state == "" {
+			b = o.appendBar(b, &x.Timing)
+		}
+		if len(b) == from {
+			b = pad(b, barWidth)
+		}
+	}
+	if o.processes > 0 {
+		b = append(b, ' ')
+		b = o.appendProcesses(b, x, o.processes, t.Width >= idsFrom)
 	}
 	b = append(trimRight(b), '\n')
 
@@ -296,9 +374,65 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 		note, noteStyle = x.Grade.String()+": "+x.Reason, terminal.GradeStyle(x.Grade)
 	}
 	if note != "" {
+		if o.o.Processes && o.processes == 0 {
+			if o.scratch = o.appendProcesses(o.scratch[:0], x, noteProcesses, false); len(o.scratch) > 0 {
+				note += " (" + string(o.scratch) + ")"
+			}
+		}
 		b = o.appendNote(b, note, noteStyle)
 	}
 	o.buf = b
+}
+
+const arrow = "→"
+
+// appendProcesses appends the names of the processes at the ends, the client's first, within a width; with
+// ids where they are wanted and fit. It appends nothing when neither is known.
+func (o *Output) appendProcesses(b []byte, x *exchange.Exchange, width int, ids bool) []byte {
+	client, server, room := o.processNames(x, width, ids)
+	if ids && client+server > room {
+		client, server, room = o.processNames(x, width, false)
+	}
+	if client+server > room { // each may have half of it, and what the other doesn't need
+		client = min(client, max(room/2, room-server))
+		server = room - client
+	}
+	if client > 0 {
+		b = append(terminal.AppendMiddle(b, o.names[0], client), ' ')
+	}
+	if client > 0 || server > 0 {
+		b = append(b, arrow...)
+	}
+	if server > 0 {
+		b = terminal.AppendMiddle(append(b, ' '), o.names[1], server)
+	}
+	return b
+}
+
+// processNames makes the names of the client's and the server's process, and returns their widths and how
+// much room there is for both, beside the arrow.
+func (o *Output) processNames(x *exchange.Exchange, width int, ids bool) (client, server, room int) {
+	for i, p := range [2]*exchange.Process{x.Process[x.Client], x.Process[x.Server()]} {
+		o.name = append(o.name[:0], output.ProcessName(p)...)
+		name := terminal.AppendSafe(o.names[i][:0], o.name)
+		if p != nil && p.PID > 0 {
+			if len(name) == 0 {
+				name = append(name, '?')
+			}
+			if ids {
+				name = append(strconv.AppendInt(append(name, '['), int64(p.PID), 10), ']')
+			}
+		}
+		o.names[i] = name
+	}
+	client, server, room = terminal.Width(o.names[0]), terminal.Width(o.names[1]), width-1
+	if client > 0 {
+		room--
+	}
+	if server > 0 {
+		room--
+	}
+	return client, server, room
 }
 
 // appendNote appends what is said of an exchange below its line, broken between words where it is too
@@ -307,10 +441,10 @@ func (o *Output) appendNote(b []byte, note string, style terminal.Style) []byte 
 	room := max(o.terminal.Width-indent, 20)
 	for note != "" {
 		line := note
-		if len(line) > room {
-			cut := strings.LastIndexByte(line[:room+1], ' ')
+		if fit := terminal.Fit([]byte(note), room); fit < len(note) {
+			cut := strings.LastIndexByte(line[:fit+1], ' ')
 			if cut <= 0 {
-				cut = room
+				cut = max(fit, 1)
 			}
 			line = line[:cut]
 		}

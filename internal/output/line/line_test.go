@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -100,17 +101,81 @@ func cases() []*exchange.Exchange {
 	}
 }
 
+// processCases are what the golden files of live captures show.
+func processCases() []*exchange.Exchange {
+	curl, nginx := &exchange.Process{PID: 812, Name: "curl"}, &exchange.Process{PID: 97, Name: "nginx"}
+	between := func(target string, client, server *exchange.Process) *exchange.Exchange {
+		x := outputtest.Exchange("GET "+target+" HTTP/1.1\nHost: shop.example\n\n", ok)
+		x.Process = [2]*exchange.Process{client, server}
+		return x
+	}
+	named := func(name string) *exchange.Process { return &exchange.Process{PID: 4194304, Name: name} }
+	hung := between("/hung", curl, nginx)
+	hung.HasResponse, hung.Grade, hung.Reason = false, exchange.Unanswered, "capture ended"
+	long := between("/midstream", named("systemd-resolved"), named("puma 5.6.5 (tcp"))
+	long.Grade, long.Reason = exchange.Midstream, "the request was sent before the capture began; "+
+		"it can't be known what this response answers, nor how long it took to come"
+	reset := between("/reset", nil, nil)
+	reset.Grade, reset.Reason = exchange.Aborted, "reset by the server"
+	wide := between("/wide/note", named("データベース"), named("e\u0301te\u0301"))
+	wide.Grade, wide.Reason = exchange.Aborted, "answered after 33.0 KiB, reset by server" // more bytes than columns
+	half := between("/half", nil, nginx)
+	half.Grade, half.Reason = exchange.Aborted, "reset by the server"
+	unknown := between("/unknown", curl, nginx)
+	lasting(-1, -1, -1, -1)(unknown)
+	slow := between("/days", curl, nginx)
+	lasting(0, 0, 2000*time.Hour, 0)(slow)
+	reversed := between("/reversed", nginx, curl)
+	reversed.Client = proto.Responder
+	return []*exchange.Exchange{
+		between("/", curl, nginx),
+		between("/api/transactions?investor_id=7&page=1&per_page=500", curl, nginx),
+		between("/remote/client", nil, nginx),
+		between("/remote/server", curl, nil),
+		between("/neither", nil, nil),
+		reversed, unknown, slow,
+		between("/one/of/several", curl, &exchange.Process{Name: "nginx"}),
+		// Without a command name: by the program, or by the id alone; an owner alone says nothing here.
+		between("/program", &exchange.Process{PID: 5, Executable: "/usr/bin/python3.12"}, nginx),
+		between("/id", &exchange.Process{PID: 5}, nginx),
+		between("/owner", &exchange.Process{User: "www-data"}, nginx),
+		// Names that are long, hostile, or wide.
+		between("/long", named("gunicorn: master"), named("nginx")),
+		between("/both/long", named("systemd-resolved"), named("postgres: walwriter process")),
+		between("/spaces", named("puma 5.6.5 (tcp"), named("kworker/0:1")),
+		between("/posing", named("-"), named("a>b/1")),
+		between("/hostile", named("\x1b[2J\x9b\u202e\x00"), named("\n\r\t ")),
+		between("/wide", named("データベース"), named("e\u0301te\u0301")),
+		hung, long, reset, wide, half,
+	}
+}
+
 // show writes all cases, then one that waits.
 func show(t *testing.T, term terminal.Terminal) []byte {
 	t.Helper()
+	waiting := outputtest.Exchange("GET /waiting HTTP/1.1\nHost: shop.example\n\n", "")
+	return showAll(t, Options{Terminal: term, Location: time.UTC}, cases(), waiting)
+}
+
+// showLive does the same with processes looked for.
+func showLive(t *testing.T, term terminal.Terminal) []byte {
+	t.Helper()
+	all := processCases()
+	waiting := outputtest.Exchange("GET /waiting HTTP/1.1\nHost: shop.example\n\n", "")
+	waiting.Process = all[0].Process
+	return showAll(t, Options{Terminal: term, Location: time.UTC, Processes: true}, all, waiting)
+}
+
+func showAll(t *testing.T, options Options, all []*exchange.Exchange, waiting *exchange.Exchange) []byte {
+	t.Helper()
 	var w bytes.Buffer
-	o := New(&w, term, time.UTC)
-	for _, x := range cases() {
+	o := New(&w, options)
+	for _, x := range all {
 		if err := o.Exchange(x); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := o.Waiting(outputtest.Exchange("GET /waiting HTTP/1.1\nHost: shop.example\n\n", ""), 10*time.Second); err != nil {
+	if err := o.Waiting(waiting, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.Close(); err != nil {
@@ -122,6 +187,7 @@ func show(t *testing.T, term terminal.Terminal) []byte {
 func TestGolden(t *testing.T) {
 	for _, width := range []int{0, 80, 100, 140} {
 		outputtest.Golden(t, *update, fmt.Sprintf("%d.txt", width), show(t, terminal.Terminal{Width: width}))
+		outputtest.Golden(t, *update, fmt.Sprintf("live-%d.txt", width), showLive(t, terminal.Terminal{Width: width}))
 	}
 }
 
@@ -145,9 +211,62 @@ func fits(t *testing.T, shown []byte, width int) {
 func TestLinesFitTheTerminal(t *testing.T) {
 	for width := 80; width <= 200; width++ {
 		fits(t, show(t, terminal.Terminal{Width: width}), width)
+		fits(t, showLive(t, terminal.Terminal{Width: width}), width)
 	}
 	for width := 1; width < 80; width++ { // too narrow for the layout, but nothing breaks
 		show(t, terminal.Terminal{Width: width})
+		showLive(t, terminal.Terminal{Width: width})
+	}
+}
+
+// Where the columns are depends on what is looked for, never on what was found.
+func TestProcessesDoNotMoveColumns(t *testing.T) {
+	for width := 80; width <= 200; width++ {
+		term := terminal.Terminal{Width: width}
+		options := Options{Terminal: term, Location: time.UTC, Processes: true}
+		without := processCases()
+		for _, x := range without {
+			x.Process = [2]*exchange.Process{}
+		}
+		bare := outputtest.Exchange("GET /waiting HTTP/1.1\nHost: shop.example\n\n", "")
+		with, plain := showLive(t, term), showAll(t, options, without, bare)
+		if width < barFrom { // only notes differ
+			note := regexp.MustCompile(`(?m)^ {13}.*\n`)
+			with, plain = note.ReplaceAll(with, nil), note.ReplaceAll(plain, nil)
+			if !bytes.Equal(with, plain) {
+				t.Errorf("width %d:\n%s\nwithout processes:\n%s", width, with, plain)
+			}
+			continue
+		}
+		lines, bares := strings.Split(string(with), "\n"), strings.Split(string(plain), "\n")
+		if len(lines) != len(bares) {
+			t.Fatalf("width %d: %d lines, without processes %d", width, len(lines), len(bares))
+		}
+		for i := range lines {
+			rest, same := strings.CutPrefix(lines[i], bares[i])
+			if !same {
+				t.Errorf("width %d:\n%s\nwithout processes:\n%s", width, lines[i], bares[i])
+			}
+			names := strings.TrimLeft(rest, " ")
+			at := terminal.Width([]byte(lines[i])) - terminal.Width([]byte(names))
+			if want := width - New(nil, options).processes; names != "" && at != want {
+				t.Errorf("width %d: processes in column %d, not %d:\n%s", width, at, want, lines[i])
+			}
+		}
+	}
+}
+
+// What isn't looked for isn't shown, and takes no room.
+func TestProcessesNotLookedFor(t *testing.T) {
+	for _, width := range []int{0, 80, 100, 140} {
+		options := Options{Terminal: terminal.Terminal{Width: width}, Location: time.UTC}
+		x, bare := processCases(), processCases()
+		for _, x := range bare {
+			x.Process = [2]*exchange.Process{}
+		}
+		if got, want := showAll(t, options, x, x[0]), showAll(t, options, bare, bare[0]); !bytes.Equal(got, want) {
+			t.Errorf("width %d:\n%s\nwant\n%s", width, got, want)
+		}
 	}
 }
 
@@ -166,7 +285,7 @@ func TestColour(t *testing.T) {
 // Every line of the plain form has the same fields, so that awk can count on them.
 func TestPlainFields(t *testing.T) {
 	var w bytes.Buffer
-	o := New(&w, terminal.Terminal{}, time.UTC)
+	o := New(&w, Options{Location: time.UTC})
 	for i, x := range cases() {
 		w.Reset()
 		if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
@@ -182,9 +301,40 @@ func TestPlainFields(t *testing.T) {
 	}
 }
 
+// With processes there is one field more, and it comes apart: no name holds what separates its parts.
+func TestPlainProcesses(t *testing.T) {
+	var w bytes.Buffer
+	o := New(&w, Options{Location: time.UTC, Processes: true})
+	end := regexp.MustCompile(`^(-|[^/>]+)(/[0-9]+)?$`)
+	for i, x := range processCases() {
+		w.Reset()
+		if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		fields := strings.Split(strings.TrimSuffix(w.String(), "\n"), " ")
+		if complete := x.Grade == exchange.Complete; complete && len(fields) != 8 || !complete && len(fields) < 10 {
+			t.Errorf("case %d: %d fields: %q", i, len(fields), w.String())
+			continue
+		}
+		ends := strings.Split(fields[7], ">")
+		if len(ends) != 2 {
+			t.Errorf("case %d: %q", i, fields[7])
+			continue
+		}
+		for side, p := range []*exchange.Process{x.Process[x.Client], x.Process[x.Server()]} {
+			if !end.MatchString(ends[side]) {
+				t.Errorf("case %d: %q", i, ends[side])
+			}
+			if unknown := output.ProcessName(p) == ""; unknown != (ends[side] == "-" || strings.HasPrefix(ends[side], "-/")) {
+				t.Errorf("case %d: %q for %+v", i, ends[side], p)
+			}
+		}
+	}
+}
+
 func TestTimesBefore1970(t *testing.T) {
 	var w bytes.Buffer
-	o := New(&w, terminal.Terminal{}, time.UTC)
+	o := New(&w, Options{Location: time.UTC})
 	x := outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", ok)
 	x.Start.Time = -1
 	if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
@@ -200,7 +350,7 @@ type broken struct{}
 func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestWriteErrors(t *testing.T) {
-	o := New(broken{}, terminal.Terminal{}, time.UTC)
+	o := New(broken{}, Options{Location: time.UTC})
 	x := outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", ok)
 	var err error
 	for range 10000 {
@@ -215,11 +365,16 @@ func TestWriteErrors(t *testing.T) {
 
 func TestPlainDoesNotAllocate(t *testing.T) {
 	var w discard
-	o := New(&w, terminal.Terminal{}, time.UTC)
+	o := New(&w, Options{Location: time.UTC})
 	x := outputtest.Exchange("GET /api/cart HTTP/1.1\nHost: shop.example\n\n", ok)
 	x.Flow.End(proto.Originator) // made once a connection
 	if n := testing.AllocsPerRun(1000, func() { o.Exchange(x) }); n >= 1 {
 		t.Errorf("%v allocations a line", n)
+	}
+	o = New(&w, Options{Location: time.UTC, Processes: true})
+	x.Process[proto.Responder] = &exchange.Process{PID: 97, Name: "nginx: a name longer than the kernel's are/>"}
+	if n := testing.AllocsPerRun(1000, func() { o.Exchange(x) }); n >= 1 {
+		t.Errorf("%v allocations a line with processes", n)
 	}
 }
 
@@ -230,14 +385,18 @@ func (*discard) Write(b []byte) (int, error) { return len(b), nil }
 func FuzzColumns(f *testing.F) {
 	for _, x := range cases() {
 		m := &x.Request
-		f.Add(m.Bytes(m.Method), m.Bytes(m.Target), m.Field("host"), uint8(80), int64(x.Timing.Duration), x.Response.BodyBytes)
+		f.Add(m.Bytes(m.Method), m.Bytes(m.Target), m.Field("host"), uint8(80), int64(x.Timing.Duration), x.Response.BodyBytes, "", "")
+	}
+	for _, x := range processCases() {
+		name := func(d proto.Direction) string { return output.ProcessName(x.Process[d]) }
+		f.Add([]byte("GET"), []byte("/"), []byte("a"), uint8(100), int64(math.MaxInt64), int64(5), name(x.Client), name(x.Server()))
 	}
 	joins := func(r rune) bool {
 		_, rest, _, _ := uniseg.FirstGraphemeClusterInString(string(r)+"a", -1)
 		return rest == ""
 	}
-	f.Fuzz(func(t *testing.T, method, target, host []byte, width uint8, duration, size int64) {
-		for _, b := range [][]byte{method, target, host} {
+	f.Fuzz(func(t *testing.T, method, target, host []byte, width uint8, duration, size int64, client, server string) {
+		for _, b := range [][]byte{method, target, host, []byte(client), []byte(server)} {
 			if bytes.ContainsFunc(b, joins) {
 				return // a character that joins what follows it
 			}
@@ -252,15 +411,25 @@ func FuzzColumns(f *testing.F) {
 		m.Method, m.Target = span(method), span(target)
 		m.Fields = []proto.Field{{Name: span([]byte("Host")), Value: span(host)}}
 		x.Timing.Duration, x.Response.BodyBytes = duration, size
+		x.Process = [2]*exchange.Process{{Name: client, PID: int(width)}, {Name: server}}
 		w := max(int(width), 80)
-		var b bytes.Buffer
-		o := New(&b, terminal.Terminal{Width: w}, time.UTC)
-		if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
-			t.Fatal(err)
-		}
-		fits(t, b.Bytes(), w)
-		if n := bytes.Count(b.Bytes(), []byte("\n")); n != 1 {
-			t.Errorf("%d lines: %q", n, b.Bytes())
+		for _, looked := range []bool{false, true} {
+			x.Grade, x.Reason = exchange.Complete, ""
+			var b bytes.Buffer
+			o := New(&b, Options{Terminal: terminal.Terminal{Width: w}, Location: time.UTC, Processes: looked})
+			if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			fits(t, b.Bytes(), w)
+			if n := bytes.Count(b.Bytes(), []byte("\n")); n != 1 {
+				t.Errorf("%d lines: %q", n, b.Bytes())
+			}
+			x.Grade, x.Reason = exchange.Aborted, "reset by the server, after some of the response and before the end of it"
+			b.Reset()
+			if err := errors.Join(o.Exchange(x), o.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			fits(t, b.Bytes(), w)
 		}
 	})
 }

@@ -95,6 +95,24 @@ var keywords = []keyword{
 	{name: "response.grep", arg: regexpArg, make: grep(whole(response)), meaning: "what the regular expression finds in head and body"},
 	{name: "response.body", make: plain(body(response)), meaning: "body, as far as it is kept (`--max-body`), decoded"},
 
+	{name: "source.process.name", make: plain(processText(client, processName)), meaning: "command name of the client's process, where the client is on the capturing host, live"},
+	{name: "source.process.pid", make: plain(processID(client)), meaning: "its id; missing when several processes share the socket"},
+	{name: "source.process.executable", make: plain(processText(client, executable)), meaning: "path of its program"},
+	{name: "source.process.command_line", make: plain(commandLine(client)), meaning: "its arguments, with spaces between them, redacted"},
+	{name: "source.process.user", make: plain(processText(client, user)), meaning: "name of its socket's owner, or the number"},
+	{name: "source.process.container", make: plain(processText(client, container)), meaning: "id of the container that it runs in, as its control group tells"},
+	{name: "source.process.pod", make: plain(processText(client, pod)), meaning: "UID of the Kubernetes pod that it runs in, as its control group tells"},
+	{name: "source.process.unit", make: plain(processText(client, unit)), meaning: "systemd unit that it runs in, as its control group tells"},
+
+	{name: "dest.process.name", make: plain(processText(server, processName)), meaning: "command name of the server's process, where the server is on the capturing host, live"},
+	{name: "dest.process.pid", make: plain(processID(server)), meaning: "its id; missing when several processes share the socket"},
+	{name: "dest.process.executable", make: plain(processText(server, executable)), meaning: "path of its program"},
+	{name: "dest.process.command_line", make: plain(commandLine(server)), meaning: "its arguments, with spaces between them, redacted"},
+	{name: "dest.process.user", make: plain(processText(server, user)), meaning: "name of its socket's owner, or the number"},
+	{name: "dest.process.container", make: plain(processText(server, container)), meaning: "id of the container that it runs in, as its control group tells"},
+	{name: "dest.process.pod", make: plain(processText(server, pod)), meaning: "UID of the Kubernetes pod that it runs in, as its control group tells"},
+	{name: "dest.process.unit", make: plain(processText(server, unit)), meaning: "systemd unit that it runs in, as its control group tells"},
+
 	{name: "tls.sni", make: plain(unknown), meaning: "not observed yet, always missing: server name asked for in the TLS handshake"},
 	{name: "tls.version", make: plain(unknown), meaning: "not observed yet, always missing: TLS version"},
 }
@@ -132,6 +150,50 @@ func ip(e end) getter {
 func port(e end) getter {
 	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
 		return strconv.AppendUint(dst, uint64(x.Flow.Port[e(x)]), 10), true
+	}
+}
+
+func processName(p *exchange.Process) string { return p.Name }
+func executable(p *exchange.Process) string  { return p.Executable }
+func user(p *exchange.Process) string        { return p.User }
+func container(p *exchange.Process) string   { return p.ContainerID }
+func pod(p *exchange.Process) string         { return p.PodUID }
+func unit(p *exchange.Process) string        { return p.Unit }
+
+// processText gives one of the texts of the process at an end; an empty one is missing.
+func processText(e end, text func(p *exchange.Process) string) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		p := x.Process[e(x)]
+		if p == nil || text(p) == "" {
+			return dst, false
+		}
+		return append(dst, text(p)...), true
+	}
+}
+
+func processID(e end) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		p := x.Process[e(x)]
+		if p == nil || p.PID <= 0 {
+			return dst, false
+		}
+		return strconv.AppendInt(dst, int64(p.PID), 10), true
+	}
+}
+
+func commandLine(e end) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		p := x.Process[e(x)]
+		if p == nil || len(p.Args) == 0 {
+			return dst, false
+		}
+		for i, arg := range p.Args {
+			if i > 0 {
+				dst = append(dst, ' ')
+			}
+			dst = append(dst, arg...)
+		}
+		return dst, true
 	}
 }
 

@@ -48,6 +48,23 @@ func responseOnly() *exchange.Exchange {
 	return x
 }
 
+// live is an exchange between processes of the capturing host.
+func live() *exchange.Exchange {
+	x := page()
+	x.Process = [2]*exchange.Process{
+		{PID: 812, Name: "curl", Args: []string{"curl", "--password=[redacted]", "a\x1b[2J\nb"}, Executable: "/usr/bin/curl", User: "1000", Unit: "session-3.scope"},
+		{Name: "nginx", User: "www-data", ContainerID: "3f2a9c1b04de", PodUID: "8f4b1c9e-2f36-4d3f-9a53-6a2d1f0c7b11", Listening: true},
+	}
+	return x
+}
+
+// backwards is the same where the server had connected to the client.
+func backwards() *exchange.Exchange {
+	x := live()
+	x.Client = proto.Responder
+	return x
+}
+
 func format(t testing.TB, f string, x *exchange.Exchange) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -81,6 +98,7 @@ func every() string {
 func TestGolden(t *testing.T) {
 	for name, x := range map[string]*exchange.Exchange{
 		"page": page(), "last": last(), "unanswered": unanswered(), "response-only": responseOnly(),
+		"live": live(), "backwards": backwards(),
 	} {
 		outputtest.Golden(t, *update, name+".txt", []byte(format(t, every(), x)))
 	}
@@ -252,7 +270,7 @@ func FuzzFormat(f *testing.F) {
 			return
 		}
 		own := strings.Count(s, "\n") + strings.Count(s, "%newline")
-		for _, x := range []*exchange.Exchange{page(), last(), unanswered(), responseOnly()} {
+		for _, x := range []*exchange.Exchange{page(), last(), unanswered(), responseOnly(), live()} {
 			var b bytes.Buffer
 			o.w.Reset(&b)
 			if err := o.Exchange(x); err != nil {

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"bytes"
+	"math"
 	"strings"
 	"testing"
 
@@ -41,6 +42,7 @@ func TestAppendDuration(t *testing.T) {
 		{9_994_000, "9.99 ms"}, {9_996_000, "10.0 ms"}, {18_000_000, "18.0 ms"}, {99_960_000, "100 ms"}, {191_000_000, "191 ms"},
 		{1_240_000_000, "1.24 s"}, {59_940_000_000, "59.9 s"}, {59_960_000_000, "1 m 00 s"}, {125_000_000_000, "2 m 05 s"},
 		{3_599_400_000_000, "59 m 59 s"}, {3_599_600_000_000, "1 h 00 m"}, {12_000_000_000_000, "3 h 20 m"},
+		{3_659_499_999_999, "1 h 00 m"}, {3_659_500_000_000, "1 h 01 m"}, {math.MaxInt64, "2562047 h 47 m"},
 	} {
 		if got := string(AppendDuration(nil, c.ns)); got != c.want {
 			t.Errorf("AppendDuration(%d) = %q, want %q", c.ns, got, c.want)

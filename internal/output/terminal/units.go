@@ -27,7 +27,10 @@ func AppendDuration(dst []byte, ns int64) []byte {
 		s := (ns + second/2) / second
 		return appendPair(dst, s/60, " m ", s%60, " s")
 	}
-	m := (ns + second/2) / minute
+	m := ns / minute
+	if ns%minute >= minute-second/2 { // adding first could overflow
+		m++
+	}
 	return appendPair(dst, m/60, " h ", m%60, " m")
 }
 
