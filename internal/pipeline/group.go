@@ -31,7 +31,6 @@ func RunAll(ctx context.Context, sources []capture.Source, c Config, to Receiver
 	for _, src := range sources {
 		go func() {
 			stats, err := Run(ctx, src, c, shared)
-			stop()
 			outcomes <- outcome{stats, err}
 		}()
 	}
@@ -39,6 +38,7 @@ func RunAll(ctx context.Context, sources []capture.Source, c Config, to Receiver
 	var err error
 	for range sources {
 		o := <-outcomes
+		stop()
 		all.add(&o.stats)
 		if err == nil {
 			err = o.err
