@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)'
 
 # Packages with more than one goroutine, for the race detector.
-RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/keeper ./internal/output/pcapng ./internal/process
+RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/keeper ./internal/lab ./internal/output/pcapng ./internal/process
 
 # The largest that the stripped program may become.
 MAX_MB := 25
@@ -31,7 +31,7 @@ test: deps
 	go test -timeout 20m -race -short ./internal/pipeline
 
 test-full: deps lint
-	go test -count=1 -timeout 4h -v ./...
+	CULPRIT_SOAK=1 go test -count=1 -timeout 4h -v ./...
 	go test -count=1 -timeout 4h -race ./...
 	.ci/fuzz $(LONG_FUZZTIME)
 	go run ./bench

@@ -38,6 +38,9 @@ type agreement struct {
 // needs are the capabilities that a live capture has a use for, the first of which it can't do without.
 func (a *agreement) needs() []privilege.Cap {
 	needs := []privilege.Cap{privilege.CapNetRaw, privilege.CapSysPtrace, privilege.CapDACReadSearch}
+	if len(privilege.Missing(privilege.CapDACReadSearch)) > 0 {
+		needs = append(needs, privilege.CapDACOverride) // which containers have by default, and will do
+	}
 	if a.Live.NetNS != "" {
 		needs = append(needs, privilege.CapSysAdmin)
 	}
@@ -51,7 +54,7 @@ func keep(k *keeper.Keeper, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "culprit: keeping privileges: %v\n", err)
 		return exitFailed
 	}
-	services, err := newPrivileged(&a).services()
+	services, err := newPrivileged(&a).services(true)
 	if err == nil {
 		needs := a.needs()
 		if len(privilege.Missing(privilege.CapSysPtrace)) > 0 {
@@ -92,11 +95,15 @@ func newPrivileged(a *agreement) *privileged {
 	return p
 }
 
-func (p *privileged) services() (keeper.Services, error) {
+// services are what is done for the worker. separate: it is another process, that which started this one.
+func (p *privileged) services(separate bool) (keeper.Services, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
 	scanner, err := process.NewScanner("/proc")
+	if err == nil && separate {
+		scanner.Ignore(os.Getppid())
+	}
 	owners := func(req []byte) ([]byte, []*os.File, error) {
 		if err != nil {
 			return nil, nil, err
@@ -106,7 +113,11 @@ func (p *privileged) services() (keeper.Services, error) {
 	}
 	services := keeper.Services{ringService: p.ring, handshakeService: p.handshakes, diagService: p.diag, ownersService: owners}
 	if p.Live.Sockets {
-		lister := &process.Lister{Take: p.sockets}
+		o := process.Options{}
+		if separate {
+			o.Ignore = os.Getppid() // which has no sockets, and can't be looked into
+		}
+		lister := &process.Lister{Take: func() (*process.Listing, error) { return p.sockets(o) }}
 		services[socketsService] = func(req []byte) ([]byte, []*os.File, error) {
 			reply, err := lister.Serve(req)
 			return reply, nil, err
@@ -116,13 +127,14 @@ func (p *privileged) services() (keeper.Services, error) {
 }
 
 // sockets lists the sockets of the network namespace of the capture.
-func (p *privileged) sockets() (*process.Listing, error) {
+func (p *privileged) sockets(o process.Options) (*process.Listing, error) {
 	ns, err := p.netns()
 	if err != nil {
 		return nil, err
 	}
+	o.NetNS = ns
 	l := &process.Listing{}
-	if l.Sockets, l.Notes, err = process.Snapshot(process.Options{NetNS: ns}); err != nil {
+	if l.Sockets, l.Notes, err = process.Snapshot(o); err != nil {
 		return nil, err
 	}
 	d, err := process.OpenDiag(ns)

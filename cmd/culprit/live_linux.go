@@ -16,6 +16,7 @@ import (
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/keeper"
 	"github.com/culprit-http/culprit/internal/privilege"
+	"github.com/culprit-http/culprit/internal/process"
 )
 
 // openLive opens the interfaces of a capture that ends when ctx is done, or after the time that was given. warn is
@@ -27,7 +28,11 @@ func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(fo
 			l.Close()
 		}
 	}()
-	conn, err := startKeeper(&agreement{Live: *c, CaptureFilter: f.expression}, warn)
+	agreed := agreement{Live: *c, CaptureFilter: f.expression}
+	if err := agreed.stay(warn); err != nil {
+		return nil, err
+	}
+	conn, err := startKeeper(&agreed, warn)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +113,28 @@ func closeSockets(taps [][]afpacket.Tap) {
 	}
 }
 
+// stay leaves the network namespace out if it is the one that the process is in: then nothing needs to be entered.
+func (a *agreement) stay(warn func(format string, args ...any)) error {
+	if a.Live.NetNS == "" {
+		return nil
+	}
+	ns, err := process.OpenNetNS(a.Live.NetNS)
+	switch {
+	case err == nil:
+		defer ns.Close()
+		if process.OwnNetNS(ns) {
+			a.Live.NetNS = ""
+		}
+		return nil
+	case a.Live.PID != 0 && errors.Is(err, fs.ErrPermission):
+		// Whoever asked for a process meant its connections, and in a pod these are here.
+		warn("process %d is taken to be in this network namespace: %v", a.Live.PID, err)
+		a.Live.NetNS = ""
+		return nil
+	}
+	return err
+}
+
 // startKeeper returns what opens sockets: a process of its own where there are privileges to be kept.
 func startKeeper(a *agreement, warn func(format string, args ...any)) (*keeper.Conn, error) {
 	if len(privilege.Missing(privilege.CapNetRaw)) == 0 {
@@ -121,7 +148,7 @@ func startKeeper(a *agreement, warn func(format string, args ...any)) (*keeper.C
 		}
 		warn("%v; an interface that vanishes can't be opened again", err)
 	}
-	services, err := newPrivileged(a).services()
+	services, err := newPrivileged(a).services(false)
 	if err != nil {
 		return nil, err
 	}

@@ -12,9 +12,8 @@ import (
 type finder interface {
 	Opened(f *proto.Flow)
 	Lookup(f *proto.Flow) [2]*exchange.Process
-	// Blind says what couldn't be looked into, "" if nothing; Unknown counts local ends without a process.
+	// Blind says what couldn't be looked into, "" if nothing.
 	Blind() string
-	Unknown() uint64
 	Close() error
 }
 

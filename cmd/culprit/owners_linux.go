@@ -76,9 +76,6 @@ func (o *owners) Blind() string {
 	return blind.String()
 }
 
-// Unknown implements finder.
-func (o *owners) Unknown() uint64 { return o.Counters().Unknown }
-
 // Close ends the search.
 func (o *owners) Close() error {
 	close(o.stop)

@@ -70,7 +70,7 @@ func (t *tracing) report(s *pipeline.Stats, failed error) {
 // undecoded says what the results of decoding mean.
 var undecoded = map[string]string{
 	"malformed":    "their headers contradict themselves",
-	"snap-cut":     "the snap length cut their headers; capture with -s 0",
+	"snap-cut":     "what was captured of them ends within their headers; if a snap length did that, capture whole packets",
 	"unknown-link": "their link type isn't supported",
 	"bad-fragment": "IP fragments that overlap, or never became whole",
 	"too-deep":     "more encapsulations than the limit",
@@ -120,8 +120,8 @@ func (t *tracing) reportOwners() {
 		t.warn("%s left out whose processes aren't known: their sockets were closed before they could be looked up, or can't be looked into",
 			plural(t.unowned, "exchange"))
 	}
-	if blind := t.owners.Blind(); blind != "" && (t.unowned > 0 || t.owners.Unknown() > 0) {
-		t.warn("%s", blind)
+	if blind := t.owners.Blind(); blind != "" && (t.unowned > 0 || t.nameless > 0) {
+		t.warn("not all processes are known: %s", blind)
 	}
 }
 

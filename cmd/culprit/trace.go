@@ -131,7 +131,8 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 	t := &tracing{config: c, stderr: cmd.ErrOrStderr()}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	context.AfterFunc(ctx, stop)   // a second signal ends the program at once
+	signal.Ignore(syscall.SIGPIPE) // writing then fails with EPIPE, and all ends well
 
 	if err := t.prepare(ctx, cmd); err != nil {
 		return err
@@ -200,9 +201,10 @@ type tracing struct {
 	live      bool
 
 	// number counts the exchanges shown, hidden those for which --where doesn't hold, others those of other processes
-	// than the chosen ones; unowned are those of the latter whose processes aren't known.
-	number, hidden, others, unowned uint64
-	lossy                           bool
+	// than the chosen ones; unowned are those of the latter whose processes aren't known. nameless are
+	// those with an end of which only the user is known.
+	number, hidden, others, unowned, nameless uint64
+	lossy                                     bool
 	// broken: it was said that the recording has ended.
 	broken bool
 }
@@ -375,7 +377,7 @@ func (t *tracing) parseFilters() error {
 	}
 	key, err := redactionKey()
 	if err != nil {
-		t.warn("%v: fingerprints of secrets will not be the same in the next run", err)
+		t.tell("%v: fingerprints of secrets will not be the same in the next run", err)
 	}
 	t.redactor = redact.New(key)
 	return nil
@@ -463,6 +465,12 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 func (t *tracing) selects(x *exchange.Exchange) bool {
 	if t.owners != nil {
 		x.Process = t.owners.Lookup(x.Flow)
+		for _, p := range x.Process {
+			if p != nil && p.PID == 0 && p.Name == "" && p.Executable == "" {
+				t.nameless++ // only the user is known
+				break
+			}
+		}
 	}
 	if t.config.Live.Owner() {
 		chosen, unknown := ownedBy(x, &t.config.Live)

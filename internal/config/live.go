@@ -36,10 +36,12 @@ type Live struct {
 	User string
 	// IncludeOwn shows culprit's own connections, too.
 	IncludeOwn bool
+	// Sockets: the sockets of the network namespace are listed, too, again and again.
+	Sockets bool
 }
 
 func defaultLive() Live {
-	return Live{Ring: 16 << 20, Block: 1 << 20, Retire: 10 * time.Millisecond, Fanout: 1}
+	return Live{Ring: 16 << 20, Block: 256 << 10, Retire: 10 * time.Millisecond, Fanout: 1}
 }
 
 const (

@@ -21,6 +21,7 @@ func samples() map[string]*exchange.Exchange {
 	failed := outputtest.Exchange(get, answered500)
 	failed.Anomalies.Set(proto.ObsFold)
 	failed.Anomalies.Set(proto.MissingHost)
+	failed.Process[proto.Responder] = &exchange.Process{PID: 412, Name: "nginx", Args: []string{"nginx", "-c", "x"}, ContainerID: "c0ffee"}
 
 	unanswered := outputtest.Exchange(get, "")
 	unanswered.Grade, unanswered.Reason = exchange.Unanswered, "no response"
@@ -108,6 +109,10 @@ var matching = []struct{ text, want, canonical string }{
 	{`request_header("content-type") contains "html"`, "", ""},
 	{`response_header("accept") == "text/html" or request_header("server") == "nginx"`, "", ""},
 	{`response_header("server") in ["nginx", "x"]`, "failed orphan", ""},
+	{`process == "nginx" and pid == 412`, "failed", `process.name == "nginx" and process.pid == 412`},
+	{`server_process == "nginx" and not has(client_process)`, "failed", `destination.process.name == "nginx" and not has(source.process.name)`},
+	{`process.command_line contains "-c x" and container startsWith "c0"`, "failed", `process.command_line contains "-c x" and container.id startsWith "c0"`},
+	{`not has(process)`, "orphan stream unanswered", `not has(process.name)`},
 	{`has(header("user-agent"))`, "failed unanswered", ""},
 	{`lower(header("user-agent")) startsWith "curl"`, "failed unanswered", ""},
 	{`header("x-bytes") endsWith b"\xe9"`, "failed unanswered", ""},

@@ -11,6 +11,7 @@ type Cap uint8
 
 // The capabilities that culprit has a use for; docs/privileges.md says which.
 const (
+	CapDACOverride   Cap = 1
 	CapDACReadSearch Cap = 2
 	CapNetAdmin      Cap = 12
 	CapNetRaw        Cap = 13
@@ -19,6 +20,7 @@ const (
 )
 
 var capNames = map[Cap]string{
+	CapDACOverride:   "CAP_DAC_OVERRIDE",
 	CapDACReadSearch: "CAP_DAC_READ_SEARCH",
 	CapNetAdmin:      "CAP_NET_ADMIN",
 	CapNetRaw:        "CAP_NET_RAW",

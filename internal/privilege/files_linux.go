@@ -34,7 +34,7 @@ func restrictFiles(o Options) Step {
 	}
 	abi, err := ll.LandlockGetABIVersion()
 	if err != nil || abi < 1 {
-		step.Text = "as the user's: this kernel has no Landlock, or it is off"
+		step.Text = "as the user's: this kernel has no Landlock, or it is off or forbidden"
 		return step
 	}
 

@@ -3,6 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -40,7 +41,7 @@ func OpenNetNS(spec string) (*os.File, error) {
 	case errors.Is(err, os.ErrNotExist) && path != spec:
 		return nil, fmt.Errorf("network namespace %s: there is no %s; ip netns list shows the names, and pid:N takes that of a process", spec, path)
 	case errors.Is(err, os.ErrPermission) && pid > 0:
-		return nil, fmt.Errorf("network namespace %s: looking into process %d needs CAP_SYS_PTRACE", spec, pid)
+		return nil, fmt.Errorf("network namespace %s: looking into process %d needs CAP_SYS_PTRACE, and that nothing else forbids it: %w", spec, pid, fs.ErrPermission)
 	default:
 		return nil, fmt.Errorf("network namespace %s: %w", spec, err)
 	}
@@ -50,6 +51,16 @@ func OpenNetNS(spec string) (*os.File, error) {
 		return nil, fmt.Errorf("network namespace %s: %s isn't one", spec, path)
 	}
 	return f, nil
+}
+
+// OwnNetNS reports whether a network namespace is the one that the process is in.
+func OwnNetNS(ns *os.File) bool {
+	theirs, err := ns.Stat()
+	if err != nil {
+		return false
+	}
+	ours, err := os.Stat("/proc/self/ns/net")
+	return err == nil && os.SameFile(theirs, ours)
 }
 
 // Enter calls f in a network namespace, on a thread that ends with it; what f opens stays in the namespace. It needs

@@ -76,6 +76,7 @@ type Scanner struct {
 	recent []int32             // processes found last, the latest first
 	known  map[int32]time.Time // processes that are there, and since when they were seen
 	blind  map[int32]blindness
+	ignore int32                        // a process whose blindness is no wonder
 	owner  map[uint32]*exchange.Process // users, for sockets whose holder can't be seen
 	uses   uint64
 
@@ -130,6 +131,13 @@ func NewScanner(path string) (*Scanner, error) {
 	}, nil
 }
 
+// Ignore leaves a process out of what Blind tells: the caller's worker, which nobody may look into.
+func (s *Scanner) Ignore(pid int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ignore = int32(pid)
+}
+
 // Close lets go of what is kept open. The Scanner answers nothing any more.
 func (s *Scanner) Close() error {
 	s.mu.Lock()
@@ -166,6 +174,10 @@ func (s *Scanner) Blind() (Blind, error) {
 		}
 	}
 	b := Blind{Processes: len(s.blind), Seen: len(s.known)}
+	if _, ok := s.blind[s.ignore]; ok {
+		b.Processes--
+		b.Seen--
+	}
 	if b.Processes > 0 {
 		b.Missing = s.proc.missing()
 	}

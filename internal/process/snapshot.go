@@ -122,6 +122,8 @@ type Options struct {
 	// bound and not connected. Established chooses those that talk: all others but time-wait and unbound ones.
 	// Neither chooses both.
 	Listening, Established bool
+	// Ignore is a process that isn't looked into, 0 for none.
+	Ignore int
 	// Max is the most sockets that are returned, DefaultMaxSockets when 0.
 	Max int
 }

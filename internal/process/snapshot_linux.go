@@ -167,6 +167,9 @@ func (j *joiner) holders(held map[uint64][]Holder) error {
 	pids = slices.Clone(pids)
 	slices.Sort(pids)
 	for _, pid := range pids {
+		if int(pid) == j.o.Ignore {
+			continue
+		}
 		err := j.process(pid, held)
 		if isDenied(err) {
 			j.n.Blind.Processes++

@@ -151,12 +151,7 @@ func parseAnswers(b []byte, wants int) ([]Answer, error) {
 	r := wireReader{b: b, ok: len(b) <= MaxMessage}
 	processes := make([]*exchange.Process, min(r.byte(), MaxWants))
 	for i := range processes {
-		p := &exchange.Process{PID: int(int32(r.uint32()))}
-		for _, s := range [...]*string{&p.Name, &p.Executable, &p.User, &p.ContainerID, &p.PodUID, &p.Unit} {
-			*s = r.text()
-		}
-		p.Args = r.texts(maxArgs)
-		processes[i] = p
+		processes[i] = r.process()
 	}
 	if !r.ok || len(r.b) != wants {
 		return nil, errMessage
@@ -209,6 +204,20 @@ func (r *wireReader) take(n int) []byte {
 func (r *wireReader) byte() int      { return int(r.take(1)[0]) }
 func (r *wireReader) uint16() int    { return int(binary.LittleEndian.Uint16(r.take(2))) }
 func (r *wireReader) uint32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
+
+func (r *wireReader) uint64() uint64 {
+	low := uint64(r.uint32())
+	return low | uint64(r.uint32())<<32
+}
+
+func (r *wireReader) process() *exchange.Process {
+	p := &exchange.Process{PID: int(int32(r.uint32()))}
+	for _, s := range [...]*string{&p.Name, &p.Executable, &p.User, &p.ContainerID, &p.PodUID, &p.Unit} {
+		*s = r.text()
+	}
+	p.Args = r.texts(maxArgs)
+	return p
+}
 
 func (r *wireReader) text() string {
 	n := r.uint16()

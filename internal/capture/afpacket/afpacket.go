@@ -25,17 +25,12 @@ const (
 	LinkCooked   capture.LinkType = 276
 )
 
-// The defaults of a ring, and its bounds.
+// The bounds of a ring.
 const (
-	DefaultRing   = 16 << 20
-	DefaultBlock  = 1 << 20
-	DefaultRetire = 10 * time.Millisecond
 	// MinBlock holds the largest packet that segmentation offload makes of IPv4, with its headers.
 	MinBlock  = 128 << 10
 	MaxRing   = 1 << 30
 	MaxRetire = time.Second
-	// MaxFanout is the largest number of rings of one interface.
-	MaxFanout = 64
 )
 
 // Spec says what to capture, and how.
