@@ -386,7 +386,7 @@ func TestLinkQueueIsBounded(t *testing.T) {
 			t.Fatalf("only %d frames too many", overflowed())
 		}
 	}
-	if there, _ := k.Close(); there.Left < linkQueue || there.Left > linkQueue+1 || there.Delivered > 0 { // one is waited for
+	if there, _ := k.Close(); there.Left < linkQueue || there.Left > linkQueue+2 || there.Delivered > 0 { // one is waited for, one may be about to be queued
 		t.Errorf("%+v", there)
 	}
 }
