@@ -26,21 +26,24 @@ import (
 func newSockets() *cobra.Command {
 	c := config.DefaultSockets()
 	cmd := &cobra.Command{
-		Use:   "sockets [FLAGS]",
+		Use:   "sockets [FLAGS] [CAPTURE FILTER]",
 		Short: "List who listens and who talks: sockets and their processes",
 		Long: `List who listens and who talks: sockets and their processes.
 
 Examples:
   culprit sockets -l
-  culprit sockets --process nginx --unix --tcp
-  culprit sockets --netns pid:4242 --json`,
+  culprit sockets --netns pid:4242 --unix --json
+  culprit sockets --watch --process nginx`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage(fmt.Errorf("sockets takes no argument %q; choose with --process, --pid and --netns", args[0]))
+			if len(args) > 0 && !c.Watch {
+				return usage(fmt.Errorf("sockets takes no argument %q; choose with --process, --pid and --netns; a capture filter is for --watch", args[0]))
 			}
 			return nil
 		},
-		RunE:                  func(cmd *cobra.Command, _ []string) error { return sockets(cmd, &c) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.CaptureFilter = strings.Join(args, " ")
+			return sockets(cmd, &c)
+		},
 		DisableFlagsInUseLine: true,
 	}
 	which := newFlagGroup("Which sockets")
@@ -53,11 +56,18 @@ Examples:
 	which.IntVar(&c.PID, "pid", 0, "those of process `N`")
 	which.StringVar(&c.NetNS, "netns", "", "of network namespace `NS`: a name, a path or pid:N")
 
+	watch := newFlagGroup("With their traffic, live")
+	watch.BoolVar(&c.Watch, "watch", false, "rates, errors, percentiles, again and again")
+	watch.StringVarP(&c.Interface, "interface", "i", "", "capture on `IFACE` (default any)")
+	watch.DurationVar(&c.Interval, "interval", 0, "`TIME` between two tables (default 2s)")
+	watch.DurationVar(&c.Duration, "duration", 0, "end after `TIME`")
+	watch.Var(&c.Ring, "ring", "`SIZE` of the ring (default 16MiB)")
+
 	other := newFlagGroup("Other")
 	other.BoolVar(&c.JSON, "json", false, "print a JSON document, with all that is known")
 	other.BoolVar(&c.Reveal, "reveal", false, "with --json: no redaction of arguments (docs/redaction.md)")
 	other.BoolP("help", "h", false, "this help")
-	addFlags(cmd, which, other)
+	addFlags(cmd, which, watch, other)
 	return cmd
 }
 
@@ -65,6 +75,9 @@ Examples:
 func sockets(cmd *cobra.Command, c *config.Sockets) error {
 	if err := c.Validate(); err != nil {
 		return usage(err)
+	}
+	if c.Watch {
+		return watch(cmd, c)
 	}
 	warn := func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), "culprit: warning: "+text) }
 	// Listening TCP sockets and unix sockets are looked at in any case: they tell what isn't on the wire.
@@ -431,12 +444,15 @@ func appendDocument(dst []byte, sockets []process.Socket, links []link, notes []
 	err := appendAll(len(sockets), func(i int) any { return jsonSocket(&sockets[i], r) })
 	dst = append(dst, "],\n\"off_wire\":["...)
 	err = errors.Join(err, appendAll(len(links), func(i int) any {
-		l := &links[i]
-		return linkJSON{partyJSON{text(l.from.name), l.from.pids}, partyJSON{text(l.to.name), l.to.pids}, text(l.path)}
+		return jsonLink(&links[i])
 	}))
 	dst = append(dst, "],\n\"notes\":["...)
 	err = errors.Join(err, appendAll(len(notes), func(i int) any { return text(notes[i]) }))
 	return append(dst, "]}\n"...), err
+}
+
+func jsonLink(l *link) linkJSON {
+	return linkJSON{partyJSON{text(l.from.name), l.from.pids}, partyJSON{text(l.to.name), l.to.pids}, text(l.path)}
 }
 
 func jsonSocket(s *process.Socket, r *redact.Redactor) *socketJSON {

@@ -4,6 +4,7 @@ package process
 // read back the same.
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -132,7 +133,14 @@ func TestFetchListingHostile(t *testing.T) {
 	for name, reply := range map[string][]byte{
 		"empty": {}, "head only": {9, 0, 0, 0}, "too long": {255, 255, 255, 255, 0}, "more than it said": {1, 0, 0, 0, 7, 7}, "not a listing": {1, 0, 0, 0, 7},
 	} {
-		if l, err := FetchListing(func([]byte) ([]byte, error) { return reply, nil }); err == nil {
+		calls := 0
+		l, err := FetchListing(func([]byte) ([]byte, error) {
+			if calls++; calls > 2 {
+				t.Fatalf("%s: it asks for more", name)
+			}
+			return reply, nil
+		})
+		if err == nil {
 			t.Errorf("%s: %+v", name, l)
 		}
 	}
@@ -140,6 +148,17 @@ func TestFetchListingHostile(t *testing.T) {
 	for i := range b {
 		if _, err := parseListing(b[:i]); err == nil {
 			t.Errorf("cut at %d of %d it was taken", i, len(b))
+		}
+		wrong := bytes.Clone(b)
+		wrong[i] ^= 0x5a
+		if l, err := parseListing(wrong); err == nil { // it may say something else, but nothing that isn't there
+			for _, s := range l.Sockets {
+				for _, h := range append(s.Holders, s.PeerHolders...) {
+					if h.Process == nil {
+						t.Errorf("byte %d: a holder that is none", i)
+					}
+				}
+			}
 		}
 	}
 }
