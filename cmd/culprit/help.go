@@ -30,6 +30,9 @@ func newRareGroup(title string) flagGroup {
 	return g
 }
 
+// rareFlag marks the flags of rare groups.
+const rareFlag = "rare"
+
 // helpAll is the flag that shows the rare groups, too.
 const helpAll = "help-all"
 
@@ -37,6 +40,9 @@ const helpAll = "help-all"
 func addFlags(cmd *cobra.Command, groups ...flagGroup) {
 	cmd.Flags().SortFlags = false
 	for _, g := range groups {
+		if g.rare {
+			g.VisitAll(func(f *pflag.Flag) { f.Annotations = map[string][]string{rareFlag: {}} })
+		}
 		cmd.Flags().AddFlagSet(g.FlagSet)
 	}
 	cmd.SetUsageFunc(func(c *cobra.Command) error {

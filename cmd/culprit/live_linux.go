@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
+	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/keeper"
 	"github.com/culprit-http/culprit/internal/privilege"
@@ -28,6 +29,12 @@ func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(fo
 			l.Close()
 		}
 	}()
+	if f.filter != nil && slices.Contains(c.Interfaces, afpacket.Any) {
+		var refused *pcapfilter.LinkError
+		if _, err := f.filter.Compile(afpacket.LinkCooked, pcapfilter.Options{Live: true}); errors.As(err, &refused) && !refused.TooLong {
+			return nil, usage(fmt.Errorf("%w; on a named interface instead of any it may do", err))
+		}
+	}
 	agreed := agreement{Live: *c, CaptureFilter: f.expression}
 	if err := agreed.stay(warn); err != nil {
 		return nil, err

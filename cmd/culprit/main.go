@@ -7,8 +7,10 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/culprit-http/culprit/internal/keeper"
 )
@@ -61,20 +63,40 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		s = &statusError{exitUsage, err} // from the flag library
 	}
 	if text := s.Error(); text != "" {
-		fmt.Fprintln(stderr, "culprit: "+text)
+		fmt.Fprintln(stderr, "culprit: "+plain(text))
 		if s.status == exitUsage {
-			fmt.Fprintln(stderr, "See culprit "+subcommand(root, args)+"--help.")
+			fmt.Fprintln(stderr, "See culprit "+help(root, args, text)+".")
 		}
 	}
 	return s.status
 }
 
-// subcommand names the command that args are for, with a space behind it.
-func subcommand(root *cobra.Command, args []string) string {
-	if c, _, err := root.Find(args); err == nil && c != root {
-		return c.Name() + " "
+// help says how to get the help that an error is about, of the command that args are for.
+func help(root *cobra.Command, args []string, text string) string {
+	c, _, err := root.Find(args)
+	if err != nil || c == root {
+		return "--help"
 	}
-	return ""
+	flag := "help"
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[rareFlag] != nil && strings.Contains(text, "--"+f.Name) {
+			flag = helpAll
+		}
+	})
+	return c.Name() + " --" + flag
+}
+
+// plain replaces what the flag library says of a value that it can't read by what is wanted.
+func plain(text string) string {
+	for inner, want := range map[string]string{
+		": strconv.ParseInt": "want a whole number", ": strconv.ParseUint": "want a whole number, not negative",
+		": time: ": "want a time such as 5s, 10m or 1h30m",
+	} {
+		if head, _, found := strings.Cut(text, inner); found {
+			return head + ": " + want
+		}
+	}
+	return text
 }
 
 func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
@@ -85,9 +107,9 @@ func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 where the time went.
 
 Examples:
-  culprit trace -r capture.pcap
+  culprit trace -i eth0 port 8000
   culprit trace -r capture.pcapng.gz --where 'status >= 500 or duration > 1s'
-  tcpdump -i eth0 -U -w - port 8000 | culprit trace -r -`,
+  culprit sockets --watch`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -175,6 +177,12 @@ func (s *sinks) record(path string, stdout target, inputs []capture.Input, c *co
 			}
 			s.files = append(s.files, f)
 			files = append(files, f)
+			if o.Pipe, err = private(f); err != nil {
+				return err
+			}
+		}
+		if o.Pipe && c.Rotate.Files > 0 {
+			return fmt.Errorf("%s is a pipe: --rotate needs files", names[0])
 		}
 	case stdout.terminal.Width > 0:
 		return errors.New("packets can't be shown on a terminal: name a file, or give the program that reads them a pipe")
@@ -188,6 +196,25 @@ func (s *sinks) record(path string, stdout target, inputs []capture.Input, c *co
 	s.recorder = pcapng.New(files, o)
 	s.outputs = append(s.outputs, s.recorder)
 	return nil
+}
+
+// private makes a file that holds packets its owner's alone, also if it was there before. pipe: it is no file, but somebody
+// reads what is written.
+func private(f *os.File) (pipe bool, err error) {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return false, err
+	case term.IsTerminal(int(f.Fd())):
+		return false, fmt.Errorf("%s is a terminal, on which packets can't be shown", f.Name())
+	case !info.Mode().IsRegular():
+		return true, nil
+	case info.Mode().Perm()&0o077 != 0:
+		if err := f.Chmod(0o600); err != nil {
+			return false, fmt.Errorf("packets hold secrets, and others may read this file: %w", err)
+		}
+	}
+	return false, nil
 }
 
 // createFile opens a file for an output. What is captured may be private: the file is for its owner.

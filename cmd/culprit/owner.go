@@ -14,6 +14,8 @@ type finder interface {
 	Lookup(f *proto.Flow) [2]*exchange.Process
 	// Blind says what couldn't be looked into, "" if nothing.
 	Blind() string
+	// Missed counts the local ends of connections whose processes couldn't be found.
+	Missed() uint64
 	Close() error
 }
 

@@ -73,7 +73,16 @@ func (o *owners) Blind() string {
 	if err != nil {
 		return err.Error()
 	}
+	if len(blind.Missing) == 0 {
+		return "" // nothing can be done about it
+	}
 	return blind.String()
+}
+
+// Missed implements finder.
+func (o *owners) Missed() uint64 {
+	c := o.Counters()
+	return c.Closed + c.Unknown + c.Limited
 }
 
 // Close ends the search.

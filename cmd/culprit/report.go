@@ -117,20 +117,27 @@ func (t *tracing) reportOwners() {
 		return
 	}
 	if t.unowned > 0 {
-		t.warn("%s left out whose processes aren't known: their sockets were closed before they could be looked up, or can't be looked into",
+		t.lose("%s left out whose processes aren't known: their sockets were closed before they could be looked up, or can't be looked into",
 			plural(t.unowned, "exchange"))
+	}
+	if missed := t.owners.Missed(); t.wantsOwner && missed > 0 {
+		t.lose("the processes of %s aren't known, since they were closed before they could be looked up; --where may have left them out",
+			plural(missed, "end")+" of connections")
 	}
 	if blind := t.owners.Blind(); blind != "" && (t.unowned > 0 || t.nameless > 0) {
 		t.warn("not all processes are known: %s", blind)
 	}
 }
 
+// filterWidth is the most that a message shows of a capture filter.
+const filterWidth = 80
+
 // through names the capture filter of a live capture, for what didn't come.
 func (t *tracing) through() string {
 	if t.config.CaptureFilter == "" {
 		return ""
 	}
-	return " that passes the capture filter " + strconv.Quote(t.config.CaptureFilter)
+	return " that passes the capture filter " + strconv.Quote(string(terminal.AppendMiddle(nil, []byte(t.config.CaptureFilter), filterWidth)))
 }
 
 // nextSteps say why connections of a protocol aren't read.
@@ -176,10 +183,17 @@ func (t *tracing) shown(s *pipeline.Stats) string {
 		return ""
 	}
 	text := "shown " + count(t.number)
+	rest := "not written"
+	if t.config.Count > 0 && t.number == t.config.Count {
+		rest = "after the last of --count"
+	}
 	for _, left := range []struct {
 		n  uint64
 		by string
-	}{{t.others, "other processes"}, {t.hidden, "left out by --where"}, {s.Seen() - t.number - t.others - t.hidden, "after the last of --count"}} {
+	}{
+		{t.others - t.unowned, "other processes"}, {t.unowned, "processes not known"}, {t.hidden, "left out by --where"},
+		{s.Seen() - t.number - t.others - t.hidden, rest},
+	} {
 		if left.n > 0 {
 			text += ", " + left.by + " " + count(left.n)
 		}

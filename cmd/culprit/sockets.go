@@ -48,9 +48,9 @@ Examples:
 	}
 	which := newFlagGroup("Which sockets")
 	which.BoolVarP(&c.Listening, "listening", "l", false, "those that wait for others")
-	which.BoolVar(&c.Established, "established", false, "those that talk (default both)")
+	which.BoolVar(&c.Established, "established", false, "those that talk (default listening and talking)")
 	which.BoolVar(&c.TCP, "tcp", false, "TCP sockets")
-	which.BoolVar(&c.UDP, "udp", false, "UDP sockets (default both)")
+	which.BoolVar(&c.UDP, "udp", false, "UDP sockets (default TCP and UDP)")
 	which.BoolVar(&c.Unix, "unix", false, "unix sockets")
 	which.StringVar(&c.Process, "process", "", "those of processes called `NAME`")
 	which.IntVar(&c.PID, "pid", 0, "those of process `N`")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -126,13 +127,16 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 	}
 	c.Live.Complete(len(c.Inputs) > 0)
 	if err := c.Validate(); err != nil {
+		if words := strings.Fields(c.CaptureFilter); len(words) > 0 && len(c.Inputs) == 0 && !c.Live.On() {
+			if _, there := net.InterfaceByName(words[0]); there == nil {
+				err = fmt.Errorf("%s is an interface: capture there with -i %s", words[0], words[0])
+			}
+		}
 		return usage(err)
 	}
 	t := &tracing{config: c, stderr: cmd.ErrOrStderr()}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop)   // a second signal ends the program at once
-	signal.Ignore(syscall.SIGPIPE) // writing then fails with EPIPE, and all ends well
 
 	if err := t.prepare(ctx, cmd); err != nil {
 		return err
@@ -173,6 +177,23 @@ func trace(cmd *cobra.Command, c *config.Trace) error {
 	return nil
 }
 
+// secondSignal is after how long another signal is one of its own. Some programs send one to a process, and then to its
+// group.
+const secondSignal = 500 * time.Millisecond
+
+// untilSignal returns a context that is done when the program is asked to end, or its terminal is gone. A second signal ends
+// the program at once.
+func untilSignal() (context.Context, context.CancelFunc) {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup does
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, func() { time.AfterFunc(secondSignal, stop) })
+	signal.Ignore(syscall.SIGPIPE) // writing then fails with EPIPE, and all ends well
+	return ctx, stop
+}
+
 // run reads the sources to their end.
 func (t *tracing) run(ctx context.Context) (pipeline.Stats, error) {
 	if t.capture == nil {
@@ -207,6 +228,8 @@ type tracing struct {
 	lossy                                     bool
 	// broken: it was said that the recording has ended.
 	broken bool
+	// wantsOwner: --where asks for processes.
+	wantsOwner bool
 }
 
 // close ends what the run has opened, but for the outputs.
@@ -265,7 +288,11 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 		t.sources = make([]capture.Source, 1)
 		t.sources[0], err = capture.Open(inputs, capture.Options{Follow: c.Follow, Stdin: cmd.InOrStdin()})
 	}
-	if err != nil {
+	var said *statusError
+	switch {
+	case errors.As(err, &said):
+		return said
+	case err != nil:
 		return &statusError{exitFailed, err}
 	}
 	matched := t.where != nil || c.Live.Owner()
@@ -370,6 +397,10 @@ func (t *tracing) parseFilters() error {
 		var err error
 		if t.where, err = filter.Parse(c.Where); err != nil {
 			return usage(fmt.Errorf("--where: %w", err))
+		}
+		t.wantsOwner = slices.ContainsFunc(t.where.Fields(), (*exchange.Field).OfProcess)
+		if t.wantsOwner && (!c.Live.On() || c.Live.NoProcess) {
+			t.warn("--where asks for processes, which are known of live captures only, without --no-process")
 		}
 	}
 	if c.Reveal {

@@ -78,6 +78,8 @@ func (t *Trace) Validate() error {
 	switch {
 	case len(t.Inputs) == 0 && !t.Live.On():
 		return errors.New("nothing to read: name an interface with -i, or a capture file with -r FILE, - for standard input")
+	case t.Follow && t.Live.On():
+		return errors.New("--follow is for files: a live capture goes on by itself")
 	case len(t.Inputs) > 0 && t.Live.On():
 		return errors.New("-i and -r exclude each other: capture, or read files")
 	case t.Memory < minMemory:

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"time"
 )
@@ -74,10 +73,17 @@ func (l *Live) Memory() Size { return l.Ring * Size(l.Fanout*len(l.Interfaces)) 
 // validate checks what can be checked without opening anything.
 func (l *Live) validate(memory Size) error {
 	if !l.On() {
-		unused := *l
-		unused.Ring, unused.Block, unused.Retire, unused.Fanout = 0, 0, 0, 0
-		if !reflect.DeepEqual(unused, Live{}) {
-			return errors.New("what is under \"Live capture\" in the help needs -i IFACE")
+		for _, o := range [...]struct {
+			given bool
+			name  string
+		}{
+			{l.NetNS != "" && l.PID == 0, "netns"}, {l.Promiscuous, "promisc"}, {l.HardwareTime, "hardware-time"}, {l.SnapLen != 0, "snaplen"},
+			{l.Duration != 0, "duration"}, {l.IncludeOwn, "include-own"}, {l.NoProcess, "no-process"}, {l.User != "", "user"},
+			{l.Process != "", "process"}, {l.PID != 0, "pid"}, {l.Listening, "listening"},
+		} {
+			if o.given {
+				return fmt.Errorf("--%s is for live captures: it needs -i IFACE", o.name)
+			}
 		}
 		return nil
 	}

@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"strings"
+
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
 )
@@ -59,6 +61,16 @@ type Field struct {
 	Meaning, Source string
 	// Get puts the field's value into v, or leaves it Absent. It is called with v.Kind == Absent.
 	Get func(x *Exchange, v *Value)
+}
+
+// OfProcess reports whether the field is about the process at an end of the connection.
+func (f *Field) OfProcess() bool {
+	for _, prefix := range [...]string{"process.", "source.process.", "destination.process.", "culprit.process.", "container.", "kubernetes."} {
+		if strings.HasPrefix(f.Name, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // Lookup returns the field of that name or alias, or nil.

@@ -128,6 +128,10 @@ func (s *source) Next(r *capture.Record) error {
 				r.Number = s.options.Packets.Add(1)
 			}
 			s.idle = false
+			if g.down {
+				g.down = false
+				s.notify("%s is up again", t.Name)
+			}
 			return nil
 		}
 		if s.stopped.Load() && !s.draining {
