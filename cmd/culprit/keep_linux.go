@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
 	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
@@ -81,10 +82,17 @@ type privileged struct {
 	specs []afpacket.Spec
 	err   error
 	netns func() (*os.File, error)
+
+	mu     sync.Mutex
+	opened map[int]time.Time         // by index of specs: when it was opened last
+	groups map[string]afpacket.Facts // by interface: of a socket in its group
 }
 
+// openEvery is the least time between two openings of one ring: each takes memory of the kernel's.
+const openEvery = 100 * time.Millisecond
+
 func newPrivileged(a *agreement) *privileged {
-	p := &privileged{agreement: *a}
+	p := &privileged{agreement: *a, opened: map[int]time.Time{}, groups: map[string]afpacket.Facts{}}
 	p.specs, p.err = liveSpecs(a)
 	p.netns = sync.OnceValues(func() (*os.File, error) {
 		if a.Live.NetNS == "" {
@@ -173,7 +181,7 @@ func (p *privileged) ring(req []byte) (reply []byte, files []*os.File, err error
 		return nil, nil, err
 	}
 	var s *afpacket.Socket
-	if err := p.within(func() (err error) { s, err = afpacket.Open(p.specs[i]); return err }); err != nil {
+	if err := p.within(func() (err error) { s, err = p.open(i); return err }); err != nil {
 		return nil, nil, err
 	}
 	files = []*os.File{s.Packets}
@@ -182,6 +190,35 @@ func (p *privileged) ring(req []byte) (reply []byte, files []*os.File, err error
 	}
 	reply, err = json.Marshal(s.Facts)
 	return reply, files, err
+}
+
+// open opens the ith ring. The first of an interface makes the group that the others join; when the interface is another
+// one of the same name, that is a new group.
+func (p *privileged) open(i int) (*afpacket.Socket, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.opened[i]) < openEvery {
+		return nil, errors.New("a ring was asked for too often")
+	} else {
+		p.opened[i] = now
+	}
+	spec := p.specs[i]
+	known := p.groups[spec.Interface]
+	if spec.Fanout != 0 && known.Group != 0 {
+		spec.Fanout = known.Group
+		if s, err := afpacket.Open(spec); err == nil {
+			if s.Index == known.Index {
+				return s, nil
+			}
+			s.Close()
+		}
+		spec.Fanout = afpacket.NewGroup
+	}
+	s, err := afpacket.Open(spec)
+	if err == nil && spec.Fanout != 0 {
+		p.groups[spec.Interface] = s.Facts
+	}
+	return s, err
 }
 
 func (p *privileged) handshakes(req []byte) (reply []byte, files []*os.File, err error) {
@@ -226,7 +263,7 @@ func (p *privileged) diag([]byte) (reply []byte, files []*os.File, err error) {
 func liveSpecs(a *agreement) ([]afpacket.Spec, error) {
 	c := &a.Live
 	var specs []afpacket.Spec
-	for i, name := range c.Interfaces {
+	for _, name := range c.Interfaces {
 		s := afpacket.Spec{
 			Interface: name, SnapLen: int(c.SnapLen), Ring: int(c.Ring), Block: int(c.Block), Retire: c.Retire,
 			Promiscuous: c.Promiscuous, Hardware: c.HardwareTime,
@@ -238,8 +275,7 @@ func liveSpecs(a *agreement) ([]afpacket.Spec, error) {
 			}
 		}
 		if c.Fanout > 1 {
-			// Groups are told apart within a network namespace.
-			s.Fanout = uint16(os.Getpid()<<4 + i + 1)
+			s.Fanout = afpacket.NewGroup
 		}
 		if err := s.Validate(); err != nil {
 			return nil, err

@@ -23,7 +23,9 @@ type liveCapture struct {
 	// names are the taps before the first packet, and their totals after the last.
 	names   []capture.Tap
 	keeping io.Closer // what keeps the privileges
-	owners  finder    // of the processes at the ends of connections, or nil
+	// keeperEnded is closed when that has ended, and never ready if it is no process of its own.
+	keeperEnded <-chan struct{}
+	owners      finder // of the processes at the ends of connections, or nil
 }
 
 // taps returns the taps of all sources, which have the same. Their counters are told when the capture has ended:
@@ -62,10 +64,10 @@ func (l *liveCapture) Close() {
 	for _, s := range l.sources {
 		s.Close()
 	}
+	if l.keeping != nil {
+		l.keeping.Close() // which ends what owners still asks it
+	}
 	if l.owners != nil {
 		l.owners.Close()
-	}
-	if l.keeping != nil {
-		l.keeping.Close()
 	}
 }

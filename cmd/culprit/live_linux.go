@@ -39,11 +39,12 @@ func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(fo
 	if err := agreed.stay(warn); err != nil {
 		return nil, err
 	}
+	c.NetNS = agreed.Live.NetNS
 	conn, err := startKeeper(&agreed, warn)
 	if err != nil {
 		return nil, err
 	}
-	l.keeping = conn
+	l.keeping, l.keeperEnded = conn, conn.Ended()
 	host, err := os.Hostname()
 	if err != nil {
 		host = ""
@@ -53,7 +54,14 @@ func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(fo
 		for nth := range taps {
 			tap := afpacket.Tap{
 				Name: name, Observer: host, SnapLen: int(c.SnapLen), Expression: f.expression, Filter: f.filter,
-				Reopen: func(int) (*afpacket.Socket, error) { return openRing(conn, i*c.Fanout+nth) },
+				Reopen: func(int) (*afpacket.Socket, error) {
+					s, err := openRing(conn, i*c.Fanout+nth)
+					if err == nil && nth > 0 && s.Routes != nil { // the first tells of the interface
+						s.Routes.Close()
+						s.Routes = nil
+					}
+					return s, err
+				},
 			}
 			socket, err := tap.Reopen(0)
 			if err != nil {
@@ -62,11 +70,7 @@ func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(fo
 			}
 			tap.Sockets = []*afpacket.Socket{socket}
 			taps[nth] = append(taps[nth], tap)
-			if nth > 0 { // the first tells of the interface
-				if socket.Routes != nil {
-					socket.Routes.Close()
-					socket.Routes = nil
-				}
+			if nth > 0 {
 				continue
 			}
 			if !socket.Filtered {
@@ -79,9 +83,12 @@ func openLive(ctx context.Context, c *config.Live, f captureFilter, warn func(fo
 	}
 	if !c.NoProcess {
 		o, err := openOwners(conn, len(c.Interfaces), c.Owner())
-		if err != nil {
+		switch {
+		case err != nil && c.Owner():
+			return nil, fmt.Errorf("the processes at the ends of connections can't be found: %w", err)
+		case err != nil:
 			warn("the processes at the ends of connections can't be found: %v", err)
-		} else {
+		default:
 			l.owners = o
 		}
 	}

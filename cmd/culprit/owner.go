@@ -20,14 +20,13 @@ type finder interface {
 }
 
 // ownedBy reports whether an exchange is one of the processes that the user chose. unknown: it isn't, but the process of an end
-// isn't known.
+// that could be isn't known. A server that is only known to listen is enough for Listening.
 func ownedBy(x *exchange.Exchange, c *config.Live) (chosen, unknown bool) {
 	for d, p := range x.Process {
-		server := proto.Direction(d) == x.Server()
 		switch {
+		case c.Listening && (proto.Direction(d) != x.Server() || p != nil && !p.Listening):
 		case p == nil:
 			unknown = true
-		case c.Listening && !(server && p.Listening):
 		case c.Process != "" && p.Name != c.Process && filepath.Base(p.Executable) != c.Process:
 			unknown = unknown || p.Name == ""
 		case c.PID != 0 && p.PID != c.PID:

@@ -2,9 +2,7 @@ package main
 
 import (
 	"encoding/binary"
-	"errors"
 	"net/netip"
-	"os"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
@@ -17,15 +15,16 @@ import (
 const (
 	choosingRate     = 20_000
 	choosingPatience = 50 * time.Millisecond
+	// blindPatience is how long the end of a run waits to be told what couldn't be seen.
+	blindPatience = time.Second
 )
 
 // owners finds the processes at the ends of the connections of a live capture. It implements finder.
 type owners struct {
 	*process.Resolver
-	remote     *process.Remote
-	diag       *process.Diag
-	handshakes []*os.File
-	stop       chan struct{}
+	remote *process.Remote
+	diag   *process.Diag
+	stop   chan struct{}
 }
 
 // openOwners opens what finding the owners of connections needs, with one socket for the connection attempts on each
@@ -58,20 +57,36 @@ func openOwners(conn *keeper.Conn, n int, choosing bool) (*owners, error) {
 	for i := range n {
 		_, files, err := conn.Call(handshakeService, binary.LittleEndian.AppendUint16(nil, uint16(i)))
 		if err != nil || len(files) != 1 {
-			o.Close()
-			return nil, errors.Join(err, errors.New("no socket for connection attempts"))
+			continue // the ring tells of connections, too, only later
 		}
-		o.handshakes = append(o.handshakes, files[0])
-		go afpacket.ReadHandshakes(files[0], o.stop, func(from, to netip.AddrPort) { o.Early(packet.ProtoTCP, from, to) })
+		go func() {
+			defer files[0].Close()
+			afpacket.ReadHandshakes(files[0], o.stop, func(from, to netip.AddrPort) { o.Early(packet.ProtoTCP, from, to) })
+		}()
 	}
 	return o, nil
 }
 
 // Blind implements finder.
 func (o *owners) Blind() string {
-	blind, err := o.remote.Blind()
-	if err != nil {
-		return err.Error()
+	type answer struct {
+		blind process.Blind
+		err   error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		blind, err := o.remote.Blind()
+		answers <- answer{blind, err}
+	}()
+	var blind process.Blind
+	select {
+	case a := <-answers:
+		if a.err != nil {
+			return a.err.Error()
+		}
+		blind = a.blind
+	case <-time.After(blindPatience):
+		return "the process that looks for them doesn't answer"
 	}
 	if len(blind.Missing) == 0 {
 		return "" // nothing can be done about it

@@ -228,6 +228,8 @@ type tracing struct {
 	lossy                                     bool
 	// broken: it was said that the recording has ended.
 	broken bool
+	// bereft: the keeper has ended.
+	bereft bool
 	// wantsOwner: --where asks for processes.
 	wantsOwner bool
 }
@@ -533,9 +535,23 @@ func (t *tracing) redact(x *exchange.Exchange) {
 
 // Idle implements pipeline.Receiver.
 func (t *tracing) Idle() error {
+	t.lookAfterKeeper()
 	if r := t.sinks.recorder; r != nil && !t.broken && r.Err() != nil {
 		t.broken = true
 		t.warn("the recording has ended: %v", r.Err())
 	}
 	return t.sinks.flush()
+}
+
+// lookAfterKeeper says once that the process which keeps the privileges has ended.
+func (t *tracing) lookAfterKeeper() {
+	if t.capture == nil || t.bereft {
+		return
+	}
+	select {
+	case <-t.capture.keeperEnded:
+		t.bereft = true
+		t.lose("the process that kept the privileges has ended: no more processes are found, and interfaces that vanish don't come back")
+	default:
+	}
 }

@@ -38,11 +38,17 @@ type Clock struct {
 	next    int64
 	started bool
 
-	// Jumps counts steps of more than MaxJump, forward or backward.
+	// Jumps counts steps of more than MaxJump, forward or backward, and those by which a live clock was set back.
 	Jumps uint64
+	// Live: the time is the machine's, so it can be set back for good. Then it is followed, and the timers go on.
+	Live bool
 }
 
-// Now returns the largest time seen, in nanoseconds since 1970 UTC.
+// maxBack is how far the times of a live capture go back without its clock having been set: packets of several
+// processors and interfaces come a little out of order.
+const maxBack = time.Second
+
+// Now returns the largest time seen, in nanoseconds since 1970 UTC; of a live clock, since it was set back last.
 func (c *Clock) Now() int64 { return c.now }
 
 // Elapsed returns the nanoseconds of capture time that have passed since the first packet, without
@@ -57,6 +63,10 @@ func (c *Clock) Advance(t int64) (tick bool) {
 	}
 	step := t - c.now
 	switch {
+	case c.Live && step < -int64(maxBack):
+		c.Jumps++
+		c.now = t
+		return false
 	case step > int64(MaxJump):
 		c.Jumps++
 		c.now = t

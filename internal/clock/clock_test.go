@@ -47,3 +47,23 @@ func TestJumpExpiresNothing(t *testing.T) {
 		t.Errorf("backward jump: now %d jumps %d", c.Now(), c.Jumps)
 	}
 }
+
+// A live clock that was set back goes on from there, and so do timers.
+func TestLiveClockIsSetBack(t *testing.T) {
+	c := Clock{Live: true}
+	base := int64(1_700_000_000_000_000_000)
+	c.Advance(base)
+	c.Advance(base - int64(maxBack)) // out of order
+	if c.Now() != base || c.Jumps != 0 {
+		t.Errorf("now %d, %d jumps after a packet out of order", c.Now(), c.Jumps)
+	}
+	ticks := 0
+	for i := range int64(100) {
+		if c.Advance(base - int64(30*time.Minute) + i*int64(10*time.Millisecond)) {
+			ticks++
+		}
+	}
+	if ticks != 9 || c.Jumps != 1 {
+		t.Errorf("%d ticks in the second after, %d jumps; want 9 and 1", ticks, c.Jumps)
+	}
+}

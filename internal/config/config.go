@@ -75,6 +75,10 @@ const minMemory = 64 << 20
 
 // Validate checks what can be checked without opening anything. Errors name the option.
 func (t *Trace) Validate() error {
+	share := t.Memory
+	if t.Live.On() {
+		share = t.Live.share(t.Memory)
+	}
 	switch {
 	case len(t.Inputs) == 0 && !t.Live.On():
 		return errors.New("nothing to read: name an interface with -i, or a capture file with -r FILE, - for standard input")
@@ -84,10 +88,10 @@ func (t *Trace) Validate() error {
 		return errors.New("-i and -r exclude each other: capture, or read files")
 	case t.Memory < minMemory:
 		return fmt.Errorf("--memory %v is too little: at least %v", t.Memory, Size(minMemory))
-	case t.MaxBody > t.Memory/16:
-		return fmt.Errorf("--max-body %v is too much for --memory %v: at most a sixteenth of it", t.MaxBody, t.Memory)
-	case t.MaxHead < 1<<10 || t.MaxHead > t.Memory/64:
-		return fmt.Errorf("--max-head %v: from 1KiB to a sixty-fourth of --memory", t.MaxHead)
+	case t.MaxBody > share/16:
+		return fmt.Errorf("--max-body %v is too much for --memory %v: at most a sixteenth of what the rings leave of it", t.MaxBody, t.Memory)
+	case t.MaxHead < 1<<10 || t.MaxHead > max(share, minShare)/64:
+		return fmt.Errorf("--max-head %v: from 1KiB to a sixty-fourth of what the rings leave of --memory", t.MaxHead)
 	case t.MaxFields < 1 || t.MaxFields > 10000:
 		return fmt.Errorf("--max-fields %d: from 1 to 10000", t.MaxFields)
 	case t.MaxWaiting < 1 || t.MaxWaiting > 1<<20:

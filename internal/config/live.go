@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -48,6 +49,8 @@ const (
 	maxRing   = 1 << 30
 	pageSize  = 4 << 10
 	maxFanout = 64
+	// minShare is the least memory that one of several rings must be left with.
+	minShare = 32 << 20
 )
 
 // On reports whether there is a live capture.
@@ -70,6 +73,9 @@ func (l *Live) Complete(files bool) {
 // Memory is what the rings of all interfaces take.
 func (l *Live) Memory() Size { return l.Ring * Size(l.Fanout*len(l.Interfaces)) }
 
+// share is the memory that remains for what comes from each of an interface's rings.
+func (l *Live) share(memory Size) Size { return (memory - l.Memory()) / Size(max(l.Fanout, 1)) }
+
 // validate checks what can be checked without opening anything.
 func (l *Live) validate(memory Size) error {
 	if !l.On() {
@@ -90,6 +96,8 @@ func (l *Live) validate(memory Size) error {
 	named := slices.Clone(l.Interfaces)
 	slices.Sort(named)
 	switch {
+	case slices.ContainsFunc(named, func(name string) bool { return strings.ContainsAny(name, ":/ ") || name == "" }):
+		return fmt.Errorf("-i %q: the name of an interface has no colon, slash or space; capture on the interface itself", l.Interfaces)
 	case len(slices.Compact(named)) < len(l.Interfaces):
 		return errors.New("an interface is named twice with -i")
 	case len(named) > 1 && slices.Contains(named, "any"):
@@ -104,8 +112,9 @@ func (l *Live) validate(memory Size) error {
 		return fmt.Errorf("--retire %v: from 1ms to 1s", l.Retire)
 	case l.Fanout < 1 || l.Fanout > maxFanout:
 		return fmt.Errorf("--fanout %d: from 1 to %d", l.Fanout, maxFanout)
-	case l.Memory() > memory/2:
-		return fmt.Errorf("the rings take %v, more than half of --memory %v: a smaller --ring, or more memory", l.Memory(), memory)
+	case l.Memory() > memory/2 || l.share(memory) < minShare:
+		return fmt.Errorf("the rings take %v of --memory %v, and leave %v for each of %d: at least %v and half of the memory must remain; smaller rings, fewer, or more memory",
+			l.Memory(), memory, l.share(memory), l.Fanout, Size(minShare))
 	case l.SnapLen < 0 || l.SnapLen > 0 && l.SnapLen < 64:
 		return fmt.Errorf("--snaplen %v: at least 64, or 0 for whole packets", l.SnapLen)
 	case l.PID < 0:

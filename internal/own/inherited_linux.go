@@ -35,6 +35,9 @@ func Open() *Connections {
 // look adds the connection of a descriptor, if it is one.
 func (c *Connections) look(fd int) {
 	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	if kind == unix.IPPROTO_MPTCP { // what it sends are TCP packets
+		kind = unix.IPPROTO_TCP
+	}
 	if err != nil || kind != unix.IPPROTO_TCP && kind != unix.IPPROTO_UDP {
 		return
 	}

@@ -99,7 +99,7 @@ func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats,
 		config: c, src: src, show: deliverer{to: to, maxBody: c.Exchange.MaxBody}, decoder: packet.NewDecoder(c.Packet), udp: map[string]*Count{},
 		stats: Stats{Ignored: map[string]Count{}, Connections: map[string]uint64{}},
 	}
-	r.live, _ = src.(capture.Live)
+	r.live, r.clock.Live = src.(capture.Live)
 	r.start()
 	err := r.read(ctx)
 	if e := r.finish(); err == nil {

@@ -25,6 +25,9 @@ const (
 	LinkCooked   capture.LinkType = 276
 )
 
+// NewGroup asks for a group of its own; see Spec.Fanout.
+const NewGroup = -1
+
 // The bounds of a ring.
 const (
 	// MinBlock holds the largest packet that segmentation offload makes of IPv4, with its headers.
@@ -50,9 +53,9 @@ type Spec struct {
 	Promiscuous bool
 	// Hardware asks for the times of the network card, where it gives them.
 	Hardware bool
-	// Fanout is the number of a group of sockets that share the packets of the interface among them by flow; 0
-	// for none.
-	Fanout uint16
+	// Fanout makes the socket one of a group that shares the packets of the interface among them by flow: the
+	// group of that number, or a new one (Linux 4.12) if it is NewGroup; 0 for none.
+	Fanout int
 }
 
 // Validate returns an error for sizes that no ring can have.
@@ -85,6 +88,8 @@ type Facts struct {
 	Unfiltered string
 	// Down: the interface was down when the socket was opened.
 	Down bool
+	// Group is the number of the socket's group, if it is in one.
+	Group int
 	// Ring and Block are the sizes that the ring has.
 	Ring, Block int
 }

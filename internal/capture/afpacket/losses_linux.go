@@ -1,6 +1,7 @@
 package afpacket
 
 import (
+	"bytes"
 	"encoding/binary"
 	"syscall"
 	"time"
@@ -54,6 +55,8 @@ func eachLink(fd, index int, f func(index int, stats []byte)) {
 	binary.NativeEndian.PutUint32(request, uint32(len(request)))
 	binary.NativeEndian.PutUint16(request[4:], unix.RTM_GETLINK)
 	binary.NativeEndian.PutUint16(request[6:], flags)
+	sequence := uint32(time.Now().UnixNano()) // tells a late answer from that to this question
+	binary.NativeEndian.PutUint32(request[8:], sequence)
 	binary.NativeEndian.PutUint32(request[unix.SizeofNlMsghdr+4:], uint32(index))
 	wait := unix.NsecToTimeval(answerWithin.Nanoseconds())
 	if unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait) != nil ||
@@ -71,6 +74,9 @@ func eachLink(fd, index int, f func(index int, stats []byte)) {
 			return
 		}
 		for i := range messages {
+			if messages[i].Header.Seq != sequence {
+				continue
+			}
 			if messages[i].Header.Type != unix.RTM_NEWLINK {
 				return // the end, or an error
 			}
@@ -78,13 +84,21 @@ func eachLink(fd, index int, f func(index int, stats []byte)) {
 			if err != nil || len(messages[i].Data) < unix.SizeofIfInfomsg {
 				return
 			}
+			var stats []byte
+			sums := false // of others, which are counted themselves
 			for _, a := range attributes {
-				if a.Attr.Type == unix.IFLA_STATS64 {
-					f(int(int32(binary.NativeEndian.Uint32(messages[i].Data[4:]))), a.Value)
+				switch a.Attr.Type {
+				case unix.IFLA_STATS64:
+					stats = a.Value
+				case unix.IFLA_LINKINFO: // the kind is a text in it
+					sums = bytes.Contains(a.Value, []byte("bond\x00")) || bytes.Contains(a.Value, []byte("team\x00"))
 				}
 			}
+			if !sums || index != 0 {
+				f(int(int32(binary.NativeEndian.Uint32(messages[i].Data[4:]))), stats)
+			}
 		}
-		if index != 0 {
+		if index != 0 && len(messages) > 0 && messages[0].Header.Seq == sequence {
 			return
 		}
 	}

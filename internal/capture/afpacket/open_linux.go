@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/bpf"
@@ -109,7 +110,7 @@ func interfaces() string {
 		return Any
 	}
 	for _, i := range all {
-		names = append(names, i.Name)
+		names = append(names, strings.Trim(strconv.Quote(i.Name), `"`)) // anybody may have named it
 	}
 	return strings.Join(names, ", ")
 }
@@ -166,9 +167,18 @@ func (socket *Socket) prepare(fd int, s *Spec, loopback bool) error {
 		}
 	}
 	if s.Fanout != 0 {
-		if err := set("fanout", unix.PACKET_FANOUT, int(s.Fanout)|unix.PACKET_FANOUT_HASH<<16); err != nil {
+		group := s.Fanout | unix.PACKET_FANOUT_HASH<<16
+		if s.Fanout == NewGroup {
+			group = (unix.PACKET_FANOUT_HASH | unix.PACKET_FANOUT_FLAG_UNIQUEID) << 16
+		}
+		if err := set("fanout", unix.PACKET_FANOUT, group); err != nil {
 			return err
 		}
+		group, err := unix.GetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_FANOUT)
+		if err != nil {
+			return fmt.Errorf("number of the fanout group: %w", err)
+		}
+		socket.Group = group & 0xffff
 	}
 	return socket.filter(fd, s, prefix)
 }

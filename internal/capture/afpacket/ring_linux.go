@@ -66,6 +66,7 @@ type ring struct {
 	open *capture.Block // the block that is being read, nil between blocks
 	left uint32         // packets of open that weren't taken
 	at   int            // where the next of them is in open
+	last int64          // the time of the last one that was
 
 	// taken counts packets delivered; seen and dropped are the kernel's counts: what passed the filter, and
 	// what of it found no room.
@@ -90,7 +91,7 @@ func newRing(s *Socket, tap uint32, filter *pcapfilter.Filter) (*ring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mapping the ring of %s: %w", s.Packets.Name(), err)
 	}
-	g := &ring{socket: s, fd: fd, tap: tap, memory: memory, match: match}
+	g := &ring{socket: s, fd: fd, tap: tap, memory: memory, match: match, down: s.Down}
 	g.divide(s.Block)
 	return g, nil
 }
@@ -193,12 +194,13 @@ func (g *ring) take(r *capture.Record) outcome {
 	g.left--
 	g.at += next
 	g.taken++
+	g.last = timeOf(p)
 	tagged := binary.NativeEndian.Uint32(p[packetStatus:])&unix.TP_STATUS_VLAN_VALID != 0
 	wireLen := int(binary.NativeEndian.Uint32(p[packetLength:]))
 	if g.match != nil && !g.match.Match(p[first:first+length], wireLen, known(p, tagged)) {
 		return rejected
 	}
-	r.Time = timeOf(p)
+	r.Time = g.last
 	r.Data = p[first : first+length : first+length]
 	r.WireLen = wireLen
 	r.Block, r.Tap, r.Link = g.open, g.tap, g.socket.Link

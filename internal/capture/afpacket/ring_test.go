@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"testing"
 	"unsafe"
 
@@ -152,6 +153,28 @@ func TestBlocksGoBackWhenReleased(t *testing.T) {
 	}
 	if g.holds.Load() != 1 {
 		t.Errorf("%d hold the memory", g.holds.Load())
+	}
+}
+
+// Looking after the sockets doesn't take back the packet that was delivered last.
+func TestUpkeepKeepsTheRecord(t *testing.T) {
+	packet := frame{data: []byte("packet"), length: 6}
+	g := over(Facts{Link: LinkRaw}, block(4096, packet), block(4096))
+	g.lost = true // so that it is to be opened anew
+	reopened := 0
+	s := &source{
+		taps: make([]capture.Tap, 1), rings: []*ring{g}, losses: make([]losses, 1), number: tendEvery - 1, tendAt: tendEvery,
+		configs: []Tap{{Sockets: []*Socket{g.socket}, Reopen: func(int) (*Socket, error) { reopened++; return nil, errors.New("not yet") }}},
+	}
+	var r capture.Record
+	if err := s.Next(&r); err != nil || string(r.Data) != "packet" {
+		t.Fatalf("%q, %v", r.Data, err)
+	}
+	if *status(g.blocks[0])&unix.TP_STATUS_USER == 0 || !g.held[0].Load() {
+		t.Error("the block went back while its packet was in use")
+	}
+	if err := s.Next(&r); err != capture.ErrIdle || reopened != 1 || g.held[0].Load() {
+		t.Errorf("%v, reopened %d times", err, reopened)
 	}
 }
 

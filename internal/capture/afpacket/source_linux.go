@@ -19,6 +19,11 @@ const (
 	// tendEvery is how many packets are delivered without a pause before the source looks after its sockets: the
 	// kernel's counts have 32 bits.
 	tendEvery = 1 << 16
+	// maxRejections is how many packets in a row the capture filter may reject here before the source says that there
+	// is nothing.
+	maxRejections = 1 << 12
+	// lossEvery is how often the interfaces are asked for their counters.
+	lossEvery = time.Second
 	// drainFor is the longest that the end of a capture waits for what the kernel still has. Each block comes
 	// after the retire timeout at the latest.
 	drainFor = time.Second
@@ -45,9 +50,11 @@ type source struct {
 	draining bool
 	drainEnd time.Time
 
-	number uint64
+	number uint64    // of packets delivered
+	tendAt uint64    // when number has come there, the sockets are looked after
+	passed int64     // the time up to which all has been delivered, when ErrIdle is returned
 	idle   bool      // ErrIdle was returned since the last packet
-	empty  time.Time // when nothing was found last
+	asked  time.Time // when the interfaces were asked for their counters last
 	looked time.Time // when vanished interfaces were looked for last
 	losses []losses  // by tap
 	notes  []string
@@ -88,7 +95,6 @@ func New(taps []Tap, o Options) (capture.Live, error) {
 	}
 	s.wake = os.NewFile(uintptr(wake), "eventfd")
 	s.polled = append(s.polled, unix.PollFd{Fd: int32(wake), Events: unix.POLLIN})
-	s.empty = time.Now()
 	if o.Stop != nil {
 		go s.watch()
 	}
@@ -106,10 +112,22 @@ func (s *source) watch() {
 }
 
 func (s *source) Next(r *capture.Record) error {
+	rejections := 0
 	for {
+		// Here and nowhere else, what was delivered before isn't needed any more.
+		if s.number >= s.tendAt {
+			s.tendAt = s.number + tendEvery
+			s.count()
+			s.reopen()
+		}
 		if g := s.first(); g != nil {
 			switch g.take(r) {
 			case rejected:
+				if rejections++; rejections == maxRejections {
+					// Time goes on, although nothing comes that is wanted.
+					s.tendAt, s.passed = s.number, g.last
+					return capture.ErrIdle
+				}
 				continue
 			case broken:
 				s.warn("%s: a block of the ring contradicts itself; its packets are lost", s.taps[g.tap].Name)
@@ -119,10 +137,6 @@ func (s *source) Next(r *capture.Record) error {
 			t.Received++
 			t.Bytes += uint64(len(r.Data))
 			s.number++
-			if s.number%tendEvery == 0 {
-				s.count()
-				s.reopen()
-			}
 			r.Number = s.number
 			if s.options.Packets != nil {
 				r.Number = s.options.Packets.Add(1)
@@ -143,10 +157,11 @@ func (s *source) Next(r *capture.Record) error {
 		}
 		if !s.idle && !s.draining {
 			s.idle = true
-			s.empty = time.Now()
+			s.passed = s.complete()
 			return capture.ErrIdle
 		}
 		if !s.wait() && !s.draining {
+			s.passed = s.complete()
 			return capture.ErrIdle
 		}
 	}
@@ -189,18 +204,23 @@ func (s *source) stop() {
 
 // drained reports whether all that passed the filters has been delivered. It is asked when no block is there.
 func (s *source) drained() bool {
-	s.count()
+	for _, g := range s.rings {
+		s.tally(g)
+	}
 	left := uint64(0)
 	for _, g := range s.rings {
 		if waiting := g.seen - g.dropped; waiting > g.taken && !g.lost {
 			left += waiting - g.taken
 		}
 	}
-	if left > 0 && time.Now().After(s.drainEnd) {
-		s.warn("the kernel kept %d packets back at the end of the capture", left)
-		return true
+	if left > 0 && time.Now().Before(s.drainEnd) {
+		return false
 	}
-	return left == 0
+	if left > 0 {
+		s.warn("the kernel kept %d packets back at the end of the capture", left)
+	}
+	s.count()
+	return true
 }
 
 // wait waits until a packet may be there, and reports whether one may. It also looks after interfaces that have
@@ -212,7 +232,6 @@ func (s *source) wait() bool {
 		timeout = s.options.Retire
 	}
 	n, err := unix.Poll(s.polled, int(timeout.Milliseconds()))
-	s.empty = time.Now()
 	if err != nil || n == 0 {
 		s.count()
 		return false
@@ -283,6 +302,7 @@ func (s *source) reopen() {
 		if err != nil {
 			continue // not yet
 		}
+		s.tally(g)
 		fresh, err := newRing(socket, g.tap, config.Filter)
 		if err != nil {
 			socket.Close()
@@ -302,14 +322,22 @@ func (s *source) reopen() {
 // count adds up what the kernel and the interfaces dropped.
 func (s *source) count() {
 	for _, g := range s.rings {
-		dropped, freezes := g.count()
-		t := &s.taps[g.tap]
-		t.Dropped += dropped
-		t.Freezes += freezes
+		s.tally(g)
 	}
-	for i := range s.taps {
-		s.taps[i].IfDropped += s.losses[i].since(s.configs[i].Sockets)
+	if now := time.Now(); s.draining || now.Sub(s.asked) >= lossEvery {
+		s.asked = now
+		for i := range s.taps {
+			s.taps[i].IfDropped += s.losses[i].since(s.configs[i].Sockets)
+		}
 	}
+}
+
+// tally adds what a ring dropped.
+func (s *source) tally(g *ring) {
+	dropped, freezes := g.count()
+	t := &s.taps[g.tap]
+	t.Dropped += dropped
+	t.Freezes += freezes
 }
 
 func (s *source) notify(format string, args ...any) {
@@ -324,9 +352,12 @@ func (s *source) warn(format string, args ...any) {
 	}
 }
 
-// Now implements capture.Live. What came less than a retire timeout ago may still be in a block that is being
-// filled.
-func (s *source) Now() int64 { return s.empty.Add(-2 * s.options.Retire).UnixNano() }
+// Now implements capture.Live.
+func (s *source) Now() int64 { return s.passed }
+
+// complete returns the time up to which all has been delivered, when no block is there: what came less than a retire
+// timeout ago may still be in one that is being filled.
+func (s *source) complete() int64 { return time.Now().Add(-2 * s.options.Retire).UnixNano() }
 
 func (s *source) Taps() []capture.Tap {
 	if !s.draining {
