@@ -14,7 +14,7 @@ import (
 // When exchanges are chosen by their processes, more connections are looked up a second, and waited for longer.
 const (
 	choosingRate     = 20_000
-	choosingPatience = 50 * time.Millisecond
+	choosingPatience = 20 * time.Millisecond
 	// blindPatience is how long the end of a run waits to be told what couldn't be seen.
 	blindPatience = time.Second
 )

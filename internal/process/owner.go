@@ -20,6 +20,9 @@ type Want struct {
 	// Recheck: the holder is known, and only whether it is still the same is asked. No effort is made for a
 	// socket that isn't found at once.
 	Recheck bool
+	// Listening: the socket listens, so that somebody holds it. A holder that can't be seen has the name of its owner
+	// in any case.
+	Listening bool
 }
 
 // Answer says who holds a socket.

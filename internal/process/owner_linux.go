@@ -213,6 +213,9 @@ func (s *Scanner) Owners(wants []Want) ([]Answer, error) {
 		}
 		if answers[i].Process = s.remembered(w.Inode, now); answers[i].Process != nil {
 			s.counters.Remembered++
+			if !w.Listening {
+				s.found(answers[i].Process)
+			}
 			continue
 		}
 		if at, ok := s.nobody[w.Inode]; ok && now.Sub(at) < nobodyFor {
@@ -234,9 +237,7 @@ func (s *Scanner) Owners(wants []Want) ([]Answer, error) {
 		}
 		if answers[i].Process = s.remembered(w.Inode, now); answers[i].Process != nil {
 			s.counters.Found++
-			if pid := answers[i].Process.PID; pid > 0 {
-				s.recent = toFront(s.recent, int32(pid), recentOwners)
-			}
+			s.found(answers[i].Process)
 			continue
 		}
 		_, nobody := s.nobody[w.Inode]
@@ -251,7 +252,7 @@ func (s *Scanner) Owners(wants []Want) ([]Answer, error) {
 				}
 				s.nobody[w.Inode] = now
 			}
-			if len(s.blind) > 0 {
+			if len(s.blind) > 0 || w.Listening {
 				answers[i].Process = s.user(w.UID)
 			}
 		default:
@@ -260,6 +261,13 @@ func (s *Scanner) Owners(wants []Want) ([]Answer, error) {
 		}
 	}
 	return answers, nil
+}
+
+// found notes that a process was found last.
+func (s *Scanner) found(p *exchange.Process) {
+	if p.PID > 0 {
+		s.recent = toFront(s.recent, int32(p.PID), recentOwners)
+	}
 }
 
 // user returns what is known of a holder that can't be seen.

@@ -185,10 +185,17 @@ func TestOwnersEffort(t *testing.T) {
 	if a := ask(nobody + 1); a.Later {
 		t.Errorf("another one: %+v", a)
 	}
+	clear(s.blind)
+	if a := ask(nobody + 1); a.Process != nil {
+		t.Errorf("a socket that nobody holds: %+v", a)
+	}
+	if a := owner(t, s, Want{Inode: nobody + 1, UID: 4242, Listening: true}); a.Process == nil || a.Process.User != "4242" || a.Process.PID != 0 {
+		t.Errorf("a socket that somebody must hold: %+v", a)
+	}
 	if a := ask(0); a != (Answer{}) {
 		t.Errorf("no socket: %+v", a)
 	}
-	if n := s.Counters(); n.Scans != 2 || n.Later != 1 || n.Wanted != 6 {
+	if n := s.Counters(); n.Scans != 2 || n.Later != 1 || n.Wanted != 8 {
 		t.Errorf("%+v", n)
 	}
 	clock.t = clock.t.Add(time.Minute)

@@ -33,9 +33,13 @@ const (
 	// maxTries is how often that is done: after 1, 2, 4, ... milliseconds, for half a second in all. After that it is done
 	// when the connection is asked for.
 	maxTries = 9
-	// maxPorts bounds the ports whose listening sockets are remembered, listenersFor how long they are.
-	maxPorts     = 1024
+	// maxServices bounds the addresses and ports whose listeners are remembered. At the limit one goes, preferably one that
+	// nobody listens on. listenersFor is after how long they are asked for again, when they are needed, laterFor when
+	// their holders weren't looked for, and staleFor how long they are believed meanwhile.
+	maxServices  = 1024
 	listenersFor = time.Second
+	laterFor     = 100 * time.Millisecond
+	staleFor     = 10 * time.Second
 	// maxSharers bounds the listening sockets of one address that are asked for their holders.
 	maxSharers = 16
 	// maxIntern bounds the processes that are kept so that equal ones are one.
@@ -45,8 +49,10 @@ const (
 	// processes are searched, that is a twentieth of a core.
 	DefaultRate = 1000
 	// waitShare is one over the share of the time that Lookup may spend waiting, and maxWait what it may save up of it.
+	// advance is how much longer it may wait, and before it has saved it up, for the first answer about listeners.
 	waitShare = 20
 	maxWait   = 20 * time.Millisecond
+	advance   = 20 * time.Millisecond
 	// recheckFor is after how long it is asked again who holds a socket.
 	recheckFor = time.Second
 	// addressesFor is after how long the addresses of the host are read again, missedFor when a connection had none
@@ -70,29 +76,35 @@ type ResolverOptions struct {
 	MaxFlows int
 	// Patience is how long Lookup may wait for one connection, DefaultPatience when 0, not at all when negative.
 	Patience time.Duration
-	// Rate is how many connections a second are looked up, DefaultRate when 0. The processes of others aren't known
-	// until their turn comes: watching mustn't cost more than it gains.
+	// Rate is how many connections a second are looked up, DefaultRate when 0. Of others, only the server is known, by its
+	// listener, until their turn comes: watching mustn't cost more than it gains.
 	Rate float64
 }
 
 // Resolver finds the processes at the ends of connections, while they open.
 //
 //	Opened, Early ──► queue ──► the kernel is asked ──► queue ──► Owners ──► known
-//	                             ▲         │ not accepted yet
-//	                             └─ timer ─┘
+//	                             ▲         │ not accepted yet                  │
+//	                             └─ timer ─┘                                   ▼
+//	                                                                        Lookup
+//	                                                                           ▲ else, of a server
+//	  address and port ──► queue ──► the kernel ──► Owners ──► its listener ───┘
+//	                         ▲                                      │ a second later
+//	                         └──────────────────────────────────────┘
 //
-// The two steps have a goroutine each: a socket must be looked up before it closes, and that must not wait for a
-// search through all processes.
+// The steps have a goroutine each: a socket must be looked up before it closes, and that must not wait for a
+// search through all processes; nor must the listeners, which name many connections, wait for the search for one.
 //
 // The end that opened the connection has its socket before the first packet leaves: when there is none, it was closed,
 // and it isn't known whose it was. At the other end the socket belongs to nobody until the program accepts it, which
-// may be after the first request has come: it is asked for again, at last when the exchange is delivered. If it is
-// gone by then, it was one of those who hold the listening socket.
+// may be after the first request has come: it is asked for again, at last when the exchange is delivered. As long as
+// nothing better is known of it, it is one of those who hold the listening socket.
 type Resolver struct {
 	o      ResolverOptions
 	opened chan *proto.Flow
 	early  chan tuple
 	seek   chan job
+	renew  chan *service
 	stop   chan struct{}
 	wg     sync.WaitGroup
 	// overflow counts what Opened had no room for: it takes no lock.
@@ -105,7 +117,7 @@ type Resolver struct {
 	ahead    map[tuple]*entry
 	aheadAge list.List // of tuple
 	waiting  retries
-	ports    map[portKey]portListeners
+	services map[serviceKey]*service
 	same     map[internKey]*exchange.Process
 	credit   time.Duration // that Lookup may wait
 	credited time.Time
@@ -120,13 +132,14 @@ type Resolver struct {
 type ResolverCounters struct {
 	// Opened are the connections told of. Overflow are those for which the queue was full: they are looked up if they
 	// are asked for. Limited are those beyond the rate: they are looked up if they are asked for
-	// when the rate allows.
+	// when the rate allows, and their servers are named by their listeners.
 	Opened, Overflow, Limited uint64
 	// Lookups counts questions to the kernel for a socket, Retries those for one that wasn't accepted yet.
 	Lookups, Retries uint64
-	// Known are ends whose process was found, Fallback those of them that are known by their listening
-	// socket only; Closed ends whose socket was gone before it could be looked up; Unknown ends whose socket was
-	// there, but not its process; Later ends whose process wasn't looked for, to save time.
+	// Known are ends whose process was found by their own socket; Closed ends whose socket was gone before it could be
+	// looked up; Unknown ends whose socket was there, but not its process; Later ends whose process wasn't
+	// looked for, to save time. Fallback are ends that Lookup named by their listener, for want of anything better at
+	// that time.
 	Known, Fallback, Closed, Unknown, Later uint64
 	// Waits counts how often Lookup waited, Hasty how often it returned before an end was known.
 	Waits, Hasty uint64
@@ -161,9 +174,10 @@ type entry struct {
 
 // progress is how far the look-up of an end has come.
 //
-//	unasked ──► foreign                       not an address of this host
-//	   │ ├────► closed                        no socket, and none to come
-//	   │ ├────► waiting ──► closed, seeking   not accepted yet
+//	unasked ──► foreign                                   not an address of this host
+//	   │ ├────► closed                                    no socket, and none to come
+//	   │ ├────► waiting ──► closed, unaccepted, seeking   not accepted yet
+//	   │ ├────► unaccepted ──► unasked                    nor when it was shown; asked again some time later
 //	   ▼ ▼
 //	seeking ──► known, unknown
 type progress uint8
@@ -172,6 +186,7 @@ const (
 	unasked progress = iota
 	foreign
 	waiting
+	unaccepted
 	seeking
 	known
 	unknown
@@ -182,35 +197,43 @@ const (
 type end struct {
 	progress  progress
 	listening bool // the server's
-	fallback  bool // asked for by the listening sockets
-	// unaccepted: nobody had accepted it when it was shown, but somebody still may.
-	unaccepted bool
-	tries      uint8
-	rechecked  bool // asked again after it was first known
-	inode      uint64
-	uid        uint32
-	listener   uint64
-	process    *exchange.Process
-	asked      time.Time     // when Owners answered last
-	done       chan struct{} // closed when seeking is over; nil if nobody waits
+	fallback  bool // was named by its listener
+	tries     uint8
+	rechecked bool // asked again after it was first known
+	inode     uint64
+	uid       uint32
+	listener  uint64
+	process   *exchange.Process // by its own socket
+	asked     time.Time         // when Owners answered last, or it was last seen that nobody had accepted it
+	done      chan struct{}     // closed when seeking is over; nil if nobody waits
 }
 
 // job is an end whose process is wanted.
 type job struct {
 	e       *entry
 	d       proto.Direction
-	inodes  []uint64 // of listening sockets, when the end's own is gone
 	recheck bool
 }
 
-type portKey struct {
-	proto uint8
-	port  uint16
+// service is an address and port of this host, with who listens there. It is renewed in the background when it is needed and
+// listenersFor have passed.
+type service struct {
+	serviceKey
+	next   time.Time // when it is to be renewed
+	queued bool
+	// listeners are the sockets that accept the connections, as of listed.
+	listeners []Listener
+	listed    time.Time
+	// process is what is common to their holders, nil if there are none, as of named.
+	process *exchange.Process
+	named   time.Time
+	done    chan struct{} // closed when it was renewed; nil if nobody waits
 }
 
-type portListeners struct {
-	at  time.Time
-	all []Listener
+type serviceKey struct {
+	addr  packet.Addr
+	port  uint16
+	proto uint8
 }
 
 type internKey struct {
@@ -237,13 +260,14 @@ func NewResolver(o ResolverOptions) *Resolver {
 	now := time.Now()
 	r := &Resolver{
 		o: o, opened: make(chan *proto.Flow, maxOpened), early: make(chan tuple, maxOpened), seek: make(chan job, maxSeeking),
-		stop: make(chan struct{}), wake: make(chan struct{}, 1), flows: map[*proto.Flow]*entry{}, ahead: map[tuple]*entry{},
-		ports: map[portKey]portListeners{}, same: map[internKey]*exchange.Process{},
+		renew: make(chan *service, maxServices), stop: make(chan struct{}), wake: make(chan struct{}, 1), flows: map[*proto.Flow]*entry{}, ahead: map[tuple]*entry{},
+		services: map[serviceKey]*service{}, same: map[internKey]*exchange.Process{},
 		credit: maxWait, credited: now, tokens: o.Rate, refilled: now,
 	}
-	r.wg.Add(2)
+	r.wg.Add(3)
 	go r.ask()
 	go r.search()
+	go r.name()
 	return r
 }
 
@@ -298,36 +322,98 @@ func (r *Resolver) Err() error {
 // known or the end isn't at this host. It is called when an exchange of the connection is delivered.
 //
 // What isn't known yet is looked up now. Lookup waits for the search of a process for up to Patience, and for a
-// twentieth of the time in all, so that under load it doesn't hold up what is shown.
-func (r *Resolver) Lookup(f *proto.Flow) (found [2]*exchange.Process) {
+// twentieth of the time in all, so that under load it doesn't hold up what is shown. A server's end of which nothing
+// better is known has what is common to the holders of the sockets that listen there: Listening is set, PID is 0 if
+// there are several, and with none to be seen there is no more than the User. That costs no question but the first one for
+// an address and port.
+func (r *Resolver) Lookup(f *proto.Flow) [2]*exchange.Process {
 	if f.Proto != packet.ProtoTCP && f.Proto != packet.ProtoUDP {
-		return found
+		return [2]*exchange.Process{}
 	}
 	r.mu.Lock()
 	e := r.flows[f]
 	if e == nil {
 		e = r.enter(f)
 	}
-	if !e.begun && !r.allowed() {
-		r.mu.Unlock()
-		return found
-	}
-	e.begun = true
+	e.begun = e.begun || r.allowed()
+	begun := e.begun
 	r.mu.Unlock()
-	var pending [2]chan struct{}
-	for d := range e.ends {
-		pending[d] = r.prepare(e, proto.Direction(d))
+	if begun {
+		var pending [2]chan struct{}
+		for d := range e.ends {
+			pending[d] = r.prepare(e, proto.Direction(d))
+		}
+		if r.wait(pending, 0) {
+			r.hasty(e)
+		}
 	}
-	r.wait(pending)
+	found, first := r.found(e)
+	if r.wait(first, advance) {
+		found, _ = r.found(e)
+	}
+	return found
+}
+
+// hasty counts the ends whose process is still sought when nobody waits for it any more.
+func (r *Resolver) hasty(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for d := range e.ends {
 		if e.ends[d].progress == seeking && e.ends[d].process == nil {
 			r.counters.Hasty++
 		}
-		found[d] = e.ends[d].process
 	}
-	return found
+}
+
+// found returns what is known of the ends. Where that is up to listeners that were never asked for, or long ago, a
+// channel is returned that is closed when that is done.
+func (r *Resolver) found(e *entry) (found [2]*exchange.Process, first [2]chan struct{}) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var serves [2]*exchange.Process
+	for d := range e.ends {
+		p := e.ends[d].process
+		found[d] = p
+		// The originator may be the server only where the beginning wasn't seen.
+		if proto.Direction(d) == proto.Originator && !e.midstream || e.ends[d].progress == foreign {
+			continue
+		}
+		if isNamed(p) {
+			if p.Listening {
+				serves[d] = p
+			}
+			continue
+		}
+		switch s := r.service(e, proto.Direction(d), now); {
+		case s == nil:
+		case now.Sub(s.named) < staleFor:
+			serves[d] = s.process
+		case s.queued:
+			if s.done == nil {
+				s.done = make(chan struct{})
+			}
+			first[d] = s.done
+		}
+	}
+	for d, p := range serves {
+		switch other := 1 - d; {
+		case p == nil || p == found[d] || found[d] != nil && !isNamed(p):
+		case serves[other] != nil || first[other] != nil: // either may be the client
+		default:
+			found[d] = p
+			if x := &e.ends[d]; !x.fallback {
+				x.fallback = true
+				r.counters.Fallback++
+			}
+		}
+	}
+	return found, first
+}
+
+// isNamed reports whether more than the user is known of a process.
+func isNamed(p *exchange.Process) bool {
+	return p != nil && (p.PID != 0 || p.Name != "" || p.Executable != "")
 }
 
 // prepare brings an end as far as it comes at once. If it then waits for Owners, a channel is returned that is
@@ -335,7 +421,7 @@ func (r *Resolver) Lookup(f *proto.Flow) (found [2]*exchange.Process) {
 func (r *Resolver) prepare(e *entry, d proto.Direction) chan struct{} {
 	r.mu.Lock()
 	x := &e.ends[d]
-	if x.progress == known && x.unaccepted && time.Since(x.asked) >= recheckFor {
+	if x.progress == unaccepted && time.Since(x.asked) >= recheckFor {
 		x.progress = unasked
 	}
 	p := x.progress
@@ -365,7 +451,7 @@ func (r *Resolver) recheck(e *entry, d proto.Direction) {
 	defer r.mu.Unlock()
 	x := &e.ends[d]
 	first := x.listening && !x.rechecked
-	if x.progress != known || x.fallback || !first && now.Sub(x.asked) < recheckFor {
+	if x.progress != known || !first && now.Sub(x.asked) < recheckFor {
 		return
 	}
 	x.asked = now
@@ -375,20 +461,20 @@ func (r *Resolver) recheck(e *entry, d proto.Direction) {
 	}
 }
 
-// wait waits until the channels are closed, as long as Lookup may.
-func (r *Resolver) wait(pending [2]chan struct{}) {
+// wait waits until the channels are closed, as long as Lookup may, and reports whether there was anything to wait for.
+// more is what it may wait beyond that, to be saved up later.
+func (r *Resolver) wait(pending [2]chan struct{}, more time.Duration) bool {
 	if pending[0] == nil && pending[1] == nil {
-		return
+		return false
 	}
 	now := time.Now()
 	r.mu.Lock()
 	r.credit = min(r.credit+now.Sub(r.credited)/waitShare, maxWait)
 	r.credited = now
-	patience := min(r.o.Patience, r.credit)
-	r.counters.Waits++
+	patience := min(r.o.Patience, r.credit) + more
 	r.mu.Unlock()
-	if patience <= 0 {
-		return
+	if r.o.Patience < 0 || patience <= 0 {
+		return true
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -406,7 +492,9 @@ func (r *Resolver) wait(pending [2]chan struct{}) {
 	spent := time.Since(now)
 	r.mu.Lock()
 	r.credit -= spent
+	r.counters.Waits++
 	r.mu.Unlock()
+	return true
 }
 
 // enter makes an entry for a connection, or takes that of its SYN. The caller holds mu.
@@ -526,11 +614,10 @@ func (r *Resolver) probe(e *entry, d proto.Direction, last bool) {
 		r.failed(err)
 		return
 	}
-	// The originator may be the server only where the beginning wasn't seen.
 	var listeners []Listener
 	server := d == proto.Responder && !e.midstream
 	if server || e.midstream {
-		listeners = r.listeners(e.proto, local, iface)
+		listeners = r.listeners(e, d)
 		server = server || len(listeners) > 0
 	}
 
@@ -545,22 +632,20 @@ func (r *Resolver) probe(e *entry, d proto.Direction, last bool) {
 	switch own := s.State != 0 && s.State != Listen; {
 	case own && s.Inode != 0:
 		x.inode, x.uid, x.progress = s.Inode, s.UID, seeking
-		x.fallback, x.unaccepted = false, false
 		if len(listeners) > 0 {
 			x.listener = listeners[0].Inode
 		}
 		if !r.send(job{e: e, d: d}) {
 			x.progress = unasked
 		}
-	case !server:
-		x.progress = closed
-		r.counters.Closed++
-	case !last && (!own || !isOver(s.State)):
+	case server && !last && (!own || !isOver(s.State)):
 		x.progress = waiting
 		r.again(e, d)
+	case server && own && !isOver(s.State):
+		x.progress, x.asked = unaccepted, time.Now()
 	default:
-		x.unaccepted = own && !isOver(s.State)
-		r.fallBack(e, d, listeners)
+		x.progress = closed
+		r.counters.Closed++
 	}
 }
 
@@ -571,27 +656,6 @@ func isOver(s State) bool {
 		return false
 	}
 	return true
-}
-
-// fallBack asks for the holders of the listening sockets. The caller holds mu.
-func (r *Resolver) fallBack(e *entry, d proto.Direction, listeners []Listener) {
-	x := &e.ends[d]
-	j := job{e: e, d: d}
-	for _, l := range listeners {
-		if l.Inode != 0 && len(j.inodes) < maxSharers {
-			j.inodes = append(j.inodes, l.Inode)
-			x.uid = l.UID
-		}
-	}
-	if j.inodes == nil {
-		x.progress = closed
-		r.counters.Closed++
-		return
-	}
-	x.progress, x.fallback = seeking, true
-	if !r.send(j) {
-		x.progress, x.fallback = unasked, false
-	}
 }
 
 // send queues a job for Owners, and reports whether there was room. The caller holds mu.
@@ -623,53 +687,189 @@ func (r *Resolver) failed(err error) {
 func (r *Resolver) local(a netip.Addr) (iface uint32, ok bool) {
 	now := time.Now()
 	known := r.locals.Load()
-	find := func() (uint32, bool) {
-		if iface, ok := known.all[a]; ok {
-			return iface, true
-		}
-		// All of 127.0.0.0/8 is this host, and the loopback interface is the first.
-		return 1, a.Is4() && a.IsLoopback()
-	}
 	if known != nil && now.Sub(known.at) < addressesFor {
-		if iface, ok = find(); ok || now.Sub(known.at) < missedFor {
+		if iface, ok = known.find(a); ok || now.Sub(known.at) < missedFor {
 			return iface, ok
 		}
 	}
 	all, err := r.o.Sockets.Addresses()
 	if err != nil {
 		r.failed(err)
-		if known == nil {
-			return 0, false
-		}
-		return find()
+		return known.find(a)
 	}
 	known = &localAddresses{now, all}
 	r.locals.Store(known)
-	return find()
+	return known.find(a)
 }
 
-// listeners returns the sockets that accept connections to an address: those that are bound to it, if there are any, or
-// else those that are bound to all.
-func (r *Resolver) listeners(protocol uint8, local netip.AddrPort, iface uint32) []Listener {
-	key, now := portKey{protocol, local.Port()}, time.Now()
-	r.mu.Lock()
-	p, ok := r.ports[key]
-	r.mu.Unlock()
-	if !ok || now.Sub(p.at) >= listenersFor {
-		all, err := r.o.Sockets.Listeners(protocol, local.Port())
-		if err != nil {
-			r.failed(err)
+// find looks an address up in what was read last, nil if that failed.
+func (l *localAddresses) find(a netip.Addr) (iface uint32, ok bool) {
+	if l == nil {
+		return 0, false
+	}
+	if iface, ok := l.all[a]; ok {
+		return iface, true
+	}
+	// All of 127.0.0.0/8 is this host, and the loopback interface is the first.
+	return 1, a.Is4() && a.IsLoopback()
+}
+
+// service returns who listens at an end of a connection, nil if the end isn't at this host. It asks nobody, but has it
+// renewed if it is time. The caller holds mu.
+func (r *Resolver) service(e *entry, d proto.Direction, now time.Time) *service {
+	key := serviceKey{e.addr[d], e.port[d], e.proto}
+	s := r.services[key]
+	if s == nil {
+		if _, here := r.locals.Load().find(key.addr.Netip()); !here {
 			return nil
 		}
-		p = portListeners{now, all}
-		r.mu.Lock()
-		if len(r.ports) >= maxPorts {
-			clear(r.ports)
+		if len(r.services) >= maxServices {
+			r.dropService()
 		}
-		r.ports[key] = p
-		r.mu.Unlock()
+		s = &service{serviceKey: key}
+		r.services[key] = s
 	}
-	return accepting(p.all, local.Addr(), iface)
+	if !s.queued && !now.Before(s.next) {
+		select {
+		case r.renew <- s:
+			s.queued = true
+		default:
+		}
+	}
+	return s
+}
+
+// dropService makes room for one more. The caller holds mu.
+func (r *Resolver) dropService() {
+	const look = 16 // that many must do: it is done for each connection to a port of its own
+	n := 0
+	var drop serviceKey
+	for key, s := range r.services { // in any order
+		drop = key
+		if n++; len(s.listeners) == 0 || n == look {
+			break
+		}
+	}
+	delete(r.services, drop)
+}
+
+// listeners returns the sockets that accept connections to an end, and asks the kernel if that isn't known.
+func (r *Resolver) listeners(e *entry, d proto.Direction) []Listener {
+	now := time.Now()
+	r.mu.Lock()
+	s := r.service(e, d, now)
+	if s == nil || now.Sub(s.listed) < staleFor {
+		defer r.mu.Unlock()
+		if s == nil {
+			return nil
+		}
+		return s.listeners
+	}
+	r.mu.Unlock()
+	listeners, _ := r.list(s)
+	return listeners
+}
+
+// list asks the kernel who listens.
+func (r *Resolver) list(s *service) ([]Listener, error) {
+	now := time.Now()
+	var best []Listener
+	addr := s.addr.Netip()
+	if iface, here := r.local(addr); here {
+		all, err := r.o.Sockets.Listeners(s.proto, s.port)
+		if err != nil {
+			r.failed(err)
+			return nil, err
+		}
+		best = accepting(all, addr, iface)
+	}
+	r.mu.Lock()
+	s.listeners, s.listed = best, now
+	r.mu.Unlock()
+	return best, nil
+}
+
+// name is the goroutine that renews who listens.
+func (r *Resolver) name() {
+	defer r.wg.Done()
+	for {
+		select {
+		case <-r.stop:
+			return
+		case s := <-r.renew:
+			r.rename(s)
+		}
+	}
+}
+
+// rename asks the kernel who listens, and Owners for the holders.
+func (r *Resolver) rename(s *service) {
+	now := time.Now()
+	p, later, err := r.holders(s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.queued, s.next = false, now.Add(listenersFor)
+	if later {
+		s.next = now.Add(laterFor)
+	}
+	fresh := now.Sub(s.named) < staleFor
+	switch {
+	case err != nil, later && fresh && isNamed(s.process):
+	case s.process != nil && p != nil && equal(s.process, p):
+		s.named = now // what is the same stays the same object
+	default:
+		s.process, s.named = p, now
+	}
+	if s.done != nil {
+		close(s.done)
+		s.done = nil
+	}
+}
+
+// holders returns what is common to the holders of the sockets that listen, nil if there are no such sockets. later:
+// not all were looked for.
+func (r *Resolver) holders(s *service) (p *exchange.Process, later bool, err error) {
+	listeners, err := r.list(s)
+	if err != nil {
+		return nil, false, err
+	}
+	var wants []Want
+	for _, l := range listeners {
+		if l.Inode != 0 && len(wants) < maxSharers {
+			wants = append(wants, Want{Inode: l.Inode, UID: l.UID, Listening: true})
+		}
+	}
+	if len(wants) == 0 {
+		return nil, false, nil
+	}
+	answers, err := r.owners(wants)
+	if err != nil {
+		return nil, false, err
+	}
+	all := make([]*exchange.Process, 0, len(answers))
+	for _, a := range answers {
+		later = later || a.Later
+		if a.Process == nil {
+			a.Process = &exchange.Process{} // somebody holds it, who may be anybody
+		}
+		all = append(all, a.Process)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.intern(Common(all), true), later, nil
+}
+
+// owners asks Owners. Each want has its answer.
+func (r *Resolver) owners(wants []Want) ([]Answer, error) {
+	answers, err := r.o.Owners.Owners(wants)
+	if err == nil && len(answers) != len(wants) {
+		err = errMessage
+	}
+	if err != nil {
+		r.failed(err)
+		return nil, err
+	}
+	return answers, nil
 }
 
 // accepting chooses the listening sockets that take connections to an address, as the kernel prefers them.
@@ -704,7 +904,7 @@ func accepting(all []Listener, local netip.Addr, iface uint32) (best []Listener)
 	return best
 }
 
-// search is the goroutine that asks Owners.
+// search is the goroutine that asks Owners for the holders of sockets.
 func (r *Resolver) search() {
 	defer r.wg.Done()
 	var jobs []job
@@ -718,7 +918,7 @@ func (r *Resolver) search() {
 			jobs = append(jobs, j)
 		}
 	more:
-		for len(jobs) < MaxWants-maxSharers {
+		for len(jobs) < MaxWants {
 			select {
 			case j := <-r.seek:
 				jobs = append(jobs, j)
@@ -726,83 +926,48 @@ func (r *Resolver) search() {
 				break more
 			}
 		}
-		r.owners(jobs, wants)
-	}
-}
-
-// owners answers jobs, in as many questions as they take.
-func (r *Resolver) owners(jobs []job, wants []Want) {
-	for len(jobs) > 0 {
-		wants = wants[:0]
-		n := 0
-		for n < len(jobs) && len(wants)+max(len(jobs[n].inodes), 1) <= MaxWants {
-			wants = r.wants(wants, &jobs[n])
-			n++
+		for i := range jobs {
+			wants = append(wants, r.want(&jobs[i]))
 		}
-		answers, err := r.o.Owners.Owners(wants)
-		if err == nil && len(answers) != len(wants) {
-			err = errMessage
-		}
+		answers, err := r.owners(wants)
 		if err != nil {
-			r.failed(err)
 			answers = make([]Answer, len(wants))
 		}
-		for i := range jobs[:n] {
-			m := max(len(jobs[i].inodes), 1)
-			r.answered(&jobs[i], answers[:m])
-			answers = answers[m:]
+		for i := range jobs {
+			r.answered(&jobs[i], answers[i])
 		}
-		jobs = jobs[n:]
 	}
 }
 
-func (r *Resolver) wants(wants []Want, j *job) []Want {
+func (r *Resolver) want(j *job) Want {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x := &j.e.ends[j.d]
-	if j.inodes == nil {
-		return append(wants, Want{Inode: x.inode, UID: x.uid, Listener: x.listener, Recheck: j.recheck})
-	}
-	for _, inode := range j.inodes {
-		wants = append(wants, Want{Inode: inode, UID: x.uid})
-	}
-	return wants
+	return Want{Inode: x.inode, UID: x.uid, Listener: x.listener, Recheck: j.recheck}
 }
 
-// answered takes the answers to a job.
-func (r *Resolver) answered(j *job, answers []Answer) {
+// answered takes the answer to a job.
+func (r *Resolver) answered(j *job, a Answer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x := &j.e.ends[j.d]
-	var all []*exchange.Process
-	later := false
-	for _, a := range answers {
-		later = later || a.Later
-		if a.Process != nil {
-			all = append(all, a.Process)
-		}
-	}
-	p := Common(all)
 	x.asked = time.Now()
 	switch {
-	case p != nil:
+	case a.Process != nil:
 		if x.process == nil {
 			r.counters.Known++
-			if x.fallback {
-				r.counters.Fallback++
-			}
 		}
-		if now := r.intern(p, x.listening); x.process == nil || now.PID != 0 || now.Name != "" {
+		if now := r.intern(a.Process, x.listening); x.process == nil || now.PID != 0 || now.Name != "" {
 			x.process = now // a holder that is seen no more is no reason to forget it
 		}
 		x.progress = known
 	case x.process != nil: // closed meanwhile
 		x.progress = known
-	case later && x.tries < maxTries:
+	case a.Later && x.tries < maxTries:
 		// Asked again by the timer, and if it is asked for before.
-		x.progress, x.fallback = unasked, false
+		x.progress = unasked
 		r.again(j.e, j.d)
-	case later:
+	case a.Later:
 		x.progress = unknown
 		r.counters.Later++
 	default:

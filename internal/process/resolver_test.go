@@ -25,6 +25,7 @@ type world struct {
 	err       error
 	finds     int
 	wants     []Want
+	lists     int
 	hold      chan struct{} // if not nil, answers wait for it
 }
 
@@ -45,6 +46,7 @@ func (w *world) Find(_ uint8, local, remote netip.AddrPort, iface uint32) (Found
 func (w *world) Listeners(_ uint8, port uint16) (all []Listener, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.lists++
 	for _, l := range w.listening {
 		if l.Local.Port() == port {
 			all = append(all, l)
@@ -104,8 +106,11 @@ func settled(r *Resolver, f *proto.Flow) [2]*exchange.Process {
 		busy := false
 		if e := r.flows[f]; e != nil {
 			for i := range e.ends {
-				busy = busy || e.ends[i].progress == seeking || e.ends[i].progress == unasked
+				busy = busy || e.begun && (e.ends[i].progress == seeking || e.ends[i].progress == unasked)
 			}
+		}
+		for _, s := range r.services {
+			busy = busy || s.queued
 		}
 		r.mu.Unlock()
 		if !busy {
@@ -124,40 +129,62 @@ var listenNear = Listener{Local: netip.MustParseAddrPort("0.0.0.0:80"), Inode: 9
 
 func TestResolverServer(t *testing.T) {
 	nginx := &exchange.Process{PID: 412, Name: "nginx"}
+	one := &exchange.Process{PID: 412, Name: "nginx", Listening: true}
+	listener := Want{Inode: 9, Listening: true}
 	for _, c := range []struct {
-		name    string
-		prepare func(w *world)
-		want    *exchange.Process
-		wants   []Want
+		name     string
+		prepare  func(w *world)
+		want     *exchange.Process
+		own      []Want // asked for
+		fallback uint64
 	}{
 		{"accepted", func(w *world) {
 			w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7, UID: 33}
 			w.holders[7] = nginx
-		}, &exchange.Process{PID: 412, Name: "nginx", Listening: true}, []Want{{Inode: 7, UID: 33, Listener: 9}}},
+			w.holders[9] = &exchange.Process{PID: 1, Name: "inetd"}
+		}, one, []Want{{Inode: 7, UID: 33, Listener: 9}}, 0},
 		{"gone, one listens", func(w *world) {
 			w.sockets[[2]string{near, far}] = Found{State: Listen, Inode: 9}
 			w.holders[9] = nginx
-		}, &exchange.Process{PID: 412, Name: "nginx", Listening: true}, []Want{{Inode: 9}}},
+		}, one, nil, 1},
 		{"gone, several listen by one socket", func(w *world) {
 			w.holders[9] = &exchange.Process{Name: "nginx", Unit: "nginx.service"}
-		}, &exchange.Process{Name: "nginx", Unit: "nginx.service", Listening: true}, []Want{{Inode: 9}}},
+		}, &exchange.Process{Name: "nginx", Unit: "nginx.service", Listening: true}, nil, 1},
 		{"gone, several listen by several sockets", func(w *world) {
 			w.listening = append(w.listening, Listener{Local: listenNear.Local, Inode: 10})
 			w.holders[9] = nginx
 			w.holders[10] = &exchange.Process{PID: 413, Name: "nginx"}
-		}, &exchange.Process{Name: "nginx", Listening: true}, []Want{{Inode: 9}, {Inode: 10}}},
+		}, &exchange.Process{Name: "nginx", Listening: true}, nil, 1},
+		{"gone, some of those who listen aren't to be seen", func(w *world) {
+			w.listening = append(w.listening, Listener{Local: listenNear.Local, Inode: 10})
+			w.holders[9] = nginx
+		}, &exchange.Process{Listening: true}, nil, 1},
+		{"gone, who listens isn't to be seen", func(w *world) {
+			w.holders[9] = &exchange.Process{User: "root"}
+		}, &exchange.Process{User: "root", Listening: true}, nil, 1},
 		{"closed by the server", func(w *world) {
 			w.sockets[[2]string{near, far}] = Found{State: FinWait2}
 			w.holders[9] = nginx
-		}, &exchange.Process{PID: 412, Name: "nginx", Listening: true}, []Want{{Inode: 9}}},
+		}, one, nil, 1},
 		{"never accepted", func(w *world) {
 			w.sockets[[2]string{near, far}] = Found{State: CloseWait}
 			w.holders[9] = nginx
-		}, &exchange.Process{PID: 412, Name: "nginx", Listening: true}, []Want{{Inode: 9}}},
-		{"gone, and the listener too", func(w *world) { w.listening = nil }, nil, nil},
+		}, one, nil, 1},
+		{"gone, and the listener too", func(w *world) { w.listening = nil }, nil, nil, 0},
+		{"closed before its holder was looked for", func(w *world) {
+			w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
+			w.holders[9] = nginx
+		}, one, []Want{{Inode: 7, Listener: 9}}, 1},
 		{"not to be seen", func(w *world) {
 			w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
-		}, nil, []Want{{Inode: 7, Listener: 9}}},
+			w.holders[7] = &exchange.Process{User: "www-data"}
+			w.holders[9] = nginx
+		}, one, []Want{{Inode: 7, Listener: 9}}, 1},
+		{"neither it nor who listens is to be seen", func(w *world) {
+			w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
+			w.holders[7] = &exchange.Process{User: "www-data"}
+			w.holders[9] = &exchange.Process{User: "root"}
+		}, &exchange.Process{User: "www-data", Listening: true}, []Want{{Inode: 7, Listener: 9}}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld()
@@ -173,13 +200,166 @@ func TestResolverServer(t *testing.T) {
 			if (got == nil) != (c.want == nil) || got != nil && !equal(got, c.want) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
-			if !slices.Equal(w.wants, c.wants) {
-				t.Errorf("asked for %+v, want %+v", w.wants, c.wants)
+			own := slices.DeleteFunc(slices.Clone(w.wants), func(w Want) bool { return w.Listening || w.Recheck })
+			if !slices.Equal(own, c.own) {
+				t.Errorf("asked for %+v, want %+v", own, c.own)
+			}
+			if len(w.listening) > 0 && !slices.Contains(w.wants, listener) {
+				t.Errorf("the listener wasn't asked for: %+v", w.wants)
 			}
 			if again := settled(r, f)[proto.Responder]; again != got {
 				t.Errorf("the second time: %+v", again)
 			}
+			if n := r.Counters(); n.Fallback != c.fallback {
+				t.Errorf("%d by their listener, want %d", n.Fallback, c.fallback)
+			}
 		})
+	}
+}
+
+// beyond returns a resolver that may look up no connection any more, but knows the addresses of the host.
+func beyond(t testing.TB, w *world) *Resolver {
+	r := newResolver(t, w, w, 0)
+	r.local(netip.MustParseAddr("10.0.0.1"))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tokens, r.refilled = 0, r.refilled.Add(time.Hour)
+	return r
+}
+
+// A connection that isn't looked up has its server named by its listener, and that costs one question for all of them.
+func TestResolverBeyondRate(t *testing.T) {
+	w := newWorld()
+	w.listening = []Listener{listenNear}
+	w.holders[9] = &exchange.Process{Name: "nginx"}
+	r := beyond(t, w)
+	for port := range 100 {
+		f := flow(netip.AddrPortFrom(netip.MustParseAddr("10.0.0.1"), uint16(1000+port)).String(), near)
+		p := r.Lookup(f)
+		if s := p[proto.Responder]; s == nil || s.Name != "nginx" || !s.Listening || p[proto.Originator] != nil {
+			t.Fatalf("%d: %+v", port, p)
+		}
+	}
+	if p := r.Lookup(flow(near, far)); p != [2]*exchange.Process{} {
+		t.Errorf("a client, named by who listens: %+v", p)
+	}
+	if n := r.Counters(); w.finds != 0 || w.lists != 1 || len(w.wants) != 1 || n.Fallback != 100 || n.Waits != 1 {
+		t.Errorf("asked for %d sockets, %d listeners, %+v; %+v", w.finds, w.lists, w.wants, n)
+	}
+}
+
+// What is known of who listens is renewed in the background, and forgotten when that takes too long.
+func TestResolverRenews(t *testing.T) {
+	w := newWorld()
+	w.listening = []Listener{listenNear}
+	w.holders[9] = &exchange.Process{Name: "old"}
+	r := beyond(t, w)
+	f := flow(far, near)
+	name := func() string {
+		if p := settled(r, f)[proto.Responder]; p != nil {
+			return p.Name
+		}
+		return ""
+	}
+	var s *service
+	age := func(due, named time.Duration) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, s = range r.services {
+			s.next, s.named = time.Now().Add(-due), time.Now().Add(-named)
+		}
+	}
+	if got := name(); got != "old" {
+		t.Fatal(got)
+	}
+	first := r.Lookup(f)[proto.Responder]
+	w.set(func() { w.holders[9] = &exchange.Process{Name: "old"} })
+	age(0, listenersFor)
+	if name(); r.Lookup(f)[proto.Responder] != first {
+		t.Error("what is the same became another object")
+	}
+
+	w.set(func() { w.holders[9] = &exchange.Process{Name: "new"} })
+	if got := name(); got != "old" {
+		t.Errorf("renewed before it was due: %s", got)
+	}
+	w.mu.Lock() // the answer takes long
+	age(0, listenersFor)
+	if p := r.Lookup(f)[proto.Responder]; p != first {
+		t.Errorf("meanwhile: %+v", p)
+	}
+	if n := r.Counters().Waits; n != 1 {
+		t.Errorf("waited %d times", n)
+	}
+	w.mu.Unlock()
+	if name(); name() != "new" {
+		t.Error(name())
+	}
+
+	// Holders that weren't looked for are no reason to forget them at once.
+	age(0, listenersFor)
+	w.set(func() { w.later = 1 })
+	if name(); name() != "new" || w.later != 0 {
+		t.Error(name(), w.later)
+	}
+	r.mu.Lock()
+	if soon := time.Until(s.next); soon > laterFor {
+		t.Errorf("asked again in %v", soon)
+	}
+	r.mu.Unlock()
+	// Neither are errors.
+	age(0, listenersFor)
+	w.set(func() { w.err = errors.New("broken") })
+	if name(); name() != "new" || r.Err() == nil {
+		t.Error(name(), r.Err())
+	}
+	// But nobody listens there for ever.
+	age(-time.Hour, staleFor)
+	if got := name(); got != "" {
+		t.Errorf("much later: %s", got)
+	}
+	w.set(func() { w.err = nil })
+	age(0, staleFor)
+	if p := r.Lookup(f)[proto.Responder]; p == nil || p.Name != "new" {
+		t.Errorf("the first question after a long time wasn't waited for: %+v", p)
+	}
+	age(0, listenersFor)
+	w.set(func() { w.listening = nil })
+	if name(); name() != "" {
+		t.Errorf("nobody listens any more: %s", name())
+	}
+}
+
+// Connections to many ports don't make the table grow, nor forget who really listens.
+func TestResolverServices(t *testing.T) {
+	w := newWorld()
+	w.hold = make(chan struct{})
+	defer close(w.hold)
+	w.listening = []Listener{listenNear}
+	r := beyond(t, w)
+	e := &entry{}
+	e.addr[proto.Responder] = netip.MustParseAddr("10.0.0.1").As16()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.locals.Store(&localAddresses{all: w.addresses})
+	for port := range uint16(3 * maxServices) {
+		e.port[proto.Responder] = port
+		if s := r.service(e, proto.Responder, time.Now()); s.serviceKey.port != port {
+			t.Fatal(s)
+		} else if port < 10 {
+			s.listeners = w.listening
+		}
+	}
+	kept := 0
+	for _, s := range r.services {
+		kept += len(s.listeners)
+	}
+	if len(r.services) != maxServices || kept != 10 {
+		t.Errorf("%d services, %d of 10 with listeners", len(r.services), kept)
+	}
+	e.addr[proto.Responder] = netip.MustParseAddr("192.0.2.1").As16()
+	if s := r.service(e, proto.Responder, time.Now()); s != nil {
+		t.Errorf("who listens at another host: %+v", s)
 	}
 }
 
@@ -219,11 +399,32 @@ func TestResolverMidstream(t *testing.T) {
 	w.listening = []Listener{listenNear}
 	w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
 	w.holders[7] = &exchange.Process{PID: 412, Name: "nginx"}
+	w.holders[9] = &exchange.Process{Name: "nginx"}
 	r := newResolver(t, w, w, 0)
 	f := flow(near, far) // the server sent the first packet seen
 	f.Midstream = true
 	if p := settled(r, f)[proto.Originator]; p == nil || !p.Listening {
 		t.Errorf("%+v", p)
+	}
+
+	const port = "10.0.0.1:50000"
+	for _, c := range []struct {
+		flow      *proto.Flow
+		midstream bool
+		want      [2]string
+	}{
+		{flow(near, port), true, [2]string{"nginx", ""}},
+		{flow(port, near), true, [2]string{"", "nginx"}},
+		{flow(near, port), false, [2]string{}},         // a client that uses the port of the server
+		{flow(near, "10.0.0.1:80"), true, [2]string{}}, // either may be the client
+	} {
+		c.flow.Midstream = c.midstream
+		found := settled(r, c.flow)
+		for d, p := range found {
+			if got := p; (got != nil) != (c.want[d] != "") || got != nil && (got.Name != c.want[d] || !got.Listening) {
+				t.Errorf("%v, midstream %v: %d is %+v", c.flow, c.midstream, d, got)
+			}
+		}
 	}
 }
 
@@ -235,6 +436,7 @@ func TestResolverRecheck(t *testing.T) {
 	w.sockets[[2]string{near, far}] = Found{State: Established, Inode: 7}
 	w.holders[7] = &exchange.Process{PID: 1, Name: "parent"}
 	r := newResolver(t, w, w, 0)
+	settled(r, flow("192.0.2.9:1", near)) // who listens is known from now on
 	f := flow(far, near)
 	if p := settled(r, f)[proto.Responder]; p == nil || p.PID != 1 {
 		t.Fatalf("%+v", p)
@@ -253,8 +455,9 @@ func TestResolverRecheck(t *testing.T) {
 	if n := r.Counters(); n.Unknown != 0 || n.Known != 1 {
 		t.Errorf("%+v", n)
 	}
-	if n := len(w.wants); n != 3 || !w.wants[1].Recheck || w.wants[0].Recheck {
-		t.Errorf("%+v", w.wants)
+	wants := slices.DeleteFunc(w.wants, func(w Want) bool { return w.Listening })
+	if len(wants) != 3 || !wants[1].Recheck || wants[0].Recheck {
+		t.Errorf("%+v", wants)
 	}
 }
 
@@ -348,8 +551,8 @@ func TestResolverWaits(t *testing.T) {
 		{proto.Responder, Found{State: newSynReceived}, waiting},
 		{proto.Responder, Found{State: Established}, waiting},
 		{proto.Responder, Found{State: CloseWait}, waiting},
-		{proto.Responder, Found{State: FinWait2}, seeking},
-		{proto.Responder, Found{State: TimeWait}, seeking},
+		{proto.Responder, Found{State: FinWait2}, closed},
+		{proto.Responder, Found{State: TimeWait}, closed},
 		{proto.Responder, Found{State: Established, Inode: 7}, seeking},
 	} {
 		f := flow(near, far)
@@ -559,6 +762,35 @@ func BenchmarkLookupKnown(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if p := r.Lookup(f); p[0] == nil {
+			b.Fatal(p)
+		}
+	}
+}
+
+func TestLookupByListenerDoesNotAllocate(t *testing.T) {
+	w := newWorld()
+	w.listening = []Listener{listenNear}
+	w.holders[9] = &exchange.Process{Name: "nginx"}
+	r := beyond(t, w)
+	f := flow(far, near)
+	if p := settled(r, f)[proto.Responder]; p == nil {
+		t.Fatal(p)
+	}
+	if n := testing.AllocsPerRun(100, func() { r.Lookup(f) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkLookupByListener(b *testing.B) {
+	w := newWorld()
+	w.listening = []Listener{listenNear}
+	w.holders[9] = &exchange.Process{Name: "nginx"}
+	r := beyond(b, w)
+	f := flow(far, near)
+	settled(r, f)
+	b.ReportAllocs()
+	for b.Loop() {
+		if p := r.Lookup(f); p[1] == nil {
 			b.Fatal(p)
 		}
 	}

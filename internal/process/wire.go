@@ -13,7 +13,7 @@ const MaxMessage = 60 << 10
 
 // A request is the number of wants in one byte, 0 for Blind, and then the wants, all numbers little endian:
 //
-//	inode 8, listener 8, uid 4, recheck 1
+//	inode 8, listener 8, uid 4, flags 1 (recheck, listening)
 //
 // A reply to wants is the number of processes in one byte, the processes, and for each want one byte: the number of its
 // process from 1, 0 for none, or later. A process is its id in 4 bytes and its texts, each with its length in 2 bytes:
@@ -23,6 +23,9 @@ const (
 	wantSize    = 21
 	answerLater = 255
 	maxMissing  = 16
+
+	flagRecheck   = 1
+	flagListening = 2
 )
 
 var errMessage = errors.New("malformed message about the holders of sockets")
@@ -45,7 +48,7 @@ func Serve(o Owners, request []byte) (reply []byte, err error) {
 		b := request[1+i*wantSize:]
 		wants[i] = Want{
 			Inode: binary.LittleEndian.Uint64(b), Listener: binary.LittleEndian.Uint64(b[8:]),
-			UID: binary.LittleEndian.Uint32(b[16:]), Recheck: b[20] != 0,
+			UID: binary.LittleEndian.Uint32(b[16:]), Recheck: b[20]&flagRecheck != 0, Listening: b[20]&flagListening != 0,
 		}
 	}
 	answers, err := o.Owners(wants)
@@ -75,11 +78,14 @@ func (r *Remote) Owners(wants []Want) ([]Answer, error) {
 		b = binary.LittleEndian.AppendUint64(b, w.Inode)
 		b = binary.LittleEndian.AppendUint64(b, w.Listener)
 		b = binary.LittleEndian.AppendUint32(b, w.UID)
-		recheck := byte(0)
+		flags := byte(0)
 		if w.Recheck {
-			recheck = 1
+			flags |= flagRecheck
 		}
-		b = append(b, recheck)
+		if w.Listening {
+			flags |= flagListening
+		}
+		b = append(b, flags)
 	}
 	reply, err := r.call(b)
 	if err != nil {

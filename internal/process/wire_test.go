@@ -35,7 +35,7 @@ func TestRemote(t *testing.T) {
 		blind:   Blind{Processes: 3, Seen: 99, Missing: []string{"CAP_SYS_PTRACE"}},
 	}
 	r := NewRemote(func(req []byte) ([]byte, error) { return Serve(here, req) })
-	wants := []Want{{Inode: 1<<64 - 1, UID: 1<<32 - 1, Listener: 7, Recheck: true}, {Inode: 2}, {Inode: 3}, {Inode: 4}, {Inode: 5}, {Inode: 6}}
+	wants := []Want{{Inode: 1<<64 - 1, UID: 1<<32 - 1, Listener: 7, Recheck: true}, {Inode: 2, Listening: true}, {Inode: 3}, {Inode: 4}, {Inode: 5}, {Inode: 6}}
 	got, err := r.Owners(wants)
 	if err != nil || !reflect.DeepEqual(got, here.answers) {
 		t.Errorf("%+v %v", got, err)
