@@ -19,6 +19,40 @@ type finder interface {
 	Close() error
 }
 
+// recentOwners are the processes at the ends of busy connections, as they were a moment ago: to ask for them again with
+// each exchange would cost as much as a tenth of its analysis.
+type recentOwners map[*proto.Flow]recentOwner
+
+type recentOwner struct {
+	processes [2]*exchange.Process
+	until     int64 // capture time
+}
+
+const (
+	// recentFor is how long an answer holds, in nanoseconds of capture time, and maxRecent for how many connections.
+	recentFor = 100e6
+	maxRecent = 4096
+	// settledFrom is from which exchange of a connection on: at the first ones, a server may still hand it on.
+	settledFrom = 3
+)
+
+// lookup returns the processes at the ends of an exchange's connection.
+func (r *recentOwners) lookup(owners finder, x *exchange.Exchange) [2]*exchange.Process {
+	known := (*r)[x.Flow]
+	if x.Completed.Time < known.until {
+		return known.processes
+	}
+	found := owners.Lookup(x.Flow)
+	if x.Index < settledFrom {
+		return found
+	}
+	if *r == nil || len(*r) >= maxRecent {
+		*r = recentOwners{}
+	}
+	(*r)[x.Flow] = recentOwner{found, x.Completed.Time + recentFor}
+	return found
+}
+
 // ownedBy reports whether an exchange is one of the processes that the user chose. unknown: it isn't, but the process of an end
 // that could be isn't known. A server that is only known to listen is enough for Listening.
 func ownedBy(x *exchange.Exchange, c *config.Live) (chosen, unknown bool) {

@@ -38,3 +38,39 @@ func TestOwnedBy(t *testing.T) {
 		}
 	}
 }
+
+// askedFor is a finder that counts how often it is asked.
+type askedFor struct {
+	finder
+	times int
+}
+
+func (a *askedFor) Lookup(*proto.Flow) [2]*exchange.Process {
+	a.times++
+	return [2]*exchange.Process{{PID: a.times}, nil}
+}
+
+// The owners of a busy connection are asked for again after a while only, but for its first exchanges.
+func TestRecentOwners(t *testing.T) {
+	var recent recentOwners
+	asked := &askedFor{}
+	x := &exchange.Exchange{Flow: &proto.Flow{}}
+	for i, c := range []struct {
+		index uint32
+		at    int64
+		want  int // the answer
+	}{
+		{0, 0, 1}, {1, 1, 2}, {2, 2, 3}, {3, 3, 4}, {4, 4, 4}, {5, 2 + recentFor, 4}, {6, 3 + recentFor, 5}, {7, 4 + recentFor, 5},
+	} {
+		x.Index, x.Completed.Time = c.index, c.at
+		if got := recent.lookup(asked, x)[0].PID; got != c.want {
+			t.Errorf("exchange %d: answer %d, want %d", i, got, c.want)
+		}
+	}
+	for range maxRecent + 10 {
+		recent.lookup(asked, &exchange.Exchange{Flow: &proto.Flow{}, Index: settledFrom})
+	}
+	if len(recent) > maxRecent {
+		t.Errorf("%d connections are remembered", len(recent))
+	}
+}

@@ -215,6 +215,7 @@ type tracing struct {
 	matcher  *pcapfilter.Matcher
 	where    *filter.Filter
 	redactor *redact.Redactor
+	recent   recentOwners
 	// unmatched tells the recording of an exchange that isn't selected; nil when that doesn't matter.
 	unmatched func(x *exchange.Exchange)
 	sinks     *sinks
@@ -497,7 +498,7 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 // selects reports whether an exchange is to be shown, and counts it if not.
 func (t *tracing) selects(x *exchange.Exchange) bool {
 	if t.owners != nil {
-		x.Process = t.owners.Lookup(x.Flow)
+		x.Process = t.recent.lookup(t.owners, x)
 		for _, p := range x.Process {
 			if p != nil && p.PID == 0 && p.Name == "" && p.Executable == "" {
 				t.nameless++ // only the user is known
