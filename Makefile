@@ -5,7 +5,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)'
 
 # Packages with more than one goroutine, for the race detector.
-RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/keeper ./internal/lab ./internal/output/pcapng ./internal/process
+RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/keeper ./internal/output/pcapng ./internal/process
 
 # The largest that the stripped program may become.
 MAX_MB := 25

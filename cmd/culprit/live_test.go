@@ -122,19 +122,19 @@ func answered(lines []string) []string {
 
 func TestInterruptEndsWithWhatIsComplete(t *testing.T) {
 	first, _ := halves(t)
-	p := start(t, "-r", "-")
-	p.write(t, first)
-	lines := p.until(t, "/healthz")
-	if err := p.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	lines = append(lines, p.end(t)...)
-
 	file := filepath.Join(t.TempDir(), "first.pcap")
 	if err := os.WriteFile(file, first, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want := answered(start(t, "-r", file).end(t))
+
+	p := start(t, "-r", "-")
+	p.write(t, first)
+	lines := p.until(t, want[len(want)-1]) // all has been read
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	lines = append(lines, p.end(t)...)
 	if got := answered(lines); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

@@ -360,7 +360,7 @@ func TestLinkLossAndDelay(t *testing.T) {
 	for _, k := range links {
 		there, back := k.Close()
 		lost += there.Lost + back.Lost
-		if there.Overflowed+back.Overflowed+there.Refused+back.Refused > 0 {
+		if there.Overflowed+back.Overflowed > 0 { // what other programs send while interfaces come up may be refused
 			t.Errorf("%+v, %+v", there, back)
 		}
 	}
