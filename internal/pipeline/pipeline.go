@@ -151,6 +151,7 @@ func (r *run) start() {
 func (r *run) read(ctx context.Context) error {
 	var rec capture.Record
 	var p packet.Packet
+	var key packet.Flow // one for all packets: what is handed to a recorder is on the heap
 	single := r.merger == nil
 	for {
 		switch err := r.src.Next(&rec); {
@@ -196,7 +197,8 @@ func (r *run) read(ctx context.Context) error {
 			r.own.add(1, uint64(len(rec.Data)))
 			continue
 		}
-		key, fromLo := p.Key()
+		var fromLo bool
+		key, fromLo = p.Key()
 		if r.config.Recorder != nil {
 			r.config.Recorder.Packet(&rec, &p, &key)
 		}

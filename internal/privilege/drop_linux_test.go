@@ -474,7 +474,7 @@ func (l *life2) begin(t *testing.T, program string, j task) (*exec.Cmd, *bufio.R
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: *l.uid, HostID: os.Getuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: *l.gid, HostID: os.Getgid(), Size: 1}}
 	} else if os.Getuid() != 0 {
-		t.Skip("the test isn't run by root")
+		t.Skip("needs root: it tries what a process that gave up root's rights can still do")
 	} else {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Groups: []uint32{4, 24}}
 	}
@@ -695,7 +695,7 @@ func testKeep(t *testing.T, l *life2, program string) {
 // A process that finds owners of sockets itself sees others' files.
 func TestInspect(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("the test isn't run by root")
+		t.Skip("needs root: it tries what a process that gave up root's rights can still do")
 	}
 	_, _, o := (&life2{}).begin(t, static(t), task{Folder: folder(t), Options: Options{Inspect: true, Keep: []Cap{CapSysPtrace, CapDACReadSearch}}})
 	for what, want := range map[string]string{"look into the parent": "ok", "list /proc": "ok", "connect": "EPERM", "run a program": "EPERM"} {
