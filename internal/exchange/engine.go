@@ -123,10 +123,11 @@ func (x *Exchange) reset() {
 	requestRaw, requestFields := x.Request.Raw[:0], x.Request.Fields[:0]
 	responseRaw, responseFields := x.Response.Raw[:0], x.Response.Fields[:0]
 	requestBody, responseBody, interim := x.RequestBody.raw[:0], x.ResponseBody.raw[:0], x.Interim[:0]
+	secrets := x.Secrets[:0]
 	*x = Exchange{}
 	x.Request.Raw, x.Request.Fields = requestRaw, requestFields
 	x.Response.Raw, x.Response.Fields = responseRaw, responseFields
-	x.RequestBody.raw, x.ResponseBody.raw, x.Interim = requestBody, responseBody, interim
+	x.RequestBody.raw, x.ResponseBody.raw, x.Interim, x.Secrets = requestBody, responseBody, interim, secrets
 }
 
 // Tick shows requests that have waited for long, and gives up those that have waited too long. It

@@ -145,6 +145,14 @@ type Exchange struct {
 	// isn't known.
 	Process [2]*Process
 
+	// Enriched is what is known beyond the packets. Secrets are the fingerprints of what redaction hid, each
+	// once.
+	Enriched Enriched
+	Secrets  []string
+
+	// KnownID is the id of an exchange that comes from a store; nil: ID makes it.
+	KnownID *[IDSize]byte
+
 	// What the engine needs until the exchange is finished.
 	pairer       *Pairer
 	before       [2]Counts

@@ -22,6 +22,10 @@ const (
 	fromTiming    = "packet times"
 	fromCulprit   = "culprit"
 	fromKernel    = "the capturing host's kernel, live"
+	fromNames     = "DNS answers seen, --resolve, the configuration"
+	fromGeo       = "address, by --geoip FILE"
+	fromConfig    = "address, by services of the configuration"
+	fromAgent     = "User-Agent header"
 )
 
 // Fields are all fields of the exchange document. Fields of one object stand together, as the JSON
@@ -75,12 +79,64 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Client])) }},
 	{"client.bytes", nil, "long", "byte", Int, "length of the request, head and framing included", fromRequest,
 		func(x *Exchange, v *Value) { v.requestInt(x, x.Request.Size) }},
+	{"client.domain", []string{"client_name"}, "keyword", "", Text, "name of that address, as DNS or the configuration tell", fromNames,
+		func(x *Exchange, v *Value) { v.optional(x.Enriched.Domain[x.Client]) }},
+	{"client.geo.country_iso_code", []string{"country"}, "keyword", "", Text, "country of that address (ISO 3166-1)", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Client], func(p *Place) string { return p.Country })
+		}},
+	{"client.geo.region_name", nil, "keyword", "", Text, "its region", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Client], func(p *Place) string { return p.Region })
+		}},
+	{"client.geo.city_name", []string{"city"}, "keyword", "", Text, "its city", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Client], func(p *Place) string { return p.City })
+		}},
+	{"client.as.number", []string{"asn"}, "long", "", Int, "number of the autonomous system that announces that address", fromGeo,
+		func(x *Exchange, v *Value) {
+			if p := x.Enriched.Place[x.Client]; p != nil {
+				v.positive(Int, int64(p.ASNumber))
+			}
+		}},
+	{"client.as.organization.name", []string{"as"}, "keyword", "", Text, "who runs it", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Client], func(p *Place) string { return p.ASOrganization })
+		}},
 	{"server.ip", []string{"server"}, "ip", "", IP, "address of the side that sends responses", fromPacket,
 		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Server()]) }},
 	{"server.port", []string{"port"}, "long", "", Int, "its port", fromPacket,
 		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Server()])) }},
 	{"server.bytes", nil, "long", "byte", Int, "length of the response, head and framing included", fromResponse,
 		func(x *Exchange, v *Value) { v.responseInt(x, x.Response.Size) }},
+	{"server.domain", nil, "keyword", "", Text, "name of that address, as DNS or the configuration tell", fromNames,
+		func(x *Exchange, v *Value) { v.optional(x.Enriched.Domain[x.Server()]) }},
+	{"server.geo.country_iso_code", nil, "keyword", "", Text, "country of that address (ISO 3166-1)", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Server()], func(p *Place) string { return p.Country })
+		}},
+	{"server.geo.region_name", nil, "keyword", "", Text, "its region", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Server()], func(p *Place) string { return p.Region })
+		}},
+	{"server.geo.city_name", nil, "keyword", "", Text, "its city", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Server()], func(p *Place) string { return p.City })
+		}},
+	{"server.as.number", nil, "long", "", Int, "number of the autonomous system that announces that address", fromGeo,
+		func(x *Exchange, v *Value) {
+			if p := x.Enriched.Place[x.Server()]; p != nil {
+				v.positive(Int, int64(p.ASNumber))
+			}
+		}},
+	{"server.as.organization.name", nil, "keyword", "", Text, "who runs it", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Server()], func(p *Place) string { return p.ASOrganization })
+		}},
+	{"service.name", []string{"service"}, "keyword", "", Text, "name of the service that answers", fromConfig,
+		func(x *Exchange, v *Value) { v.optional(x.Enriched.Service[x.Server()]) }},
+	{"service.origin.name", []string{"client_service"}, "keyword", "", Text, "name of the service that asks", fromConfig,
+		func(x *Exchange, v *Value) { v.optional(x.Enriched.Service[x.Client]) }},
 	{"source.ip", nil, "ip", "", IP, "as client.ip", fromPacket,
 		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Client]) }},
 	{"source.port", nil, "long", "", Int, "as client.port", fromPacket,
@@ -139,6 +195,12 @@ var Fields = []Field{
 
 	{"http.version", []string{"version"}, "keyword", "", Text, "version of the request, or else of the response, such as 1.1", fromRequest,
 		func(x *Exchange, v *Value) { v.text(x.version()) }},
+	{"http.request.id", []string{"request_id"}, "keyword", "", Text, "id of the request: X-Request-ID, or X-Correlation-ID", fromRequest,
+		func(x *Exchange, v *Value) {
+			if x.HasRequest {
+				v.optionalBytes(RequestID(&x.Request))
+			}
+		}},
 	{"http.request.method", []string{"method"}, "keyword", "", Text, "method, as sent", fromRequest,
 		func(x *Exchange, v *Value) { v.requestBytes(x, x.Request.Method) }},
 	{"http.request.bytes", nil, "long", "byte", Int, "length of the request, head and framing included", fromRequest,
@@ -199,12 +261,39 @@ var Fields = []Field{
 
 	{"user_agent.original", []string{"user_agent"}, "keyword", "", Text, "User-Agent header", fromRequest,
 		func(x *Exchange, v *Value) { v.requestHeader(x, "user-agent") }},
+	{"user_agent.name", []string{"browser"}, "keyword", "", Text, "the program: a browser, a bot, a library", fromAgent,
+		func(x *Exchange, v *Value) { v.agent(x, func(a *UserAgent) string { return a.Name }) }},
+	{"user_agent.version", nil, "keyword", "", Text, "its version", fromAgent,
+		func(x *Exchange, v *Value) { v.agent(x, func(a *UserAgent) string { return a.Version }) }},
+	{"user_agent.os.name", []string{"os"}, "keyword", "", Text, "its operating system", fromAgent,
+		func(x *Exchange, v *Value) { v.agent(x, func(a *UserAgent) string { return a.OS }) }},
+	{"user_agent.os.version", nil, "keyword", "", Text, "version of that", fromAgent,
+		func(x *Exchange, v *Value) { v.agent(x, func(a *UserAgent) string { return a.OSVersion }) }},
+	{"user_agent.device.name", nil, "keyword", "", Text, "model of the device, where it is told", fromAgent,
+		func(x *Exchange, v *Value) { v.agent(x, func(a *UserAgent) string { return a.Device }) }},
+
+	{"trace.id", []string{"trace"}, "keyword", "", Text, "id of the distributed trace: traceparent (W3C), or B3", fromRequest,
+		func(x *Exchange, v *Value) {
+			if x.HasRequest {
+				v.optionalBytes(TraceID(&x.Request))
+			}
+		}},
 
 	{"error.message", nil, "match_only_text", "", Text, "why the exchange isn't complete, in a few words", fromCulprit,
 		func(x *Exchange, v *Value) { v.optional(x.Reason) }},
 
 	{"culprit.grade", []string{"grade"}, "keyword", "", Text, "how much was seen: complete, gap, midstream, onesided, unanswered, aborted, undecryptable", fromCulprit,
 		func(x *Exchange, v *Value) { v.text(x.Grade.String()) }},
+	{"culprit.route", []string{"route"}, "keyword", "", Text, "path with its variable parts replaced, such as /users/{id}", "path, by rules (docs/enrichment.md)",
+		func(x *Exchange, v *Value) { v.optional(x.Enriched.Route) }},
+	{"culprit.device", []string{"device"}, "keyword", "", Text, "kind of the client: desktop, mobile, tablet or bot", fromAgent,
+		func(x *Exchange, v *Value) { v.agent(x, func(a *UserAgent) string { return a.Kind }) }},
+	{"culprit.secrets", []string{"secrets"}, "keyword", "", List, "fingerprints of the secrets that redaction hid, such as 4f2a", fromCulprit,
+		func(x *Exchange, v *Value) {
+			if len(x.Secrets) > 0 {
+				v.Kind, v.List = List, x.Secrets
+			}
+		}},
 	{"culprit.missing_bytes", nil, "long", "byte", Int, "bytes that weren't captured", fromTCP,
 		func(x *Exchange, v *Value) {
 			if x.MissingBytes > 0 {
@@ -509,6 +598,20 @@ func (v *Value) pid(p *Process) {
 func (v *Value) process(p *Process, text func(p *Process) string) {
 	if p != nil {
 		v.optional(text(p))
+	}
+}
+
+// place gives one of the texts about an address.
+func (v *Value) place(p *Place, text func(p *Place) string) {
+	if p != nil {
+		v.optional(text(p))
+	}
+}
+
+// agent gives one of the texts of the user agent.
+func (v *Value) agent(x *Exchange, text func(a *UserAgent) string) {
+	if x.Enriched.UserAgent != nil {
+		v.optional(text(x.Enriched.UserAgent))
 	}
 }
 

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write docs/fields.md")
 
 // samples are exchanges with and without what fields are made of.
 func samples() map[string]*exchange.Exchange {
-	full := outputtest.Exchange("POST http://shop.example:81/a?b=c HTTP/1.1\nHost: x\nUser-Agent: curl\nReferer: y\nContent-Type: Text/Plain; charset=x\n\nhello",
+	full := outputtest.Exchange("POST http://shop.example:81/a?b=c HTTP/1.1\nHost: x\nUser-Agent: curl\nReferer: y\nX-Request-ID: r1\nTraceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\nContent-Type: Text/Plain; charset=x\n\nhello",
 		"HTTP/1.1 200 OK\nContent-Type: text/html\n\nworld")
 	full.Tap.Name, full.Tap.Observer = "proxy", "host"
 	full.Stream, full.MissingBytes, full.Reason, full.Grade = true, 7, "7 bytes weren't captured", exchange.Gap
@@ -35,6 +35,15 @@ func samples() map[string]*exchange.Exchange {
 		{PID: 7, Name: "curl", Args: []string{"curl", "-s", "http://shop.example:81/"}, Executable: "/usr/bin/curl", User: "alice"},
 		{PID: 8, Name: "app", Args: []string{"app"}, Executable: "/app", User: "1000", ContainerID: "c0ffee", PodUID: "1-2", Unit: "app.service", Listening: true},
 	}
+	full.Enriched = exchange.Enriched{
+		Route:     "/{word}",
+		UserAgent: &exchange.UserAgent{Name: "Chrome", Version: "130", OS: "Android", OSVersion: "14", Device: "Pixel 8", Kind: "mobile"},
+		Domain:    [2]string{"pc.example", "shop.example"}, Service: [2]string{"browser", "shop"},
+	}
+	for d := range full.Enriched.Place {
+		full.Enriched.Place[d] = &exchange.Place{Country: "DE", Region: "Hesse", City: "Frankfurt", ASNumber: 64500, ASOrganization: "Example"}
+	}
+	full.Secrets = []string{"4f2a"}
 	resent := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
 	resent.Conn.SYNs = 2
 	unknown := outputtest.Exchange("GET / HTTP/1.1\n\n", "")

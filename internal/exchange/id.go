@@ -3,6 +3,7 @@ package exchange
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 )
 
 // IDSize is the length of an event id in bytes: 48 bits of the start time in milliseconds, then 80
@@ -13,6 +14,9 @@ const IDSize = 16
 // whom, but neither on the number of workers nor on a file's path, so that importing a capture twice
 // gives the same ids. observer names the host of the tap, and is empty for files.
 func (x *Exchange) ID(observer string) (id [IDSize]byte) {
+	if x.KnownID != nil {
+		return *x.KnownID
+	}
 	f := x.Flow
 	var buf [256]byte
 	b := append(buf[:0], observer...)
@@ -55,4 +59,27 @@ func AppendID(dst []byte, id [IDSize]byte) []byte {
 		hi >>= 5
 	}
 	return append(dst, out[:]...)
+}
+
+// ParseID reads the text form of an id. Lower-case letters are taken as well.
+func ParseID(text string) (id [IDSize]byte, ok bool) {
+	if len(text) != 26 {
+		return id, false
+	}
+	var hi, lo uint64
+	for i := range len(text) {
+		c := text[i]
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		n := strings.IndexByte(crockford, c)
+		if n < 0 || i == 0 && n > 7 {
+			return id, false
+		}
+		hi = hi<<5 | lo>>59
+		lo = lo<<5 | uint64(n)
+	}
+	binary.BigEndian.PutUint64(id[:8], hi)
+	binary.BigEndian.PutUint64(id[8:], lo)
+	return id, true
 }

@@ -3,6 +3,7 @@ package exchange_test
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,4 +155,40 @@ func FuzzURL(f *testing.F) {
 			t.Errorf("%+v is longer than %q and %q", u, target, host)
 		}
 	})
+}
+
+func TestParseID(t *testing.T) {
+	for _, id := range [][exchange.IDSize]byte{{}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, {0xff, 15: 0xff}} {
+		text := string(exchange.AppendID(nil, id))
+		for _, form := range []string{text, strings.ToLower(text)} {
+			if got, ok := exchange.ParseID(form); !ok || got != id {
+				t.Errorf("%s is read as %x, %v, and is %x", form, got, ok, id)
+			}
+		}
+	}
+	for _, bad := range []string{"", "0", "80000000000000000000000000", "0000000000000000000000000U", "00000000000000000000000000 "} {
+		if _, ok := exchange.ParseID(bad); ok {
+			t.Errorf("%q is taken for an id", bad)
+		}
+	}
+}
+
+func TestTraceID(t *testing.T) {
+	const w3c, b3 = "0af7651916cd43dd8448eb211c80319c", "80f198ee56343ba864fe8b2a57d3eff7"
+	for _, c := range []struct{ head, want string }{
+		{"traceparent: 00-" + w3c + "-b7ad6b7169203331-01", w3c},
+		{"Traceparent: 00-" + w3c + "-b7ad6b7169203331-01\nb3: " + b3 + "-e457b5a2e4d86bd1-1", w3c},
+		{"traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01", ""},
+		{"traceparent: 00-" + w3c, ""},
+		{"b3: " + b3 + "-e457b5a2e4d86bd1-1-05e3ac9a4f6e3b90", b3},
+		{"b3: e457b5a2e4d86bd1-e457b5a2e4d86bd1", "e457b5a2e4d86bd1"},
+		{"b3: 0\nX-B3-TraceId: " + b3, b3},
+		{"X-B3-TraceId: <script>alert(1)</script>", ""},
+		{"Host: a", ""},
+	} {
+		x := outputtest.Exchange("GET / HTTP/1.1\n"+c.head+"\n\n", "")
+		if got := string(exchange.TraceID(&x.Request)); got != c.want {
+			t.Errorf("%s: %q, want %q", c.head, got, c.want)
+		}
+	}
 }
