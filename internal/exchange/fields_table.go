@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"strconv"
+	"strings"
 
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -680,4 +681,29 @@ func partText(p *Part) string {
 		s += "; " + p.Type
 	}
 	return s + "; " + strconv.FormatInt(p.Bytes, 10) + " bytes"
+}
+
+// ParsePart reads the line that the fields of parts have, as partText writes it. What it can't read is left out.
+func ParsePart(text string) (p Part) {
+	quoted := func(name string) (s string) {
+		rest, ok := strings.CutPrefix(text, name+"=")
+		if !ok {
+			return ""
+		}
+		q, err := strconv.QuotedPrefix(rest)
+		if err != nil {
+			return ""
+		}
+		text = strings.TrimPrefix(rest[len(q):], "; ")
+		s, _ = strconv.Unquote(q)
+		return s
+	}
+	p.Name = quoted("name")
+	p.Filename = quoted("filename")
+	size := text
+	if i := strings.LastIndex(text, "; "); i >= 0 {
+		p.Type, size = text[:i], text[i+2:]
+	}
+	p.Bytes, _ = strconv.ParseInt(strings.TrimSuffix(size, " bytes"), 10, 64)
+	return p
 }

@@ -1,0 +1,207 @@
+// Package record is the form in which exchanges are stored: which columns there are, batches of rows as they
+// stand in the log, and the way back from a row to an exchange.
+package record
+
+import (
+	"slices"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+)
+
+// Form is the form of a column in memory and on disk.
+type Form uint8
+
+// The forms.
+const (
+	Ints Form = iota
+	Texts
+	Lists
+	Headers
+)
+
+// Column is one column of a store.
+type Column struct {
+	// Name is the field's name, and that of the column in files.
+	Name string
+	// Field is the field whose values the column holds; nil for the columns that only help to make an
+	// exchange again (see hidden).
+	Field *exchange.Field
+	Kind  exchange.ValueKind
+	Form  Form
+	// Required: every exchange has it.
+	Required bool
+	// Unique: few rows have the same text, so that a dictionary would only cost.
+	Unique bool
+	// Bloom: it is searched for single values, which a bloom filter rules out.
+	Bloom bool
+}
+
+// Constant is a field that has the same value in every exchange, and no column.
+type Constant struct {
+	Text string
+	List []string
+}
+
+// constants are the fields that say the same of every exchange.
+var constants = map[string]Constant{
+	"ecs.version":      {Text: exchange.ECSVersion},
+	"event.kind":       {Text: "event"},
+	"event.category":   {List: []string{"network", "web"}},
+	"event.type":       {List: []string{"connection", "protocol"}},
+	"event.dataset":    {Text: "culprit.exchange"},
+	"observer.type":    {Text: "sensor"},
+	"observer.product": {Text: "culprit"},
+}
+
+// twins are the fields that say what another one says.
+var twins = map[string]string{
+	"event.start":         "@timestamp",
+	"source.ip":           "client.ip",
+	"source.port":         "client.port",
+	"source.bytes":        "client.bytes",
+	"http.request.bytes":  "client.bytes",
+	"destination.ip":      "server.ip",
+	"destination.port":    "server.port",
+	"destination.bytes":   "server.bytes",
+	"http.response.bytes": "server.bytes",
+}
+
+// required are the fields that every exchange has.
+var required = []string{
+	"@timestamp", "event.id", "event.outcome", "event.end", "network.type", "network.transport", "network.protocol",
+	"network.community_id", "client.ip", "client.port", "server.ip", "server.port", "culprit.grade",
+	"culprit.packets.first", "culprit.packets.last", "culprit.http.connection_index", "culprit.net.client.packets",
+	"culprit.net.server.packets",
+}
+
+// unique are the fields whose texts are rarely the same.
+var unique = []string{
+	"event.id", "http.request.id", "http.request.body.content", "http.response.body.content", "url.query", "url.original", "trace.id",
+}
+
+// blooms are the fields that are searched for single values.
+var blooms = []string{
+	"client.ip", "server.ip", "network.community_id", "http.request.id", "trace.id", "culprit.secrets", "url.path",
+}
+
+// TextColumns are the fields that a search for a text looks at.
+var TextColumns = []string{
+	"url.original", "url.domain", "culprit.route", "user_agent.original", "client.ip", "server.ip", "client.domain", "server.domain", "service.name",
+	"http.request.id", "trace.id", "error.message",
+}
+
+// hidden are the columns that no field shows. They hold what is needed to make the exchange again, where it doesn't
+// follow from the fields.
+var hidden = []Column{
+	{Name: "culprit.stored.net", Kind: exchange.Int, Form: Ints},
+	{Name: "culprit.stored.interim_at", Kind: exchange.List, Form: Lists},
+	{Name: "culprit.stored.request.names", Kind: exchange.Text, Form: Texts},
+	{Name: "culprit.stored.request.trailers", Kind: exchange.List, Form: Lists},
+	{Name: "culprit.stored.request.protocol", Kind: exchange.Text, Form: Texts},
+	{Name: "culprit.stored.request.head_bytes", Kind: exchange.Int, Form: Ints},
+	{Name: "culprit.stored.request.missing_bytes", Kind: exchange.Int, Form: Ints},
+	{Name: "culprit.stored.request.cut", Kind: exchange.Bool, Form: Ints},
+	{Name: "culprit.stored.request.undecoded", Kind: exchange.Text, Form: Texts},
+	{Name: "culprit.stored.response.names", Kind: exchange.Text, Form: Texts},
+	{Name: "culprit.stored.response.trailers", Kind: exchange.List, Form: Lists},
+	{Name: "culprit.stored.response.protocol", Kind: exchange.Text, Form: Texts},
+	{Name: "culprit.stored.response.head_bytes", Kind: exchange.Int, Form: Ints},
+	{Name: "culprit.stored.response.missing_bytes", Kind: exchange.Int, Form: Ints},
+	{Name: "culprit.stored.response.cut", Kind: exchange.Bool, Form: Ints},
+	{Name: "culprit.stored.response.undecoded", Kind: exchange.Text, Form: Texts},
+}
+
+// Columns are the columns of a store, and Index finds them.
+var (
+	Columns = columns()
+	index   = indexOf(Columns)
+)
+
+// The columns that the engine itself needs.
+var (
+	Time = Index("@timestamp")
+	ID   = Index("event.id")
+)
+
+// messageColumns are the columns that make a message again.
+type messageColumns struct {
+	headers, content, decoded, parts, framing, bytes, body        int
+	names, trailers, protocol, headBytes, missing, cut, undecoded int
+}
+
+// cols are the columns that are needed by their names.
+var cols = struct {
+	net, interimAt         int
+	method, target, reason int
+	// process are those of the process that the exchange is about: container, pod, unit.
+	process           [3]int
+	request, response messageColumns
+}{
+	Index("culprit.stored.net"), Index("culprit.stored.interim_at"),
+	Index("http.request.method"), Index("url.original"), Index("culprit.http.reason"),
+	[3]int{Index("container.id"), Index("kubernetes.pod.uid"), Index("culprit.process.unit")},
+	messageIndex("request", "client"), messageIndex("response", "server"),
+}
+
+func messageIndex(message, end string) messageColumns {
+	stored, http, culprit := "culprit.stored."+message+".", "http."+message+".", "culprit.http."+message+"."
+	return messageColumns{
+		headers: Index(http + "headers"), content: Index(http + "body.content"), body: Index(http + "body.bytes"),
+		decoded: Index(culprit + "decoded_bytes"), parts: Index(culprit + "parts"), framing: Index(culprit + "framing"),
+		bytes: Index(end + ".bytes"),
+		names: Index(stored + "names"), trailers: Index(stored + "trailers"), protocol: Index(stored + "protocol"),
+		headBytes: Index(stored + "head_bytes"), missing: Index(stored + "missing_bytes"), cut: Index(stored + "cut"),
+		undecoded: Index(stored + "undecoded"),
+	}
+}
+
+func columns() (all []Column) {
+	for i := range exchange.Fields {
+		f := &exchange.Fields[i]
+		if _, constant := constants[f.Name]; constant || twins[f.Name] != "" {
+			continue
+		}
+		c := Column{
+			Name: f.Name, Field: f, Kind: f.Kind, Required: slices.Contains(required, f.Name),
+			Unique: slices.Contains(unique, f.Name), Bloom: slices.Contains(blooms, f.Name),
+		}
+		switch f.Kind {
+		case exchange.Text, exchange.IP:
+			c.Form = Texts
+		case exchange.List:
+			c.Form = Lists
+		case exchange.Headers:
+			c.Form = Headers
+		}
+		all = append(all, c)
+	}
+	return append(all, hidden...)
+}
+
+func indexOf(columns []Column) map[string]int {
+	m := make(map[string]int, len(columns))
+	for i := range columns {
+		m[columns[i].Name] = i
+	}
+	return m
+}
+
+// Index returns the number of a column by its name, -1 when there is none.
+func Index(name string) int {
+	if i, ok := index[name]; ok {
+		return i
+	}
+	return -1
+}
+
+// Lookup says where the values of a field are: in a column, or, if the number is negative, in a constant.
+func Lookup(f *exchange.Field) (col int, constant Constant) {
+	name := f.Name
+	if twin := twins[name]; twin != "" {
+		name = twin
+	}
+	if c, ok := constants[name]; ok {
+		return -1, c
+	}
+	return Index(name), Constant{}
+}

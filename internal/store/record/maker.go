@@ -1,0 +1,394 @@
+package record
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// Maker makes exchanges of rows: they have the same fields as those that were stored. It isn't safe for
+// concurrent use.
+type Maker struct {
+	x         exchange.Exchange
+	flow      proto.Flow
+	tap       exchange.Tap
+	id        [exchange.IDSize]byte
+	processes [2]exchange.Process
+	places    [2]exchange.Place
+	agent     exchange.UserAgent
+}
+
+// Exchange makes the exchange of a row. It is valid until the next call, and owns its memory.
+func (k *Maker) Exchange(r *Row) *exchange.Exchange {
+	x := &k.x
+	request, response := x.Request, x.Response
+	*x = exchange.Exchange{Interim: x.Interim[:0], Secrets: x.Secrets[:0]}
+	x.Request, x.Response = request, response
+	x.Request.Reset()
+	x.Response.Reset()
+	x.Request.Kind, x.Request.Dir = proto.Request, proto.Originator
+	x.Response.Kind, x.Response.Dir = proto.Response, proto.Responder
+	k.flow, k.tap, k.agent = proto.Flow{Proto: packet.ProtoTCP}, exchange.Tap{}, exchange.UserAgent{}
+	k.processes, k.places = [2]exchange.Process{}, [2]exchange.Place{}
+	x.Flow, x.Tap, x.Client = &k.flow, &k.tap, proto.Originator
+	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1
+	x.Timing = exchange.Timing{Idle: -1, Connect: -1, TLS: -1, Send: -1, Wait: -1, Receive: -1, Duration: -1, Total: -1}
+	for _, col := range r.Present {
+		if set := setters[col]; set != nil {
+			set(k, &r.cells[col])
+		}
+	}
+	k.finish(r)
+	return x
+}
+
+// finish sets what follows from several columns.
+func (k *Maker) finish(r *Row) {
+	x := &k.x
+	k.message(r, &cols.request, &x.Request, &x.HasRequest, &x.RequestBody)
+	k.message(r, &cols.response, &x.Response, &x.HasResponse, &x.ResponseBody)
+
+	start := x.Start.Time
+	if x.HasRequest {
+		x.Request.First = clock.Mark{Time: start, Packet: x.FirstPacket}
+		x.Request.Last = clock.Mark{Time: start + max(x.Timing.Send, 0) + x.Timing.Overlap}
+	}
+	if x.HasResponse {
+		x.Response.First.Time = start
+		if x.HasRequest && x.Timing.Send >= 0 {
+			x.Response.First.Time += x.Timing.Send + max(x.Timing.Wait, 0)
+		}
+		x.Response.Last = clock.Mark{Time: x.Response.First.Time + max(x.Timing.Receive, 0), Packet: x.LastPacket}
+	}
+	x.Completed.Packet, x.Start.Packet = x.LastPacket, x.FirstPacket
+	if c := r.Cell(cols.interimAt); c != nil {
+		for i := range min(len(c.List), len(x.Interim)) {
+			after, _ := strconv.ParseInt(string(c.List[i]), 10, 64)
+			x.Interim[i].At.Time = start + after
+		}
+	}
+	// The handshake's times are known by their differences.
+	if x.Conn.SYNACK != 0 || x.Conn.Ready != 0 {
+		client, server := x.Conn.Ready, x.Conn.SYNACK
+		x.Conn.SYN = max(start-max(x.Timing.Idle, 0)-client-server, 1)
+		x.Conn.SYNACK = x.Conn.SYN + server
+		x.Conn.Ready = 0
+		if client > 0 {
+			x.Conn.Ready = x.Conn.SYNACK + client
+		}
+	}
+	k.finishProcesses(r)
+}
+
+// message sets what is known of a message.
+func (k *Maker) message(r *Row, c *messageColumns, m *proto.Message, has *bool, body *exchange.Body) {
+	size, ok := r.Int(c.bytes)
+	if *has = ok; !ok {
+		return
+	}
+	m.End, m.Size = proto.Whole, size
+	m.BodyBytes, _ = r.Int(c.body)
+	m.HeadSize = m.Size - m.BodyBytes
+	if cell := r.Cell(c.headBytes); cell != nil {
+		m.HeadSize = cell.Int
+	}
+	m.MissingBytes, _ = r.Int(c.missing)
+	span := func(text []byte) proto.Span {
+		m.Raw = append(m.Raw, text...)
+		return proto.Span{Off: uint32(len(m.Raw) - len(text)), Len: uint32(len(text))}
+	}
+	version := r.Text(c.protocol)
+	if r.Cell(c.protocol) == nil {
+		version = []byte(protocol(m.Version))
+	}
+	if m.Kind == proto.Request {
+		m.Method = span(r.Text(cols.method))
+		m.Raw = append(m.Raw, ' ')
+		m.Target = span(r.Text(cols.target))
+		m.Raw = append(m.Raw, ' ')
+		m.Proto = span(version)
+	} else {
+		m.Proto = span(version)
+		m.Raw = strconv.AppendInt(append(m.Raw, ' '), int64(m.Status), 10)
+		m.Raw = append(m.Raw, ' ')
+		m.Reason = span(r.Text(cols.reason))
+	}
+	k.fields(r, c, m)
+	m.Length = -1
+	if m.Framing == proto.ByLength {
+		if n, err := strconv.ParseInt(string(m.Field("content-length")), 10, 64); err == nil && n >= 0 {
+			m.Length = n
+		}
+	}
+	if cell := r.Cell(c.content); cell != nil {
+		body.Bytes = append([]byte{}, cell.Text...)
+	}
+	_, body.Cut = r.Int(c.cut)
+	body.Undecoded = string(r.Text(c.undecoded))
+}
+
+// fields sets the header fields, in the order and the case in which they were sent, and the trailers.
+func (k *Maker) fields(r *Row, c *messageColumns, m *proto.Message) {
+	add := func(name, value []byte, flags proto.FieldFlags) {
+		m.Raw = append(m.Raw, "\r\n"...)
+		n := proto.Span{Off: uint32(len(m.Raw)), Len: uint32(len(name))}
+		m.Raw = append(append(m.Raw, name...), ": "...)
+		v := proto.Span{Off: uint32(len(m.Raw)), Len: uint32(len(value))}
+		m.Raw = append(m.Raw, value...)
+		m.Fields = append(m.Fields, proto.Field{Name: n, Value: v, Flags: flags})
+	}
+	if headers := r.Cell(c.headers); headers != nil {
+		names := r.Text(c.names)
+		used := make([]bool, len(headers.Fields))
+		for range headers.Fields {
+			name, rest, _ := bytes.Cut(names, []byte("\n"))
+			names = rest
+			for i, f := range headers.Fields {
+				if !used[i] && sameName(name, f.Name) {
+					used[i] = true
+					add(name, f.Value, 0)
+					break
+				}
+			}
+		}
+		for i, f := range headers.Fields { // of which the names say nothing
+			if !used[i] {
+				add(f.Name, f.Value, 0)
+			}
+		}
+	}
+	if trailers := r.Cell(c.trailers); trailers != nil {
+		for _, t := range trailers.List {
+			name, value, _ := bytes.Cut(t, []byte(": "))
+			add(name, value, proto.Trailer)
+		}
+	}
+	m.Raw = append(m.Raw, "\r\n\r\n"...)
+}
+
+// finishProcesses sets what is known of the process that the exchange is about, the server's or else the client's.
+func (k *Maker) finishProcesses(r *Row) {
+	x := &k.x
+	about := x.Process[proto.Responder]
+	if about == nil {
+		about = x.Process[proto.Originator]
+	}
+	for _, col := range cols.process {
+		if c := r.Cell(col); c != nil && about == nil {
+			about = k.process(proto.Responder)
+		}
+	}
+	if about == nil {
+		return
+	}
+	about.ContainerID, about.PodUID, about.Unit = string(r.Text(cols.process[0])), string(r.Text(cols.process[1])), string(r.Text(cols.process[2]))
+}
+
+func (k *Maker) process(d proto.Direction) *exchange.Process {
+	k.x.Process[d] = &k.processes[d]
+	return &k.processes[d]
+}
+
+func (k *Maker) place(d proto.Direction) *exchange.Place {
+	k.x.Enriched.Place[d] = &k.places[d]
+	return &k.places[d]
+}
+
+func (k *Maker) userAgent() *exchange.UserAgent {
+	k.x.Enriched.UserAgent = &k.agent
+	return &k.agent
+}
+
+// setter puts the value of one column into the exchange.
+type setter func(k *Maker, c *Cell)
+
+// setters are those of Columns; nil where a value follows from others.
+var setters = makeSetters()
+
+func makeSetters() (all [maxColumns]setter) {
+	for name, set := range settersByName() {
+		col := Index(name)
+		if col < 0 {
+			panic("no column " + name)
+		}
+		all[col] = set
+	}
+	return all
+}
+
+func text(at func(k *Maker) *string) setter {
+	return func(k *Maker, c *Cell) { *at(k) = string(c.Text) }
+}
+
+func number64(at func(x *exchange.Exchange) *int64) setter {
+	return func(k *Maker, c *Cell) { *at(&k.x) = c.Int }
+}
+
+// settersByName are the columns from which an exchange is made. The others follow from these.
+func settersByName() map[string]setter {
+	m := map[string]setter{
+		"@timestamp": func(k *Maker, c *Cell) { k.x.Start.Time = c.Int },
+		"event.id": func(k *Maker, c *Cell) {
+			if id, ok := exchange.ParseID(string(c.Text)); ok {
+				k.id = id
+				k.x.KnownID = &k.id
+			}
+		},
+		"event.duration":                  number64(func(x *exchange.Exchange) *int64 { return &x.Timing.Duration }),
+		"event.end":                       number64(func(x *exchange.Exchange) *int64 { return &x.Completed.Time }),
+		"observer.hostname":               text(func(k *Maker) *string { return &k.tap.Observer }),
+		"observer.ingress.interface.name": text(func(k *Maker) *string { return &k.tap.Name }),
+		"culprit.packets.tap":             text(func(k *Maker) *string { return &k.tap.Label }),
+		"network.transport": func(k *Maker, c *Cell) {
+			switch string(c.Text) {
+			case "udp":
+				k.flow.Proto = packet.ProtoUDP
+			case "sctp":
+				k.flow.Proto = packet.ProtoSCTP
+			}
+		},
+		"network.protocol":   text(func(k *Maker) *string { return &k.x.Protocol }),
+		"culprit.stored.net": func(k *Maker, c *Cell) { k.flow.Net = uint32(c.Int) },
+
+		"http.version": func(k *Maker, c *Cell) {
+			k.x.Request.Version = version(c.Text)
+			k.x.Response.Version = k.x.Request.Version
+		},
+		"http.response.status_code": func(k *Maker, c *Cell) { k.x.Response.Status = int(c.Int) },
+		"culprit.http.interim": func(k *Maker, c *Cell) {
+			for _, status := range c.List {
+				n, _ := strconv.Atoi(string(status))
+				k.x.Interim = append(k.x.Interim, exchange.Interim{Status: n})
+			}
+		},
+		"culprit.http.connection_index":       func(k *Maker, c *Cell) { k.x.Index = uint32(c.Int) },
+		"culprit.http.request.framing":        func(k *Maker, c *Cell) { k.x.Request.Framing = framing(c.Text) },
+		"culprit.http.response.framing":       func(k *Maker, c *Cell) { k.x.Response.Framing = framing(c.Text) },
+		"culprit.http.request.decoded_bytes":  number64(func(x *exchange.Exchange) *int64 { return &x.RequestBody.DecodedBytes }),
+		"culprit.http.response.decoded_bytes": number64(func(x *exchange.Exchange) *int64 { return &x.ResponseBody.DecodedBytes }),
+		"culprit.http.request.parts":          func(k *Maker, c *Cell) { k.x.RequestBody.Parts = parts(c.List) },
+		"culprit.http.response.parts":         func(k *Maker, c *Cell) { k.x.ResponseBody.Parts = parts(c.List) },
+
+		"service.name":                     text(func(k *Maker) *string { return &k.x.Enriched.Service[proto.Responder] }),
+		"service.origin.name":              text(func(k *Maker) *string { return &k.x.Enriched.Service[proto.Originator] }),
+		"user_agent.name":                  text(func(k *Maker) *string { return &k.userAgent().Name }),
+		"user_agent.version":               text(func(k *Maker) *string { return &k.userAgent().Version }),
+		"user_agent.os.name":               text(func(k *Maker) *string { return &k.userAgent().OS }),
+		"user_agent.os.version":            text(func(k *Maker) *string { return &k.userAgent().OSVersion }),
+		"user_agent.device.name":           text(func(k *Maker) *string { return &k.userAgent().Device }),
+		"culprit.device":                   text(func(k *Maker) *string { return &k.userAgent().Kind }),
+		"culprit.route":                    text(func(k *Maker) *string { return &k.x.Enriched.Route }),
+		"error.message":                    text(func(k *Maker) *string { return &k.x.Reason }),
+		"culprit.missing_bytes":            number64(func(x *exchange.Exchange) *int64 { return &x.MissingBytes }),
+		"culprit.stream":                   func(k *Maker, c *Cell) { k.x.Stream = c.Int != 0 },
+		"culprit.packets.first":            func(k *Maker, c *Cell) { k.x.FirstPacket = uint64(c.Int) },
+		"culprit.packets.last":             func(k *Maker, c *Cell) { k.x.LastPacket = uint64(c.Int) },
+		"culprit.net.handshake.syns":       func(k *Maker, c *Cell) { k.x.Conn.SYNs = uint16(c.Int) },
+		"culprit.net.handshake.client_rtt": number64(func(x *exchange.Exchange) *int64 { return &x.Conn.Ready }),
+		"culprit.net.handshake.server_rtt": number64(func(x *exchange.Exchange) *int64 { return &x.Conn.SYNACK }),
+		"culprit.secrets": func(k *Maker, c *Cell) {
+			for _, s := range c.List {
+				k.x.Secrets = append(k.x.Secrets, string(s))
+			}
+		},
+		"culprit.grade": func(k *Maker, c *Cell) {
+			for g := range exchange.Grades {
+				if exchange.Grade(g).String() == string(c.Text) {
+					k.x.Grade = exchange.Grade(g)
+				}
+			}
+		},
+		"culprit.anomalies": func(k *Maker, c *Cell) {
+			for i := range proto.AnomalyTable {
+				for _, name := range c.List {
+					if proto.AnomalyTable[i].Name == string(name) {
+						k.x.Anomalies.Set(proto.Anomaly(i))
+					}
+				}
+			}
+		},
+		"culprit.net.closed.by": func(k *Maker, c *Cell) {
+			if string(c.Text) == "server" {
+				k.x.Conn.By = proto.Responder
+			}
+		},
+		"culprit.net.closed.how": func(k *Maker, c *Cell) {
+			for why := proto.Open; why <= proto.CaptureEnded; why++ {
+				if why.String() == string(c.Text) {
+					k.x.Conn.Why = why
+				}
+			}
+		},
+	}
+	timing := func(x *exchange.Exchange) *exchange.Timing { return &x.Timing }
+	for name, at := range map[string]func(t *exchange.Timing) *int64{
+		"idle": func(t *exchange.Timing) *int64 { return &t.Idle }, "connect": func(t *exchange.Timing) *int64 { return &t.Connect },
+		"tls": func(t *exchange.Timing) *int64 { return &t.TLS }, "send": func(t *exchange.Timing) *int64 { return &t.Send },
+		"wait": func(t *exchange.Timing) *int64 { return &t.Wait }, "receive": func(t *exchange.Timing) *int64 { return &t.Receive },
+		"overlap": func(t *exchange.Timing) *int64 { return &t.Overlap }, "total": func(t *exchange.Timing) *int64 { return &t.Total },
+	} {
+		m["culprit.timing."+name] = number64(func(x *exchange.Exchange) *int64 { return at(timing(x)) })
+	}
+	for d, end := range []string{proto.Originator: "client", proto.Responder: "server"} {
+		d := proto.Direction(d)
+		m[end+".ip"] = func(k *Maker, c *Cell) {
+			if a, err := netip.ParseAddr(string(c.Text)); err == nil {
+				k.flow.Addr[d] = a.As16()
+			}
+		}
+		m[end+".port"] = func(k *Maker, c *Cell) { k.flow.Port[d] = uint16(c.Int) }
+		m[end+".domain"] = text(func(k *Maker) *string { return &k.x.Enriched.Domain[d] })
+		m[end+".geo.country_iso_code"] = text(func(k *Maker) *string { return &k.place(d).Country })
+		m[end+".geo.region_name"] = text(func(k *Maker) *string { return &k.place(d).Region })
+		m[end+".geo.city_name"] = text(func(k *Maker) *string { return &k.place(d).City })
+		m[end+".as.number"] = func(k *Maker, c *Cell) { k.place(d).ASNumber = uint32(c.Int) }
+		m[end+".as.organization.name"] = text(func(k *Maker) *string { return &k.place(d).ASOrganization })
+
+		process := map[proto.Direction]string{proto.Originator: "source.process.", proto.Responder: "destination.process."}[d]
+		m[process+"pid"] = func(k *Maker, c *Cell) { k.process(d).PID = int(c.Int) }
+		m[process+"name"] = text(func(k *Maker) *string { return &k.process(d).Name })
+		m[process+"executable"] = text(func(k *Maker) *string { return &k.process(d).Executable })
+		m[process+"command_line"] = func(k *Maker, c *Cell) { k.process(d).Args = []string{string(c.Text)} }
+		m[process+"user.name"] = text(func(k *Maker) *string { return &k.process(d).User })
+
+		net := "culprit.net." + end + "."
+		m[net+"rtt"] = func(k *Maker, c *Cell) { k.x.Conn.Half[d.Other()].RTT = c.Int }
+		m[net+"mss"] = func(k *Maker, c *Cell) { k.x.Conn.Half[d].MSS = uint16(c.Int) }
+		m[net+"packets"] = func(k *Maker, c *Cell) { k.x.During[d].Packets = uint64(c.Int) }
+		m[net+"retransmits"] = func(k *Maker, c *Cell) { k.x.During[d].Retransmits = uint32(c.Int) }
+		m[net+"out_of_order"] = func(k *Maker, c *Cell) { k.x.During[d].OutOfOrder = uint32(c.Int) }
+		m[net+"duplicate_acks"] = func(k *Maker, c *Cell) { k.x.During[d].DupAcks = uint32(c.Int) }
+		m[net+"zero_windows"] = func(k *Maker, c *Cell) { k.x.During[d].ZeroWindows = uint32(c.Int) }
+	}
+	return m
+}
+
+func framing(name []byte) proto.Framing {
+	for f := proto.NoBody; f <= proto.Tunnel; f++ {
+		if f.String() == string(name) {
+			return f
+		}
+	}
+	return proto.NoBody
+}
+
+// version reads a version as the field http.version has it.
+func version(text []byte) uint16 {
+	major, minor, _ := strings.Cut(string(text), ".")
+	hi, _ := strconv.ParseUint(major, 10, 8)
+	lo, _ := strconv.ParseUint(minor, 10, 8)
+	return uint16(hi<<8 | lo)
+}
+
+func parts(list [][]byte) (all []exchange.Part) {
+	for _, text := range list {
+		all = append(all, exchange.ParsePart(string(text)))
+	}
+	return all
+}
