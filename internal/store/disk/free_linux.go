@@ -14,9 +14,9 @@ func Free(dir string) (int64, error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	unit := st.Frsize
+	unit := int64(st.Frsize)
 	if unit <= 0 {
-		unit = st.Bsize
+		unit = int64(st.Bsize)
 	}
 	// A tmpfs without a limit, and some network file systems, say that they have no blocks at all.
 	if st.Blocks == 0 || unit <= 0 {

@@ -53,7 +53,7 @@ func (system) SyncDir(dir string) error {
 	}
 	err = d.Sync()
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
-		err = nil // network file systems that keep no names back can't sync folders
+		err = nil // some network file systems can't sync folders, and have nothing to sync
 	}
 	return errors.Join(err, d.Close())
 }

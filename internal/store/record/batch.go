@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -29,10 +28,13 @@ type Batch struct {
 
 	value   exchange.Value
 	row     []byte
-	fields  []Field
 	scratch []byte
 	seen    []bool
 }
+
+// maxElements bounds the elements of a list and the fields of a message: what is more isn't stored, and a batch
+// that says it has more is damaged. Limits elsewhere are far below.
+const maxElements = 1 << 16
 
 // Reset empties the batch, and keeps its memory.
 func (b *Batch) Reset() { b.buf, b.count = b.buf[:0], 0 }
@@ -101,6 +103,7 @@ func (b *Batch) appendList(col int, list []string) {
 	if len(list) == 0 {
 		return
 	}
+	list = list[:min(len(list), maxElements)]
 	b.appendColumn(col)
 	b.row = binary.AppendUvarint(b.row, uint64(len(list)))
 	for _, s := range list {
@@ -108,13 +111,15 @@ func (b *Batch) appendList(col int, list []string) {
 	}
 }
 
-// appendHeaders appends the header fields of a message: equal names together, where the first of them stood.
-// Trailers are stored elsewhere.
+// appendHeaders appends the header fields of a message as they were sent, but for the case of their names: equal
+// names together, where the first of them stood. Trailers are stored elsewhere.
 func (b *Batch) appendHeaders(col int, m *proto.Message) {
-	b.seen = append(b.seen[:0], make([]bool, len(m.Fields))...)
 	count := 0
+	b.seen = b.seen[:0]
 	for i := range m.Fields {
-		if m.Fields[i].Flags&proto.Trailer == 0 {
+		trailer := m.Fields[i].Flags&proto.Trailer != 0 || count == maxElements
+		b.seen = append(b.seen, trailer)
+		if !trailer {
 			count++
 		}
 	}
@@ -124,28 +129,19 @@ func (b *Batch) appendHeaders(col int, m *proto.Message) {
 	b.appendColumn(col)
 	b.row = binary.AppendUvarint(b.row, uint64(count))
 	for i := range m.Fields {
-		if b.seen[i] || m.Fields[i].Flags&proto.Trailer != 0 {
+		if b.seen[i] {
 			continue
 		}
 		b.scratch = appendLower(b.scratch[:0], m.Bytes(m.Fields[i].Name))
 		for k := i; k < len(m.Fields); k++ {
 			f := &m.Fields[k]
-			if !b.seen[k] && f.Flags&proto.Trailer == 0 && sameName(m.Bytes(f.Name), b.scratch) {
+			if int(f.Name.Len) == len(b.scratch) && !b.seen[k] && sameName(m.Bytes(f.Name), b.scratch) {
 				b.seen[k] = true
 				b.row = appendText(b.row, b.scratch)
-				b.row = appendFieldValue(b.row, m, f)
+				b.row = appendText(b.row, m.Bytes(f.Value))
 			}
 		}
 	}
-}
-
-// appendFieldValue appends the value of a field; the lines of a folded one are joined with spaces.
-func appendFieldValue(dst []byte, m *proto.Message, f *proto.Field) []byte {
-	value := m.Bytes(f.Value)
-	if f.Flags&proto.Folded != 0 {
-		return appendText(dst, strings.Join(strings.Fields(string(value)), " "))
-	}
-	return appendText(dst, value)
 }
 
 // addHidden adds what the fields don't tell; see hidden.
@@ -153,6 +149,8 @@ func (b *Batch) addHidden(x *exchange.Exchange) {
 	if x.Flow.Net != 0 {
 		b.appendInt(cols.net, int64(x.Flow.Net))
 	}
+	b.appendInt(cols.connectionAge, int64(x.FirstPacket-x.Flow.First.Packet))
+	b.addProcesses(x)
 	if len(x.Interim) > 0 {
 		at := make([]string, len(x.Interim))
 		for i := range at {
@@ -160,33 +158,77 @@ func (b *Batch) addHidden(x *exchange.Exchange) {
 		}
 		b.appendList(cols.interimAt, at)
 	}
+	version := protocol(shownVersion(x))
 	if x.HasRequest {
-		b.addMessage(&cols.request, &x.Request, &x.RequestBody)
+		b.addMessage(&cols.request, &x.Request, &x.RequestBody, version)
 	}
 	if x.HasResponse {
-		b.addMessage(&cols.response, &x.Response, &x.ResponseBody)
+		b.addMessage(&cols.response, &x.Response, &x.ResponseBody, version)
 	}
 }
 
-func (b *Batch) addMessage(c *messageColumns, m *proto.Message, body *exchange.Body) {
-	names, trailers := b.scratch[:0], []string(nil)
+func (b *Batch) addProcesses(x *exchange.Exchange) {
+	client, server := x.Process[x.Client], x.Process[x.Server()]
+	known := int64(0)
+	for d, p := range [2]*exchange.Process{proto.Originator: client, proto.Responder: server} {
+		if p == nil {
+			continue
+		}
+		known |= 1 << d
+		if n := len(p.Args); n > 1 || n == 1 && p.Args[0] == "" {
+			b.appendList(cols.args[d], p.Args)
+		}
+	}
+	if known == 0 {
+		return
+	}
+	b.appendInt(cols.processes, known)
+	if client == nil || server == nil {
+		return
+	}
+	for i, text := range [...]string{client.ContainerID, client.PodUID, client.Unit} {
+		if text != "" {
+			b.appendColumn(cols.clientProcess[i])
+			b.row = appendText(b.row, text)
+		}
+	}
+}
+
+// shownVersion is the version that the field http.version shows.
+func shownVersion(x *exchange.Exchange) uint16 {
+	if x.HasRequest {
+		return x.Request.Version
+	}
+	return x.Response.Version
+}
+
+// addMessage adds what the fields don't tell of a message. version is what it says of its version unless it says
+// otherwise.
+func (b *Batch) addMessage(c *messageColumns, m *proto.Message, body *exchange.Body, version string) {
+	names, headers := b.scratch[:0], 0
+	var trailers, folded []string
 	for i := range m.Fields {
 		f := &m.Fields[i]
+		if f.Flags&proto.Folded != 0 {
+			folded = append(folded, strconv.Itoa(i))
+		}
 		if f.Flags&proto.Trailer != 0 {
 			trailers = append(trailers, string(m.Bytes(f.Name))+": "+string(m.Bytes(f.Value)))
 			continue
 		}
-		if len(names) > 0 {
+		if headers > 0 {
 			names = append(names, '\n')
 		}
 		names = append(names, m.Bytes(f.Name)...)
+		headers++
 	}
 	b.scratch = names
 	if len(names) > 0 {
 		b.appendText(c.names, names)
 	}
 	b.appendList(c.trailers, trailers)
-	if p := m.Bytes(m.Proto); string(p) != protocol(m.Version) {
+	b.appendList(c.folded, folded)
+	if p := m.Bytes(m.Proto); string(p) != version {
 		b.appendText(c.protocol, p)
 	}
 	if m.HeadSize != m.Size-m.BodyBytes {
@@ -316,7 +358,7 @@ func (d *Decoder) Each(batch []byte, f func(r *Row) error) error {
 				row.cell(&d.skipped, form)
 				d.skipped.List, d.skipped.Fields = d.skipped.List[:0], d.skipped.Fields[:0]
 			case d.row.set[col]:
-				return errCorrupt
+				return errCorrupt // twice
 			default:
 				row.cell(d.row.Set(col), form)
 			}
@@ -378,13 +420,23 @@ func (r *reader) cell(c *Cell, form Form) {
 	case Texts:
 		c.Text = r.bytes()
 	case Lists:
-		for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		for range r.elements() {
 			c.List = append(c.List, r.bytes())
 		}
 	case Headers:
-		for n := r.uvarint(); n > 0 && !r.bad; n-- {
+		for range r.elements() {
 			name := r.bytes()
 			c.Fields = append(c.Fields, Field{name, r.bytes()})
 		}
 	}
+}
+
+// elements reads how many elements follow, each of at least one byte.
+func (r *reader) elements() int {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) || n > maxElements {
+		r.b, r.bad = nil, true
+		return 0
+	}
+	return int(n)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/proto"
 )
 
 // Form is the form of a column in memory and on disk.
@@ -91,12 +92,24 @@ var TextColumns = []string{
 }
 
 // hidden are the columns that no field shows. They hold what is needed to make the exchange again, where it doesn't
-// follow from the fields.
+// follow from the fields: most are absent from most rows.
 var hidden = []Column{
 	{Name: "culprit.stored.net", Kind: exchange.Int, Form: Ints},
+	// How many packets before its own the first of its connection is.
+	{Name: "culprit.stored.connection_age", Kind: exchange.Int, Form: Ints},
+	// The ends whose process is known: 1 for the client's, 2 for the server's.
+	{Name: "culprit.stored.processes", Kind: exchange.Int, Form: Ints},
+	// Arguments, where there is more than one. Container, pod and unit of the client's process, where those of
+	// the fields are the server's.
+	{Name: "culprit.stored.client.args", Kind: exchange.List, Form: Lists},
+	{Name: "culprit.stored.client.container", Kind: exchange.Text, Form: Texts},
+	{Name: "culprit.stored.client.pod", Kind: exchange.Text, Form: Texts},
+	{Name: "culprit.stored.client.unit", Kind: exchange.Text, Form: Texts},
+	{Name: "culprit.stored.server.args", Kind: exchange.List, Form: Lists},
 	{Name: "culprit.stored.interim_at", Kind: exchange.List, Form: Lists},
 	{Name: "culprit.stored.request.names", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.request.trailers", Kind: exchange.List, Form: Lists},
+	{Name: "culprit.stored.request.folded", Kind: exchange.List, Form: Lists},
 	{Name: "culprit.stored.request.protocol", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.request.head_bytes", Kind: exchange.Int, Form: Ints},
 	{Name: "culprit.stored.request.missing_bytes", Kind: exchange.Int, Form: Ints},
@@ -104,6 +117,7 @@ var hidden = []Column{
 	{Name: "culprit.stored.request.undecoded", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.response.names", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.response.trailers", Kind: exchange.List, Form: Lists},
+	{Name: "culprit.stored.response.folded", Kind: exchange.List, Form: Lists},
 	{Name: "culprit.stored.response.protocol", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.response.head_bytes", Kind: exchange.Int, Form: Ints},
 	{Name: "culprit.stored.response.missing_bytes", Kind: exchange.Int, Form: Ints},
@@ -125,31 +139,37 @@ var (
 
 // messageColumns are the columns that make a message again.
 type messageColumns struct {
-	headers, content, decoded, parts, framing, bytes, body        int
-	names, trailers, protocol, headBytes, missing, cut, undecoded int
+	headers, content, bytes, body                                         int
+	names, trailers, folded, protocol, headBytes, missing, cut, undecoded int
 }
 
 // cols are the columns that are needed by their names.
 var cols = struct {
-	net, interimAt         int
-	method, target, reason int
-	// process are those of the process that the exchange is about: container, pod, unit.
-	process           [3]int
-	request, response messageColumns
+	net, connectionAge, interimAt int
+	method, target, reason        int
+	// process are those of the process that the exchange is about, and clientProcess those of the client's, where
+	// that is another: container, pod, unit. args are the arguments, by direction.
+	processes              int
+	process, clientProcess [3]int
+	args                   [2]int
+	request, response      messageColumns
 }{
-	Index("culprit.stored.net"), Index("culprit.stored.interim_at"),
+	Index("culprit.stored.net"), Index("culprit.stored.connection_age"), Index("culprit.stored.interim_at"),
 	Index("http.request.method"), Index("url.original"), Index("culprit.http.reason"),
+	Index("culprit.stored.processes"),
 	[3]int{Index("container.id"), Index("kubernetes.pod.uid"), Index("culprit.process.unit")},
+	[3]int{Index("culprit.stored.client.container"), Index("culprit.stored.client.pod"), Index("culprit.stored.client.unit")},
+	[2]int{proto.Originator: Index("culprit.stored.client.args"), proto.Responder: Index("culprit.stored.server.args")},
 	messageIndex("request", "client"), messageIndex("response", "server"),
 }
 
 func messageIndex(message, end string) messageColumns {
-	stored, http, culprit := "culprit.stored."+message+".", "http."+message+".", "culprit.http."+message+"."
+	stored, http := "culprit.stored."+message+".", "http."+message+"."
 	return messageColumns{
 		headers: Index(http + "headers"), content: Index(http + "body.content"), body: Index(http + "body.bytes"),
-		decoded: Index(culprit + "decoded_bytes"), parts: Index(culprit + "parts"), framing: Index(culprit + "framing"),
 		bytes: Index(end + ".bytes"),
-		names: Index(stored + "names"), trailers: Index(stored + "trailers"), protocol: Index(stored + "protocol"),
+		names: Index(stored + "names"), trailers: Index(stored + "trailers"), folded: Index(stored + "folded"),
+		protocol:  Index(stored + "protocol"),
 		headBytes: Index(stored + "head_bytes"), missing: Index(stored + "missing_bytes"), cut: Index(stored + "cut"),
 		undecoded: Index(stored + "undecoded"),
 	}

@@ -22,6 +22,7 @@ type Maker struct {
 	processes [2]exchange.Process
 	places    [2]exchange.Place
 	agent     exchange.UserAgent
+	used      []bool
 }
 
 // Exchange makes the exchange of a row. It is valid until the next call, and owns its memory.
@@ -67,6 +68,9 @@ func (k *Maker) finish(r *Row) {
 		x.Response.Last = clock.Mark{Time: x.Response.First.Time + max(x.Timing.Receive, 0), Packet: x.LastPacket}
 	}
 	x.Completed.Packet, x.Start.Packet = x.LastPacket, x.FirstPacket
+	if age, ok := r.Int(cols.connectionAge); ok {
+		k.flow.First.Packet = x.FirstPacket - uint64(age)
+	}
 	if c := r.Cell(cols.interimAt); c != nil {
 		for i := range min(len(c.List), len(x.Interim)) {
 			after, _ := strconv.ParseInt(string(c.List[i]), 10, 64)
@@ -103,18 +107,21 @@ func (k *Maker) message(r *Row, c *messageColumns, m *proto.Message, has *bool, 
 		m.Raw = append(m.Raw, text...)
 		return proto.Span{Off: uint32(len(m.Raw) - len(text)), Len: uint32(len(text))}
 	}
-	version := r.Text(c.protocol)
-	if r.Cell(c.protocol) == nil {
-		version = []byte(protocol(m.Version))
+	said := []byte(protocol(m.Version))
+	if cell := r.Cell(c.protocol); cell != nil {
+		said = cell.Text
+		if digits, ok := bytes.CutPrefix(said, []byte("HTTP/")); ok && m.Kind == proto.Response {
+			m.Version = version(digits)
+		}
 	}
 	if m.Kind == proto.Request {
 		m.Method = span(r.Text(cols.method))
 		m.Raw = append(m.Raw, ' ')
 		m.Target = span(r.Text(cols.target))
 		m.Raw = append(m.Raw, ' ')
-		m.Proto = span(version)
+		m.Proto = span(said)
 	} else {
-		m.Proto = span(version)
+		m.Proto = span(said)
 		m.Raw = strconv.AppendInt(append(m.Raw, ' '), int64(m.Status), 10)
 		m.Raw = append(m.Raw, ' ')
 		m.Reason = span(r.Text(cols.reason))
@@ -145,20 +152,20 @@ func (k *Maker) fields(r *Row, c *messageColumns, m *proto.Message) {
 	}
 	if headers := r.Cell(c.headers); headers != nil {
 		names := r.Text(c.names)
-		used := make([]bool, len(headers.Fields))
+		k.used = append(k.used[:0], make([]bool, len(headers.Fields))...)
 		for range headers.Fields {
 			name, rest, _ := bytes.Cut(names, []byte("\n"))
 			names = rest
 			for i, f := range headers.Fields {
-				if !used[i] && sameName(name, f.Name) {
-					used[i] = true
+				if !k.used[i] && sameName(name, f.Name) {
+					k.used[i] = true
 					add(name, f.Value, 0)
 					break
 				}
 			}
 		}
 		for i, f := range headers.Fields { // of which the names say nothing
-			if !used[i] {
+			if !k.used[i] {
 				add(f.Name, f.Value, 0)
 			}
 		}
@@ -169,25 +176,48 @@ func (k *Maker) fields(r *Row, c *messageColumns, m *proto.Message) {
 			add(name, value, proto.Trailer)
 		}
 	}
+	if folded := r.Cell(c.folded); folded != nil {
+		for _, text := range folded.List {
+			if i, err := strconv.Atoi(string(text)); err == nil && 0 <= i && i < len(m.Fields) {
+				m.Fields[i].Flags |= proto.Folded
+			}
+		}
+	}
 	m.Raw = append(m.Raw, "\r\n\r\n"...)
 }
 
-// finishProcesses sets what is known of the process that the exchange is about, the server's or else the client's.
+// finishProcesses sets what the columns of the two processes don't tell: that there is one of which nothing is known,
+// the arguments one by one, and what they run in.
 func (k *Maker) finishProcesses(r *Row) {
-	x := &k.x
-	about := x.Process[proto.Responder]
-	if about == nil {
-		about = x.Process[proto.Originator]
-	}
-	for _, col := range cols.process {
-		if c := r.Cell(col); c != nil && about == nil {
-			about = k.process(proto.Responder)
+	known, _ := r.Int(cols.processes)
+	for d := range proto.Direction(2) {
+		if known&(1<<d) != 0 {
+			k.process(d)
 		}
+		if args := r.Cell(cols.args[d]); args != nil {
+			p := k.process(d)
+			p.Args = make([]string, len(args.List))
+			for i, arg := range args.List {
+				p.Args[i] = string(arg)
+			}
+		}
+	}
+	// The exchange is about the server's process, or else the client's.
+	about, client := k.x.Process[proto.Responder], k.x.Process[proto.Originator]
+	if about == nil {
+		about = client
 	}
 	if about == nil {
 		return
 	}
-	about.ContainerID, about.PodUID, about.Unit = string(r.Text(cols.process[0])), string(r.Text(cols.process[1])), string(r.Text(cols.process[2]))
+	if client != nil && client != about {
+		runsIn(r, client, &cols.clientProcess)
+	}
+	runsIn(r, about, &cols.process)
+}
+
+func runsIn(r *Row, p *exchange.Process, columns *[3]int) {
+	p.ContainerID, p.PodUID, p.Unit = string(r.Text(columns[0])), string(r.Text(columns[1])), string(r.Text(columns[2]))
 }
 
 func (k *Maker) process(d proto.Direction) *exchange.Process {

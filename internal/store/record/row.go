@@ -55,10 +55,20 @@ func (r *Row) Cell(col int) *Cell {
 }
 
 // Int returns the number of a column, and whether there is one.
-func (r *Row) Int(col int) (int64, bool) { return r.cells[col].Int, r.set[col] }
+func (r *Row) Int(col int) (int64, bool) {
+	if c := r.Cell(col); c != nil {
+		return c.Int, true
+	}
+	return 0, false
+}
 
 // Text returns the text of a column, nil when there is none.
-func (r *Row) Text(col int) []byte { return r.cells[col].Text }
+func (r *Row) Text(col int) []byte {
+	if c := r.Cell(col); c != nil {
+		return c.Text
+	}
+	return nil
+}
 
 // ID returns the id of the exchange in its text form, and Time its start, in nanoseconds since 1970.
 func (r *Row) ID() []byte  { return r.cells[ID].Text }

@@ -1,0 +1,146 @@
+// Package segment is a part of a store on disk: a Parquet file of exchanges, sorted by start and id, whose columns are
+// named as the fields in docs/fields.md. Whatever reads Parquet can read it.
+//
+//	file      = { row group } footer
+//	row group = at most MaxRows exchanges; each column with statistics, some with a bloom filter
+//
+// How a field becomes a column:
+//
+//	numbers, durations (ns), truths  INT64, BOOLEAN
+//	times                            TIMESTAMP(NANOS, UTC)
+//	texts, addresses                 STRING
+//	lists                            LIST<STRING>
+//	headers                          MAP<STRING, LIST<STRING>>, names in lower case
+package segment
+
+import (
+	"slices"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/compress/zstd"
+	"github.com/parquet-go/parquet-go/encoding"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/store/record"
+)
+
+const (
+	// MaxRows is the largest number of exchanges of a row group.
+	MaxRows = 128 << 10
+	// pageSize is about how many bytes of values are in a page: smaller ones are faster to find one exchange in,
+	// larger ones compress better.
+	pageSize = 128 << 10
+	// maxDictionary is the largest dictionary of a column, in bytes; what exceeds it is stored plainly.
+	maxDictionary = 2 << 20
+	// bloomBits are the bits for each value in bloom filters: one in a hundred look-ups is in vain.
+	bloomBits = 10
+)
+
+// repeated are the columns of numbers that have few different values.
+var repeated = []string{
+	"server.port", "url.port", "http.response.status_code", "client.as.number", "server.as.number", "source.process.pid",
+	"destination.process.pid", "process.pid", "culprit.missing_bytes", "culprit.http.connection_index", "culprit.net.handshake.syns",
+	"culprit.net.client.packets", "culprit.net.client.retransmits", "culprit.net.client.out_of_order", "culprit.net.client.duplicate_acks",
+	"culprit.net.client.zero_windows", "culprit.net.client.mss", "culprit.net.server.packets", "culprit.net.server.retransmits",
+	"culprit.net.server.out_of_order", "culprit.net.server.duplicate_acks", "culprit.net.server.zero_windows", "culprit.net.server.mss",
+	"http.request.body.bytes", "culprit.stored.net",
+}
+
+// large are the columns whose values may be so long that statistics of them would only cost.
+var large = []string{
+	"http.request.body.content", "http.response.body.content", "url.query", "culprit.stored.request.names", "culprit.stored.response.names",
+}
+
+// layout is how columns stand in files.
+type layout struct {
+	schema *parquet.Schema
+	// leaves are the numbers of the leaf columns of each of record.Columns: two of Headers, the names' and the values'.
+	leaves [][2]int
+}
+
+func newLayout() *layout {
+	group := parquet.Group{}
+	for i := range record.Columns {
+		group[record.Columns[i].Name] = node(&record.Columns[i])
+	}
+	l := &layout{schema: parquet.NewSchema("exchange", group)}
+	l.leaves = leaves(l.schema)
+	return l
+}
+
+// leaves finds the columns in a file's schema, which may lack some: -1.
+func leaves(s *parquet.Schema) (all [][2]int) {
+	find := func(path ...string) int {
+		if leaf, ok := s.Lookup(path...); ok {
+			return leaf.ColumnIndex
+		}
+		return -1
+	}
+	for i := range record.Columns {
+		c := &record.Columns[i]
+		switch c.Form {
+		case record.Lists:
+			all = append(all, [2]int{find(c.Name, "list", "element"), -1})
+		case record.Headers:
+			all = append(all, [2]int{find(c.Name, "key_value", "key"), find(c.Name, "key_value", "value", "list", "element")})
+		default:
+			all = append(all, [2]int{find(c.Name), -1})
+		}
+	}
+	return all
+}
+
+func node(c *record.Column) parquet.Node {
+	switch c.Form {
+	case record.Lists:
+		return parquet.List(dictionary(parquet.String()))
+	case record.Headers:
+		return parquet.Map(dictionary(parquet.String()), parquet.List(plain(parquet.String())))
+	}
+	var n parquet.Node
+	switch {
+	case c.Kind == exchange.Time:
+		n = parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.DeltaBinaryPacked)
+	case c.Kind == exchange.Bool:
+		n = parquet.Leaf(parquet.BooleanType)
+	case c.Kind == exchange.Float:
+		n = parquet.Leaf(parquet.DoubleType)
+	case c.Form == record.Texts && c.Unique:
+		n = plain(parquet.String())
+	case c.Form == record.Texts:
+		n = dictionary(parquet.String())
+	case slices.Contains(repeated, c.Name):
+		n = dictionary(parquet.Leaf(parquet.Int64Type))
+	default:
+		n = parquet.Encoded(parquet.Leaf(parquet.Int64Type), &parquet.DeltaBinaryPacked)
+	}
+	if !c.Required {
+		n = parquet.Optional(n)
+	}
+	return n
+}
+
+func dictionary(n parquet.Node) parquet.Node { return compressed(n, &parquet.RLEDictionary) }
+func plain(n parquet.Node) parquet.Node      { return compressed(n, &parquet.DeltaLengthByteArray) }
+
+func compressed(n parquet.Node, e encoding.Encoding) parquet.Node {
+	return parquet.Compressed(parquet.Encoded(n, e), codec())
+}
+
+func codec() compress.Codec { return &zstd.Codec{Level: zstd.SpeedFastest} }
+
+// blooms are the bloom filters that are written.
+func blooms() (all []parquet.BloomFilterColumn) {
+	for i := range record.Columns {
+		c := &record.Columns[i]
+		switch {
+		case !c.Bloom:
+		case c.Form == record.Lists:
+			all = append(all, parquet.SplitBlockFilter(bloomBits, c.Name, "list", "element"))
+		default:
+			all = append(all, parquet.SplitBlockFilter(bloomBits, c.Name))
+		}
+	}
+	return all
+}

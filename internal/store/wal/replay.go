@@ -1,0 +1,371 @@
+package wal
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/culprit-http/culprit/internal/store/disk"
+)
+
+const (
+	// MaxDamage is how many damaged places a report lists; the others are only counted.
+	MaxDamage = 64
+	// windowSize is how much is read at a time, in bytes, unless a record is larger.
+	windowSize = 256 << 10
+	// block is the unit in which a file is read that can't be read as a whole, in bytes.
+	block = 4096
+)
+
+// Func takes a record: the number of its file, that file's header, and the payload. Both are borrowed until return.
+type Func func(seq uint64, header, payload []byte) error
+
+// Damage is a range of a file that has no record that can be trusted.
+type Damage struct {
+	// Seq is the file's number, Offset and Bytes the range.
+	Seq           uint64
+	Offset, Bytes int64
+	// Torn: at the end of a file. That is normal after a crash or a full disk, in what was never synced.
+	Torn bool
+	// Err is why, if it isn't a checksum.
+	Err error
+}
+
+func (d Damage) String() string {
+	what := "damaged"
+	if d.Torn {
+		what = "torn end"
+	}
+	s := fmt.Sprintf("%s: %s: %d bytes from offset %d on are left out", fileName(d.Seq), what, d.Bytes, d.Offset)
+	if d.Err != nil {
+		s += ": " + d.Err.Error()
+	}
+	return s
+}
+
+// Report tells what a replay has found.
+type Report struct {
+	// Files were read, with Records that were delivered, of Bytes payload.
+	Files   int
+	Records uint64
+	Bytes   int64
+	// Duplicates weren't delivered, since they had been: written again after a failed sync.
+	Duplicates uint64
+	// Missing is how many records are known to lack between those that were delivered.
+	Missing uint64
+	// Torn and Damaged count bytes that were left out: at the ends of files, and elsewhere.
+	Torn, Damaged int64
+	// Places are the first MaxDamage of these, and Unlisted the number of the others.
+	Places   []Damage
+	Unlisted uint64
+	// Gone is how many files were removed by their writer before they were read.
+	Gone int
+	// Uncut is why the torn end of the last file couldn't be cut off, if so. It does no harm.
+	Uncut error
+}
+
+func (r *Report) damage(d Damage) {
+	if d.Bytes <= 0 {
+		return
+	}
+	if d.Torn {
+		r.Torn += d.Bytes
+	} else {
+		r.Damaged += d.Bytes
+	}
+	if len(r.Places) < MaxDamage {
+		r.Places = append(r.Places, d)
+	} else {
+		r.Unlisted++
+	}
+}
+
+// VersionError says that a file was written by a program with another format.
+type VersionError struct {
+	Path    string
+	Version uint32
+	// Writer is the name and version of the program.
+	Writer string
+}
+
+func (e *VersionError) Error() string {
+	who := "another version of culprit"
+	if e.Writer != "" {
+		who = e.Writer
+	}
+	return fmt.Sprintf("%s has format %d, written by %s; this program knows format %d: open the store once with the program that wrote it and let it end in order, or move the file away",
+		e.Path, e.Version, who, version)
+}
+
+// checkVersion returns a *VersionError for a file of another version, and nothing for one that is damaged.
+func checkVersion(f disk.FS, path string) error {
+	r, err := f.Open(path)
+	if err != nil {
+		return nil //nolint:nilerr // Replay tells
+	}
+	defer r.Close()
+	w, err := newWindow(r)
+	if err != nil {
+		return nil
+	}
+	_, _, err = w.head(path)
+	var other *VersionError
+	if errors.As(err, &other) {
+		return other
+	}
+	return nil
+}
+
+// Replay calls fn for each record of the files that were there at Open and still count, in the order of Append. It stops
+// at the first error of fn, and returns it. The torn end of the last file is cut off. What can't be read is left
+// out and reported.
+func (l *Log) Replay(fn Func) (Report, error) {
+	return replay(l.fs, l.dir, l.from, l.opened, fn, true)
+}
+
+// Read is Replay for those who don't write the log: it changes nothing. The log may be written meanwhile; a record that
+// is just being written looks torn. nil is the operating system's file system.
+func Read(f disk.FS, dir string, from uint64, fn Func) (Report, error) {
+	if f == nil {
+		f = disk.OS()
+	}
+	return replay(f, dir, from, maxSeq, fn, false)
+}
+
+func replay(f disk.FS, dir string, from, to uint64, fn Func, cut bool) (r Report, err error) {
+	seqs, err := files(f, dir)
+	if err != nil {
+		return r, err
+	}
+	p := player{fs: f, fn: fn, report: &r}
+	for i, seq := range seqs {
+		if seq < from || seq > to {
+			continue
+		}
+		last := i+1 == len(seqs) || seqs[i+1] > to
+		err := p.play(filepath.Join(dir, fileName(seq)), seq, last, last && cut)
+		if errors.Is(err, errGone) {
+			r.Gone++
+			continue
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// player reads files one after the other.
+type player struct {
+	fs     disk.FS
+	fn     Func
+	report *Report
+	// life and index are those of the last record delivered.
+	life, index uint64
+}
+
+var errGone = errors.New("the file is gone")
+
+// play reads a file.
+func (p *player) play(path string, seq uint64, last, cut bool) error {
+	f, err := p.fs.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return errGone
+	}
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	defer f.Close()
+	w, err := newWindow(f)
+	if err != nil {
+		return fmt.Errorf("reading the log: %w", err)
+	}
+	p.report.Files++
+	end := w.size
+	h, pos, err := w.head(path)
+	var other *VersionError
+	switch {
+	case errors.As(err, &other):
+		return err
+	case err == nil && h.seq != seq:
+		err = errForeign
+		fallthrough
+	case err != nil:
+		// Without its head nothing in the file can be understood. One that lacks its end has no records.
+		torn := last || err != errForeign && w.shortHead()
+		p.report.damage(Damage{Seq: seq, Bytes: w.size, Torn: torn, Err: err})
+		end = 0
+		if !torn {
+			cut = false
+		}
+	default:
+		if end, err = p.records(w, &h, pos); err != nil {
+			return err
+		}
+	}
+	if cut && end < w.size {
+		if end == 0 {
+			p.report.Uncut = p.fs.Remove(path)
+		} else {
+			p.report.Uncut = p.fs.Truncate(path, end)
+		}
+	}
+	return nil
+}
+
+// records delivers the records of a file from pos on. It returns the end of the last.
+func (p *player) records(w *window, h *head, pos int64) (end int64, err error) {
+	end = pos
+	// Bytes that look like a record but aren't are summed up for nothing: that must end, whatever a file holds.
+	budget := 2*w.size + MaxRecord
+	for budget > 0 {
+		pos = w.find(pos, h.marker)
+		if w.size-pos < recordHead {
+			break
+		}
+		rec := parseRecord(w.bytes(pos, recordHead))
+		whole := recordHead + int64(rec.size)
+		if rec.size == 0 || rec.size > MaxRecord || whole > w.size-pos {
+			pos++
+			continue
+		}
+		b := w.bytes(pos, int(whole))
+		if !intact(b) {
+			budget -= whole
+			pos++
+			continue
+		}
+		p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: pos - end, Err: w.failure})
+		w.failure = nil
+		if err := p.deliver(h, rec.index, b[recordHead:]); err != nil {
+			return end, err
+		}
+		pos += whole
+		end = pos
+	}
+	p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: w.size - end, Torn: true, Err: w.failure})
+	return end, nil
+}
+
+// deliver passes on a record, unless it was already.
+func (p *player) deliver(h *head, index uint64, payload []byte) error {
+	r := p.report
+	switch {
+	case h.life != p.life:
+		p.life = h.life
+	case index <= p.index:
+		r.Duplicates++
+		return nil
+	default:
+		r.Missing += index - p.index - 1
+	}
+	p.index = index
+	r.Records++
+	r.Bytes += int64(len(payload))
+	if err := p.fn(h.seq, h.header, payload); err != nil {
+		return fmt.Errorf("replaying %s: %w", fileName(h.seq), err)
+	}
+	return nil
+}
+
+// window is the part of a file that is in memory.
+type window struct {
+	f    disk.File
+	size int64
+	b    []byte
+	off  int64
+	// failure is why a part couldn't be read. It is zeros here.
+	failure error
+}
+
+func newWindow(f disk.File) (*window, error) {
+	size, err := f.Size()
+	return &window{f: f, size: size}, err
+}
+
+// bytes returns n bytes at off, which must be in the file. They are valid until the next call.
+func (w *window) bytes(off int64, n int) []byte {
+	if i := off - w.off; i >= 0 && i+int64(n) <= int64(len(w.b)) {
+		return w.b[i : i+int64(n)]
+	}
+	want := int(min(int64(max(n, windowSize)), w.size-off))
+	if cap(w.b) < want {
+		w.b = make([]byte, want)
+	}
+	w.b, w.off = w.b[:want], off
+	if read, err := w.f.ReadAt(w.b, off); read < want {
+		clear(w.b[read:])
+		if !errors.Is(err, io.EOF) {
+			w.pick(read)
+		}
+	}
+	return w.b[:n]
+}
+
+// pick reads what it can from a position in the window on, block by block.
+func (w *window) pick(from int) {
+	for from < len(w.b) {
+		to := min(len(w.b), from+block-int((w.off+int64(from))%block))
+		if n, err := w.f.ReadAt(w.b[from:to], w.off+int64(from)); n < to-from {
+			clear(w.b[from+n : to])
+			if !errors.Is(err, io.EOF) {
+				w.failure = err
+			}
+		}
+		from = to
+	}
+}
+
+// find returns where the marker stands next, at pos or behind, or the end of the file.
+func (w *window) find(pos int64, marker uint64) int64 {
+	var m [8]byte
+	binary.LittleEndian.PutUint64(m[:], marker)
+	for w.size-pos >= int64(len(m)) {
+		b := w.bytes(pos, int(min(int64(w.left(pos)), w.size-pos)))
+		if i := bytes.Index(b, m[:]); i >= 0 {
+			return pos + int64(i)
+		}
+		pos += int64(len(b) - len(m) + 1)
+	}
+	return w.size
+}
+
+// left returns how many bytes can be had at pos without reading, or else with it.
+func (w *window) left(pos int64) int {
+	if n := w.off + int64(len(w.b)) - pos; pos >= w.off && n >= 8 {
+		return int(n)
+	}
+	return windowSize
+}
+
+// head reads the file's head and returns where records begin.
+func (w *window) head(path string) (h head, end int64, err error) {
+	if w.size < prologue {
+		return h, 0, errHead
+	}
+	n, err := headSize(w.bytes(0, prologue))
+	if err != nil || int64(n) > w.size {
+		return h, 0, errHead
+	}
+	if h, err = parseHead(w.bytes(0, n)); err != nil {
+		return h, 0, err
+	}
+	if h.version != version {
+		return h, 0, &VersionError{Path: path, Version: h.version, Writer: strings.ToValidUTF8(h.writer, "?")}
+	}
+	return h, int64(n), nil
+}
+
+// shortHead reports whether a file is too short for the head that it begins with.
+func (w *window) shortHead() bool {
+	if w.size < prologue {
+		return true
+	}
+	n, err := headSize(w.bytes(0, prologue))
+	return err == nil && int64(n) > w.size
+}
