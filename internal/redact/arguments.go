@@ -13,28 +13,45 @@ import (
 // forgets them all, and does the work again.
 const MaxProcesses = 1024
 
+// hiddenProcess is a process without the secrets of its arguments, and the fingerprints of those.
+type hiddenProcess struct {
+	process *exchange.Process
+	secrets []string
+}
+
 // process returns the process with the secrets of its arguments hidden: itself when there are none, or a copy,
 // since many exchanges share it.
 func (r *Redactor) process(p *exchange.Process) *exchange.Process {
 	if p == nil || len(p.Args) == 0 {
 		return p
 	}
-	if q := r.processes[p]; q != nil {
-		return q
+	h, ok := r.processes[p]
+	if !ok {
+		h = r.hide(p)
+		if r.processes == nil {
+			r.processes = map[*exchange.Process]hiddenProcess{}
+		} else if len(r.processes) >= MaxProcesses {
+			clear(r.processes)
+		}
+		r.processes[p], r.processes[h.process] = h, h
 	}
-	q := p
+	for _, f := range h.secrets {
+		r.list(f)
+	}
+	return h.process
+}
+
+func (r *Redactor) hide(p *exchange.Process) hiddenProcess {
+	listed := r.listed
+	r.listed = nil
+	h := hiddenProcess{process: p}
 	if args := r.Arguments(p.Args); &args[0] != &p.Args[0] {
 		hidden := *p
 		hidden.Args = args
-		q = &hidden
+		h.process = &hidden
 	}
-	if r.processes == nil {
-		r.processes = map[*exchange.Process]*exchange.Process{}
-	} else if len(r.processes) >= MaxProcesses {
-		clear(r.processes)
-	}
-	r.processes[p], r.processes[q] = q, q
-	return q
+	h.secrets, r.listed = r.listed, listed
+	return h
 }
 
 // Arguments hides the secrets in the arguments of a process, its name first. It returns args themselves when
@@ -46,6 +63,9 @@ func (r *Redactor) Arguments(args []string) []string {
 		v := []byte(arg)
 		r.spans = r.spans[:0]
 		a.piece(v, 0, len(v), 0)
+		if len(r.patterns) > 0 {
+			r.match(v)
+		}
 		if len(r.spans) == 0 {
 			continue
 		}
@@ -226,7 +246,7 @@ func (a *arguments) named(v []byte, from, to int) int {
 			name := v[from:i]
 			from = i + 1
 			if shortest := a.parameter(name); shortest > 0 && to-from >= shortest {
-				a.add(v, from, to, false)
+				a.add(v, from, to)
 				return to
 			}
 		case c == ':' && i > from && !bytes.HasPrefix(v[i:to], []byte("://")):
@@ -252,9 +272,9 @@ func (a *arguments) named(v []byte, from, to int) int {
 // headerOrName returns what finds the secrets in the value of a header, or of a thing of that name, and nil
 // when it holds none.
 func (a *arguments) headerOrName(name []byte) (find finder, shortest int) {
-	for i := range headers {
-		if proto.EqualFold(name, headers[i].name) {
-			return headers[i].find, 1
+	for i := range a.names.headers {
+		if h := &a.names.headers[i]; proto.EqualFold(name, h.name) {
+			return h.find, 1
 		}
 	}
 	if shortest = a.parameter(name); shortest > 0 {
@@ -316,50 +336,17 @@ func looksLikeOption(v []byte) bool {
 	return true
 }
 
-// The delimiters of what is somewhere in an argument.
-var (
-	argumentNames     = newDelimiters(" \t\r\n&;?#,\"'`(){}|<>")
-	argumentEnd       = newDelimiters(" \t\r\n&\"'")
-	argumentAuthority = newDelimiters(" \t\r\n/?#\"'")
-)
-
 // dataSources are what follows the user and the password in the data source names of Go's MySQL driver.
 var dataSources = [][]byte{[]byte("@tcp("), []byte("@unix("), []byte("@(")}
 
-// scan finds the user information of URLs, parameters, and what looks like a secret.
+// scan finds the user information of data source names, and what free does.
 func (a *arguments) scan(v []byte, i, to int) {
 	for _, s := range dataSources {
 		if at := bytes.Index(v[i:to], s); at > 0 && bytes.IndexByte(v[i:i+at], ':') >= 0 {
-			a.add(v, i, i+at, false)
+			a.add(v, i, i+at)
 			i += at
 			break
 		}
 	}
-	for {
-		start := bytes.Index(v[i:to], []byte("://"))
-		if start < 0 {
-			a.parameters(v, i, to, &argumentNames, &argumentEnd)
-			return
-		}
-		a.parameters(v, i, i+start, &argumentNames, &argumentEnd)
-		i += start + len("://")
-		if at := bytes.LastIndexByte(v[i:next(v, i, to, &argumentAuthority)], '@'); at >= 0 {
-			a.add(v, i, i+at, false)
-			i += at + 1
-		}
-	}
-}
-
-// within calls a finder on v[from:to].
-func (r *Redactor) within(v []byte, from, to int, find finder) {
-	n := len(r.spans)
-	if n == MaxSecrets {
-		r.add(v, from, to, false)
-		return
-	}
-	find(r, v[from:to])
-	for i := n; i < len(r.spans); i++ {
-		r.spans[i].from += from
-		r.spans[i].to += from
-	}
+	a.free(v, i, to)
 }

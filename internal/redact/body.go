@@ -8,13 +8,13 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// redactBody hides the secrets of a captured body. What couldn't be decoded is left as it is.
+// redactBody hides the secrets of a captured body. One that couldn't be decoded may be what it looks like all the
+// same, so that it is searched, too.
 func (r *Redactor) redactBody(m *proto.Message, b *exchange.Body) {
-	if len(b.Bytes) == 0 || b.Undecoded != "" {
+	if len(b.Bytes) == 0 {
 		return
 	}
-	r.spans = r.spans[:0]
-	bodyFinder(exchange.MediaType(m), b.Bytes)(r, b.Bytes)
+	r.find(b.Bytes, bodyFinder(exchange.MediaType(m), b.Bytes))
 	if len(r.spans) == 0 {
 		return
 	}
@@ -37,6 +37,12 @@ func bodyFinder(mediaType, b []byte) finder {
 	case string(mediaType) == "application/x-www-form-urlencoded",
 		(len(mediaType) == 0 || string(mediaType) == "text/plain") && startsForm(start):
 		return (*Redactor).form
+	case bytes.HasPrefix(start, []byte("<")), bytes.Contains(mediaType, []byte("xml")), string(mediaType) == "text/html":
+		return (*Redactor).markup
+	case bytes.HasSuffix(mediaType, []byte("/http")): // message/http, application/http
+		return (*Redactor).http
+	case string(mediaType) == "text/plain":
+		return (*Redactor).freeText
 	}
 	return (*Redactor).plain
 }
@@ -54,7 +60,9 @@ func startsForm(b []byte) bool {
 	return false
 }
 
-func (r *Redactor) plain(v []byte) { r.text(v, 0, len(v), true) }
+func (r *Redactor) plain(v []byte) { r.text(v, 0, len(v), cards) }
+
+func (r *Redactor) freeText(v []byte) { r.free(v, 0, len(v)) }
 
 func (r *Redactor) form(v []byte) { r.parameters(v, 0, len(v), &queryNames, &queryEnd) }
 
@@ -73,15 +81,15 @@ func (r *Redactor) members(v []byte, i, to int) {
 		case c == '"':
 			end := stringEnd(v, i+1, to)
 			if after := skipBlank(v, end+1, to); after < to && v[after] == ':' {
-				r.text(v, i+1, end, true)
+				r.text(v, i+1, end, cards)
 				shortest = r.member(v[i+1 : end])
 				i = after + 1
 				continue
 			}
 			if secretIn > 0 || shortest > 0 && end-i-1 >= shortest {
-				r.add(v, i+1, end, false)
+				r.add(v, i+1, end)
 			} else {
-				r.text(v, i+1, end, true)
+				r.stringValue(v, i+1, end)
 			}
 			shortest = 0
 			i = end + 1
@@ -105,7 +113,7 @@ func (r *Redactor) members(v []byte, i, to int) {
 				end++
 			}
 			if secretIn > 0 || shortest > 0 && end-i >= shortest || cardLen(v[i:end]) == end-i {
-				r.add(v, i, end, true)
+				r.addQuoted(v, i, end, uint8(r.level+1))
 			}
 			shortest = 0
 			i = end
@@ -113,7 +121,7 @@ func (r *Redactor) members(v []byte, i, to int) {
 			// White space, commas, true, false, null, and whatever isn't JSON.
 			end := next(v, i, to, &jsonToken)
 			if end > i {
-				r.text(v, i, end, true)
+				r.text(v, i, end, cards)
 				shortest = 0
 			}
 			i = max(end, i+1)
@@ -182,12 +190,7 @@ func (r *Redactor) multipart(v []byte) {
 
 // part is one part: fields, an empty line, and the content.
 func (r *Redactor) part(v []byte, i, to int) {
-	content := to
-	for _, empty := range []string{"\r\n\r\n", "\n\n"} {
-		if n := bytes.Index(v[i:to], []byte(empty)); n >= 0 && i+n+len(empty) < content {
-			content = i + n + len(empty)
-		}
-	}
+	content := headEnd(v, i, to)
 	end := to
 	for _, newline := range []string{"\n", "\r"} {
 		if end > content && end < len(v) && v[end-1] == newline[0] {
@@ -195,14 +198,95 @@ func (r *Redactor) part(v []byte, i, to int) {
 		}
 	}
 	if shortest := r.parameter(partName(v[i:content])); shortest > 0 && end-content >= shortest {
-		r.add(v, content, end, false)
+		r.add(v, content, end)
 		return
 	}
-	if bytes.HasPrefix(v[content:end], []byte("{")) {
-		r.members(v, content, end)
+	r.header(v, i, content)
+	r.within(v, content, end, bodyFinder(partType(v[i:content]), v[content:end]))
+}
+
+// header are header fields, a line each.
+func (r *Redactor) header(v []byte, i, to int) {
+	for i < to {
+		end := lineEnd(v, i, to)
+		r.headerLine(v, i, end)
+		i = end + 1
+	}
+}
+
+func (r *Redactor) headerLine(v []byte, i, end int) {
+	colon := bytes.IndexByte(v[i:end], ':')
+	find := finder(nil)
+	if colon > 0 {
+		find = r.names.header(v[i : i+colon])
+	}
+	if find == nil {
+		r.text(v, i, end, cards)
 		return
 	}
-	r.text(v, content, end, true)
+	from, to := trimBlank(v, i+colon+1, end)
+	r.within(v, from, to, find)
+}
+
+// http is a message of HTTP/1 as a body (RFC 9112 §10.1, §10.2): what a server got, as TRACE shows it, or one of
+// a batch.
+func (r *Redactor) http(v []byte) {
+	if r.nested == maxNested {
+		r.plain(v)
+		return
+	}
+	r.nested++
+	defer func() { r.nested-- }()
+	start := skipBlank(v, 0, len(v))
+	end := lineEnd(v, start, len(v))
+	if words := bytes.IndexByte(v[start:end], ' '); words > 0 && !bytes.HasPrefix(v[start:], []byte("HTTP/")) {
+		from := start + words + 1
+		r.within(v, from, from+len(v[from:next(v, from, end, &blanks)]), (*Redactor).url)
+	}
+	content := headEnd(v, end, len(v))
+	r.header(v, min(end+1, content), content)
+	r.within(v, content, len(v), bodyFinder(partType(v[start:content]), v[content:]))
+}
+
+// blanks are the white space of a line.
+var blanks = newDelimiters(" \t\r\n")
+
+// lineEnd returns where the line ends in which v[i] is: at its newline, or at to.
+func lineEnd(v []byte, i, to int) int {
+	if n := bytes.IndexByte(v[i:to], '\n'); n >= 0 {
+		return i + n
+	}
+	return to
+}
+
+// headEnd returns where the content begins that follows header fields and an empty line, to when there is none.
+func headEnd(v []byte, i, to int) int {
+	content := to
+	for _, empty := range []string{"\r\n\r\n", "\n\n"} {
+		if n := bytes.Index(v[i:to], []byte(empty)); n >= 0 && i+n+len(empty) < content {
+			content = i + n + len(empty)
+		}
+	}
+	return content
+}
+
+// partType returns the media type in header fields, without its parameters; nil when there is none. Multipart
+// within multipart isn't taken apart, but is searched as it looks.
+func partType(fields []byte) []byte {
+	for len(fields) > 0 {
+		end := lineEnd(fields, 0, len(fields))
+		name, value, _ := bytes.Cut(fields[:end], []byte(":"))
+		if proto.EqualFold(name, "content-type") {
+			value, _, _ = bytes.Cut(value, []byte(";"))
+			value = bytes.ToLower(bytes.TrimSpace(value))
+			if bytes.HasPrefix(value, []byte("multipart/")) {
+				return nil
+			}
+			return value
+		}
+		fields = fields[min(end+1, len(fields)):]
+	}
+	return nil
 }
 
 // partName returns the name in the fields of a part, nil when there is none.

@@ -19,7 +19,9 @@ var cardRanges = []struct{ from, to, min, max int }{
 	{3600, 3699, 14, 19}, // Diners Club
 	{3700, 3799, 15, 15}, // American Express
 	{3800, 3999, 14, 19}, // Diners Club
-	{4000, 4999, 13, 19}, // Visa
+	{4000, 4999, 13, 13}, // Visa
+	{4000, 4999, 16, 16},
+	{4000, 4999, 19, 19},
 	{5000, 5099, 13, 19}, // Maestro
 	{5100, 5599, 16, 16}, // Mastercard
 	{5600, 5899, 13, 19}, // Maestro
@@ -59,6 +61,55 @@ func cardLen(b []byte) int {
 		i += s
 	}
 	return length
+}
+
+// mayHoldCard reports whether cardLen may find something in b. It looks at few bytes of ordinary text: of two
+// neighbours in a card number, one is a digit.
+func mayHoldCard(b []byte) bool {
+	from := 0 // no number begins before it
+	for {
+		i := from + minCard - 1
+		if i >= len(b) {
+			return false
+		}
+		if (kinds[b[i]]|kinds[b[i-1]])&digit == 0 {
+			from = i + 1
+			continue
+		}
+		if middle := i - minCard/2; (kinds[b[middle]]|kinds[b[middle-1]])&digit == 0 {
+			from = middle + 1
+			continue
+		}
+		start := i
+		for start > from && (isDigit(b[start]) || isDigit(b[start-1])) {
+			start--
+		}
+		digits, end := 0, start
+		for end < len(b) && (end < i || isDigit(b[end]) || isDigit(b[end-1])) {
+			if isDigit(b[end]) {
+				digits++
+			}
+			end++
+		}
+		if digits >= minCard {
+			return true
+		}
+		from = end
+	}
+}
+
+// isPlainCard reports whether the card number v[i:i+length] is one by plainCards.
+func isPlainCard(v []byte, i, length int) bool {
+	digits := 0
+	for _, c := range v[i : i+length] {
+		if isDigit(c) {
+			digits++
+		}
+	}
+	before := i >= 2 && v[i-1] == '-' && isAlphanumeric(v[i-2])
+	end := i + length
+	after := end+1 < len(v) && v[end] == '-' && isAlphanumeric(v[end+1])
+	return 14 <= digits && digits <= 16 && !before && !after
 }
 
 // endsNumber reports whether a number may end before b.

@@ -7,7 +7,7 @@ import (
 )
 
 // whole: the value is a secret.
-func (r *Redactor) whole(v []byte) { r.add(v, 0, len(v), false) }
+func (r *Redactor) whole(v []byte) { r.add(v, 0, len(v)) }
 
 // credentials are a scheme and what follows it (RFC 9110 §11.4). The user name of Basic isn't kept:
 // where the API key is the user name, it is the secret.
@@ -18,7 +18,7 @@ func (r *Redactor) credentials(v []byte) {
 				for n < len(v) && v[n] <= ' ' {
 					n++
 				}
-				r.add(v, n, len(v), false)
+				r.add(v, n, len(v))
 				return
 			}
 		}
@@ -46,9 +46,14 @@ func (r *Redactor) cookie(v []byte, from, to int) {
 		to--
 	}
 	if n := bytes.IndexByte(v[from:to], '='); n >= 0 {
+		name := v[from : from+n]
 		from += n + 1
+		if r.names.keepsCookie(name) {
+			r.text(v, from, to, cards)
+			return
+		}
 	}
-	r.add(v, from, to, false)
+	r.add(v, from, to)
 }
 
 // delimiters is a set of bytes.
@@ -71,6 +76,11 @@ var (
 	queryNames   = newDelimiters("&;?#")
 	queryEnd     = newDelimiters("&")
 	embeddedEnd  = newDelimiters("& \t<>\"")
+
+	// Within other text.
+	freeNames     = newDelimiters(" \t\r\n&;?#,\"'`(){}|<>")
+	freeEnd       = newDelimiters(" \t\r\n&\"'")
+	freeAuthority = newDelimiters(" \t\r\n/?#\"'")
 )
 
 // next returns the index of the first delimiter in v[i:end], or end. It doesn't look into marks.
@@ -103,9 +113,7 @@ func (r *Redactor) parts(v []byte, secretEnd *delimiters) {
 		query = next(v, 0, len(v), &pathEnd)
 	}
 	path := r.userInfo(v, query)
-	if bytes.IndexByte(v[path:query], '=') >= 0 || containsToken(v[path:query]) {
-		r.parameters(v, path, query, &pathNames, &pathNames)
-	}
+	r.path(v, path, query)
 	if query < len(v) {
 		r.parameters(v, query+1, len(v), &queryNames, secretEnd)
 	}
@@ -128,7 +136,7 @@ func (r *Redactor) userInfo(v []byte, to int) int {
 	if at < 0 {
 		return start
 	}
-	r.add(v, start, start+at, false)
+	r.add(v, start, start+at)
 	return start + at + 1
 }
 
@@ -139,22 +147,65 @@ func (r *Redactor) parameters(v []byte, i, to int, names, ends *delimiters) {
 		end := next(v, i, to, names)
 		if eq := bytes.IndexByte(v[i:end], '='); eq >= 0 {
 			name := v[i : i+eq]
-			r.text(v, i, i+eq, true)
+			r.text(v, i, i+eq, cards)
 			i += eq + 1
 			secretEnd := next(v, i, to, ends)
 			if shortest := r.parameter(name); shortest > 0 && secretEnd-i >= shortest {
-				r.add(v, i, secretEnd, false)
+				r.add(v, i, secretEnd)
 				i = secretEnd + 1
 				continue
 			}
 		}
-		r.text(v, i, end, true)
+		r.nestedValue(v, i, end)
 		i = end + 1
 	}
 }
 
-// tokens finds JSON web tokens only.
-func (r *Redactor) tokens(v []byte) { r.text(v, 0, len(v), false) }
+// free is text in which URLs and parameters may stand: it finds user information, parameters, and what looks
+// like a secret.
+func (r *Redactor) free(v []byte, i, to int) {
+	for {
+		start := bytes.Index(v[i:to], []byte("://"))
+		if start < 0 {
+			r.parameters(v, i, to, &freeNames, &freeEnd)
+			return
+		}
+		r.parameters(v, i, i+start, &freeNames, &freeEnd)
+		i += start + len("://")
+		if at := bytes.LastIndexByte(v[i:next(v, i, to, &freeAuthority)], '@'); at >= 0 {
+			r.add(v, i, i+at)
+			i += at + 1
+		}
+	}
+}
+
+// within calls a finder on v[from:to].
+func (r *Redactor) within(v []byte, from, to int, find finder) {
+	n := len(r.spans)
+	if n == MaxSecrets {
+		r.add(v, from, to)
+		return
+	}
+	find(r, v[from:to])
+	for i := n; i < len(r.spans); i++ {
+		r.spans[i].from += from
+		r.spans[i].to += from
+	}
+}
+
+// fieldText is the value of a header whose name says nothing.
+func (r *Redactor) fieldText(v []byte) { r.text(v, 0, len(v), plainCards) }
+
+// cardLook says what passes for a card number.
+type cardLook uint8
+
+const (
+	// cards: what is long enough, with the prefix and the check digit of one.
+	cards cardLook = iota
+	// plainCards: only of the usual lengths, and not within groups of letters and digits with dashes between
+	// them: headers hold the ids of requests and traces, which must stay what they are.
+	plainCards
+)
 
 // tokenStart is what JSON web tokens begin with: {" in base 64.
 var tokenStart = []byte("eyJ")
@@ -173,8 +224,9 @@ func containsToken(b []byte) bool {
 	}
 }
 
-// text finds secrets by their look: JSON web tokens, and card numbers if cards is set.
-func (r *Redactor) text(v []byte, i, to int, cards bool) {
+// text finds secrets by their look: JSON web tokens, private keys and card numbers.
+func (r *Redactor) text(v []byte, i, to int, look cardLook) {
+	first := i
 	fresh := true // no letter or digit stands before v[i]
 	noToken := i  // no token begins before this
 	for i < to {
@@ -185,18 +237,24 @@ func (r *Redactor) text(v []byte, i, to int, cards bool) {
 			length, isToken := tokenLen(v[i:to])
 			noToken = i + length
 			if isToken {
-				r.add(v, i, noToken, false)
+				r.add(v, i, noToken)
 				n = length
 			}
 			fresh = false
 		case isDigit(c):
-			if cards && fresh {
-				if length := cardLen(v[i:to]); length > 0 {
-					r.add(v, i, i+length, false)
+			if fresh {
+				if length := cardLen(v[i:to]); length > 0 && (look == cards || isPlainCard(v[first:to], i-first, length)) {
+					r.add(v, i, i+length)
 					n = length
 				}
 			}
 			fresh = false
+		case c == '-' && bytes.HasPrefix(v[i:to], privateKeyStart):
+			if length := privateKeyLen(v[i:to]); length > 0 {
+				r.add(v, i, i+length)
+				n = length
+			}
+			fresh = true
 		case c == '%':
 			n = max(separatorLen(v[i:to]), 1)
 			fresh = true
@@ -205,6 +263,31 @@ func (r *Redactor) text(v []byte, i, to int, cards bool) {
 		}
 		i += n
 	}
+}
+
+// privateKeyStart is what private keys begin with, among others (RFC 7468 §2).
+var privateKeyStart = []byte("-----BEGIN")
+
+// privateKeyLen returns the length of the private key that b begins with, 0 when there is none: up to its end
+// line, or to the end of b where that is cut off.
+func privateKeyLen(b []byte) int {
+	const maxLabel = 64
+	label := b[len(privateKeyStart):min(len(b), maxLabel)]
+	if n := bytes.Index(label, []byte("-----")); n >= 0 {
+		label = label[:n]
+	}
+	if !bytes.Contains(label, []byte("PRIVATE")) {
+		return 0
+	}
+	end := bytes.Index(b, []byte("-----END"))
+	if end < 0 {
+		return len(b)
+	}
+	end += len("-----END")
+	if n := bytes.Index(b[end:], []byte("-----")); n >= 0 && n < maxLabel {
+		end += n + len("-----")
+	}
+	return end
 }
 
 // tokenLen returns the length of what begins b and may be a JSON web token (RFC 7519 §3), and whether
@@ -226,3 +309,20 @@ func tokenLen(b []byte) (length int, isToken bool) {
 func isAlphanumeric(c byte) bool {
 	return isDigit(c) || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
+
+// subprotocols are those of a WebSocket, of which Kubernetes takes one for a credential.
+func (r *Redactor) subprotocols(v []byte) {
+	const bearer = "base64url.bearer.authorization.k8s.io."
+	for i := 0; i < len(v); {
+		end := next(v, i, len(v), &listEnd)
+		if bytes.HasPrefix(v[i:end], []byte(bearer)) {
+			r.add(v, i+len(bearer), end)
+		} else {
+			r.text(v, i, end, cards)
+		}
+		i = end + 1
+	}
+}
+
+// listEnd are the delimiters of the elements of a list in a header.
+var listEnd = newDelimiters(", \t")

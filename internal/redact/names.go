@@ -7,16 +7,21 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// headers are the headers of which only a part is secret, or may be.
-var headers = []struct {
+// headerFinder finds the secrets in the values of one header.
+type headerFinder struct {
 	name string
 	find finder
-}{
+}
+
+// headers are the headers of which only a part is secret, or may be.
+var headers = []headerFinder{
 	{"authorization", (*Redactor).credentials},
 	{"proxy-authorization", (*Redactor).credentials},
 	{"x-authorization", (*Redactor).credentials},
 	{"x-forwarded-authorization", (*Redactor).credentials},
 	{"x-original-authorization", (*Redactor).credentials},
+	{"authentication", (*Redactor).credentials},
+	{"sec-websocket-protocol", (*Redactor).subprotocols},
 	{"cookie", (*Redactor).cookies},
 	{"cookie2", (*Redactor).cookies},
 	{"set-cookie", (*Redactor).setCookie},
@@ -30,6 +35,15 @@ var headers = []struct {
 	{"x-rewrite-url", (*Redactor).url},
 	{"x-forwarded-uri", (*Redactor).url},
 	{"x-forwarded-url", (*Redactor).url},
+	{"x-original-path", (*Redactor).url},
+	{"x-envoy-original-path", (*Redactor).url},
+	{"x-replaced-path", (*Redactor).url},
+	{"x-forwarded-path", (*Redactor).url},
+	{"x-accel-redirect", (*Redactor).url},
+	{"hx-current-url", (*Redactor).url},
+	{"hx-redirect", (*Redactor).url},
+	{"hx-push-url", (*Redactor).url},
+	{"hx-replace-url", (*Redactor).url},
 	{"link", (*Redactor).embeddedURL},
 	{"refresh", (*Redactor).embeddedURL},
 }
@@ -47,27 +61,30 @@ var schemes = []string{
 // the first counts.
 var secretNames = []secretName{
 	// These have a secret ending, and aren't secret: they page through results.
-	{"pagetoken", 0, false}, {"nextpagetoken", 0, false}, {"prevpagetoken", 0, false}, {"previouspagetoken", 0, false},
-	{"nexttoken", 0, false}, {"continuationtoken", 0, false}, {"synctoken", 0, false}, {"cancellationtoken", 0, false},
+	{"pagetoken", 0, false, builtIn}, {"nextpagetoken", 0, false, builtIn}, {"prevpagetoken", 0, false, builtIn}, {"previouspagetoken", 0, false, builtIn},
+	{"nexttoken", 0, false, builtIn}, {"continuationtoken", 0, true, builtIn}, {"synctoken", 0, false, builtIn}, {"cancellationtoken", 0, false, builtIn},
 
 	// X-Vault-Token, newPassword, client_secret.
-	{"password", 1, true}, {"passwd", 1, true}, {"passphrase", 1, true}, {"passcode", 1, true}, {"secret", 1, true},
-	{"token", 1, true}, {"apikey", 1, true}, {"secretkey", 1, true}, {"privatekey", 1, true}, {"accesskey", 1, true},
-	{"authkey", 1, true}, {"masterkey", 1, true}, {"sessionkey", 1, true}, {"subscriptionkey", 1, true},
-	{"functionskey", 1, true}, {"applicationkey", 1, true}, {"encryptioncustomerkey", 1, true}, {"sessionid", 1, true},
-	{"signature", 1, true}, {"authorization", 1, true}, {"assertion", 1, true},
+	{"password", 1, true, builtIn}, {"passwd", 1, true, builtIn}, {"passphrase", 1, true, builtIn}, {"passcode", 1, true, builtIn}, {"secret", 1, true, builtIn},
+	{"token", 1, true, builtIn}, {"apikey", 1, true, builtIn}, {"secretkey", 1, true, builtIn}, {"privatekey", 1, true, builtIn}, {"accesskey", 1, true, builtIn},
+	{"authkey", 1, true, builtIn}, {"masterkey", 1, true, builtIn}, {"sessionkey", 1, true, builtIn}, {"subscriptionkey", 1, true, builtIn},
+	{"functionskey", 1, true, builtIn}, {"applicationkey", 1, true, builtIn}, {"encryptioncustomerkey", 1, true, builtIn}, {"sessionid", 1, true, builtIn},
+	{"signingkey", 1, true, builtIn}, {"encryptionkey", 1, true, builtIn}, {"sharedkey", 1, true, builtIn}, {"accountkey", 1, true, builtIn},
+	{"licensekey", 1, true, builtIn}, {"signature", 1, true, builtIn}, {"signature256", 1, true, builtIn}, {"authorization", 1, true, builtIn}, {"assertion", 1, true, builtIn},
 
-	{"pwd", 1, false}, {"pass", 1, false}, {"password1", 1, false}, {"password2", 1, false}, {"passwordconfirm", 1, false},
-	{"passwordconfirmation", 1, false}, {"otp", 1, false}, {"totp", 1, false}, {"otpcode", 1, false}, {"mfacode", 1, false},
-	{"credentials", 1, false}, {"bearer", 1, false}, {"jwt", 1, false}, {"csrf", 1, false}, {"xsrf", 1, false},
-	{"sessid", 1, false}, {"phpsessid", 1, false}, {"codeverifier", 1, false}, {"samlresponse", 1, false},
-	{"xregistryauth", 1, false}, {"xhoneycombteam", 1, false}, {"xamznoidcdata", 1, false},
-	{"cardnumber", 1, false}, {"ccnumber", 1, false}, {"cvv", 1, false}, {"cvv2", 1, false}, {"cvc", 1, false},
-	{"securitycode", 1, false},
+	{"pwd", 1, false, builtIn}, {"pass", 1, false, builtIn}, {"password1", 1, false, builtIn}, {"password2", 1, false, builtIn}, {"passwordconfirm", 1, false, builtIn},
+	{"passwordconfirmation", 1, false, builtIn}, {"otp", 1, false, builtIn}, {"totp", 1, false, builtIn}, {"otpcode", 1, false, builtIn}, {"mfacode", 1, false, builtIn},
+	{"credentials", 1, false, builtIn}, {"bearer", 1, false, builtIn}, {"jwt", 1, false, builtIn}, {"csrf", 1, false, builtIn}, {"xsrf", 1, false, builtIn},
+	{"sessid", 1, false, builtIn}, {"phpsessid", 1, false, builtIn}, {"codeverifier", 1, false, builtIn}, {"samlresponse", 1, false, builtIn},
+	{"connectionstring", 1, true, builtIn}, {"userpass", 1, false, builtIn}, {"passwort", 1, true, builtIn}, {"kennwort", 1, true, builtIn},
+	{"xwsse", 1, false, builtIn}, {"xsentryauth", 1, false, builtIn}, {"apisign", 1, false, builtIn}, {"accesssign", 1, true, builtIn},
+	{"xregistryauth", 1, false, builtIn}, {"xhoneycombteam", 1, false, builtIn}, {"xamznoidcdata", 1, false, builtIn},
+	{"cardnumber", 1, false, builtIn}, {"ccnumber", 1, false, builtIn}, {"cardcvv", 1, false, builtIn}, {"cardcvc", 1, false, builtIn}, {"cvv", 1, false, builtIn}, {"cvv2", 1, false, builtIn}, {"cvc", 1, false, builtIn}, {"cvc2", 1, false, builtIn},
+	{"securitycode", 1, false, builtIn},
 
 	// These mostly mean harmless things when their values are short.
-	{"pin", 4, false}, {"auth", 8, false}, {"session", 8, false}, {"sid", 8, false}, {"sig", 8, false}, {"hmac", 8, false},
-	{"code", 16, false}, {"key", 16, false},
+	{"pin", 4, false, builtIn}, {"xauth", 8, false, builtIn}, {"auth", 8, false, builtIn}, {"session", 8, false, builtIn}, {"sid", 8, false, builtIn}, {"sig", 8, false, builtIn}, {"hmac", 8, false, builtIn},
+	{"code", 16, false, builtIn}, {"key", 16, false, builtIn},
 }
 
 type secretName struct {
@@ -76,7 +93,18 @@ type secretName struct {
 	min int
 	// ending: names that end with it count too.
 	ending bool
+	origin origin
 }
+
+// origin says where a name comes from.
+type origin uint8
+
+const (
+	builtIn origin = iota
+	// named and kept are from the rules of the user.
+	named
+	kept
+)
 
 // is reports whether b is the name, or has its ending, if that is enough.
 func (s *secretName) is(b []byte) bool {
@@ -106,30 +134,56 @@ func isSeparator(c byte) bool { return c == '-' || c == '_' || c <= ' ' }
 
 // names finds out quickly that a name is harmless.
 type names struct {
+	// headers are the headers table, as far as the rules agree.
+	headers []headerFinder
 	// last holds, by the length of a name, a bit for each last letter of the headers table.
 	last [32]uint32
 	// groups are the secret names with one endHash, and group the index of a
 	// hash's group; group 0 is empty.
 	groups [][]secretName
-	group  [1 << hashBits]uint8
+	group  [1 << hashBits]uint16
+	// cookies are the names of the cookies that are shown.
+	cookies []secretName
 }
 
 const hashBits = 10
 
-func newNames() names {
-	n := names{groups: make([][]secretName, 1)}
+// vocabulary is the names of the user's rules: in front of the table of secret names, and of cookies.
+type vocabulary struct{ names, cookies []secretName }
+
+func newNames(v *vocabulary) names {
+	n := names{groups: make([][]secretName, 1), cookies: v.cookies}
+	for _, list := range [][]secretName{v.names, secretNames} {
+		for _, s := range list {
+			g := &n.group[endHash([]byte(s.name))]
+			if *g == 0 {
+				*g = uint16(len(n.groups))
+				n.groups = append(n.groups, nil)
+			}
+			n.groups[*g] = append(n.groups[*g], s)
+		}
+	}
 	for _, h := range headers {
+		switch s := n.lookup([]byte(h.name)); {
+		case s != nil && s.origin == kept:
+			continue
+		case s != nil && s.origin == named:
+			h.find = (*Redactor).whole
+		}
+		n.headers = append(n.headers, h)
 		n.last[len(h.name)] |= 1 << (h.name[len(h.name)-1] & 31)
 	}
-	for _, s := range secretNames {
-		g := &n.group[endHash([]byte(s.name))]
-		if *g == 0 {
-			*g = uint8(len(n.groups))
-			n.groups = append(n.groups, nil)
-		}
-		n.groups[*g] = append(n.groups[*g], s)
-	}
 	return n
+}
+
+// keepsCookie reports whether a cookie's value is shown.
+func (n *names) keepsCookie(name []byte) bool {
+	for i := range n.cookies {
+		if n.cookies[i].is(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // endHash returns a hash of the last four letters of the plain form of a name.
@@ -165,8 +219,8 @@ func (n *names) header(name []byte) finder {
 		return nil
 	}
 	if len(name) < len(n.last) && n.last[len(name)]>>(name[len(name)-1]&31)&1 != 0 {
-		for i := range headers {
-			if h := &headers[i]; proto.EqualFold(name, h.name) {
+		for i := range n.headers {
+			if h := &n.headers[i]; proto.EqualFold(name, h.name) {
 				return h.find
 			}
 		}
@@ -179,16 +233,24 @@ func (n *names) header(name []byte) finder {
 
 // minimum returns the length from which a value of that name is secret, 0 when none is.
 func (n *names) minimum(name []byte) int {
+	if s := n.lookup(name); s != nil {
+		return s.min
+	}
+	return 0
+}
+
+// lookup returns the first entry for a name, nil when there is none.
+func (n *names) lookup(name []byte) *secretName {
 	g := n.group[endHash(name)]
 	if g == 0 {
-		return 0
+		return nil
 	}
 	for i := range n.groups[g] {
 		if s := &n.groups[g][i]; s.is(name) {
-			return s.min
+			return s
 		}
 	}
-	return 0
+	return nil
 }
 
 // parameter is minimum for names that may have a path: of user[password] and user.password, password

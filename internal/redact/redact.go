@@ -11,7 +11,10 @@ import (
 	"crypto/sha256"
 	"hash"
 	"hash/maphash"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -25,35 +28,63 @@ const MaxSecrets = 1024
 type Redactor struct {
 	// Lumped counts the values with more than MaxSecrets secrets.
 	Lumped uint64
+	// Unlisted counts the fingerprints that found no room among MaxFingerprints.
+	Unlisted uint64
 
 	mac   hash.Hash
 	names names
+	// patterns are those of the rules, matches what they found in the value at hand, and marks its marks.
+	patterns       []*regexp.Regexp
+	matches, marks []span
+	// listed are the fingerprints of the exchange at hand, if listing is set.
+	listed  []string
+	listing bool
+	// again: the exchange at hand was redacted before.
+	again bool
+	// fingerprints are all fingerprints with the same first byte, one after the other; empty: none was met.
+	fingerprints [256]string
+	// views are decoded values, each within the one before, of which nested are in use; level is in how many
+	// strings of JSON the value at hand stands.
+	views         [maxNested]view
+	nested, level int
 	// spans are the secrets found in the value at hand, in order.
 	spans []span
-	// name, body and sum are scratch memory: for a name in plain form, a new body, a fingerprint.
-	name, body, sum []byte
-	known           [256]known
-	seed            maphash.Seed
+	// name, body, sum and scratch are scratch memory: for a name without escapes, a new body, a fingerprint, a
+	// route.
+	name, body, sum, scratch []byte
+	known                    [256]known
+	seed                     maphash.Seed
 	// processes are the redacted forms of processes; those of redacted ones are themselves.
-	processes map[*exchange.Process]*exchange.Process
+	processes map[*exchange.Process]hiddenProcess
 }
 
-// span is a secret's place in a value. quote: the mark needs quotes around it, to be a JSON value.
+// span is a secret's place in a value.
 type span struct {
 	from, to int
-	quote    bool
+	// quotes: the mark needs quotes around it, to be a JSON value; 1: plain ones, 2: those of JSON in a string
+	// of JSON, and so on.
+	quotes uint8
 }
 
 // New returns a Redactor. key is the secret that fingerprints depend on, so that they can't be
 // compared with those of guessed secrets; see LoadKey.
 func New(key []byte) *Redactor {
-	return &Redactor{mac: hmac.New(sha256.New, key), names: newNames(), seed: maphash.MakeSeed()}
+	return &Redactor{mac: hmac.New(sha256.New, key), names: newNames(&vocabulary{}), seed: maphash.MakeSeed()}
 }
 
 // Exchange hides the secrets of an exchange in place: spans of messages are moved to redacted copies
 // at the end of Message.Raw, and the secrets are overwritten where they stood. Processes, which others
-// share, are replaced by redacted copies. A second call changes nothing.
+// share, are replaced by redacted copies. The fingerprints of what it hides are added to x.Secrets, each once,
+// in the order in which they are met. A second call changes nothing.
 func (r *Redactor) Exchange(x *exchange.Exchange) {
+	r.listed, r.listing, r.again = x.Secrets, true, len(x.Secrets) > 0
+	r.exchange(x)
+	x.Secrets = r.listed
+	r.listed, r.listing, r.again = nil, false, false
+}
+
+func (r *Redactor) exchange(x *exchange.Exchange) {
+	x.Enriched.Route = r.route(x.Enriched.Route)
 	for d, p := range x.Process {
 		x.Process[d] = r.process(p)
 	}
@@ -68,7 +99,8 @@ func (r *Redactor) Exchange(x *exchange.Exchange) {
 }
 
 // Target hides the secrets of the request target in place, and nothing else: for outputs that show
-// nothing else of a message but its method and status, and no arguments of processes.
+// nothing else of a message but its method and status, and no arguments of processes. It leaves x.Secrets as
+// it is, which would be a part of the truth.
 func (r *Redactor) Target(x *exchange.Exchange) {
 	if m := &x.Request; x.HasRequest {
 		m.Target = r.rewrite(m, m.Target, (*Redactor).url)
@@ -81,15 +113,19 @@ const unparsed = 1<<proto.TooManyFields | 1<<proto.HeadTooLarge | 1<<proto.Field
 	1<<proto.BadTrailer | 1<<proto.BadStartLine | 1<<proto.BadVersion | 1<<proto.BadStatus | 1<<proto.ObsFold
 
 func (r *Redactor) message(m *proto.Message) {
-	tokens := containsToken(m.Raw)
+	looks := containsToken(m.Raw) || mayHoldCard(m.Raw)
 	for i := range m.Fields {
 		f := &m.Fields[i]
 		find := r.names.header(m.Bytes(f.Name))
 		if find == nil {
-			if !tokens {
+			switch {
+			case looks:
+				find = (*Redactor).fieldText
+			case len(r.patterns) > 0:
+				find = nothing
+			default:
 				continue
 			}
-			find = (*Redactor).tokens
 		}
 		f.Value = r.rewrite(m, f.Value, find)
 	}
@@ -99,14 +135,41 @@ func (r *Redactor) message(m *proto.Message) {
 	}
 }
 
+// route hides the secrets of a route, in which they are where no rule replaced them.
+func (r *Redactor) route(route string) string {
+	if len(route) < minPathSecret || strings.Contains(route, markStart) {
+		return route
+	}
+	r.scratch = append(r.scratch[:0], route...)
+	if r.find(r.scratch, (*Redactor).url); len(r.spans) == 0 {
+		return route
+	}
+	return string(r.appendRedacted(nil, r.scratch))
+}
+
 // finder adds the secrets of a value to r.spans, in order.
 type finder func(r *Redactor, v []byte)
+
+// nothing finds no secrets, but where patterns match.
+func nothing(*Redactor, []byte) {}
+
+// find puts the secrets of a value into r.spans. In a second pass there are none in a value that has marks:
+// what stands between them might look otherwise without what they took the place of.
+func (r *Redactor) find(v []byte, find finder) {
+	r.spans = r.spans[:0]
+	if r.again && containsMark(v) {
+		return
+	}
+	find(r, v)
+	if len(r.patterns) > 0 {
+		r.match(v)
+	}
+}
 
 // rewrite hides the secrets of one span of m, and returns the span that takes its place.
 func (r *Redactor) rewrite(m *proto.Message, s proto.Span, find finder) proto.Span {
 	v := m.Bytes(s)
-	r.spans = r.spans[:0]
-	find(r, v)
+	r.find(v, find)
 	if len(r.spans) == 0 {
 		return s
 	}
@@ -120,12 +183,15 @@ func (r *Redactor) rewrite(m *proto.Message, s proto.Span, find finder) proto.Sp
 }
 
 // add adds v[from:to] to the secrets, unless it is redacted already.
-func (r *Redactor) add(v []byte, from, to int, quote bool) {
+func (r *Redactor) add(v []byte, from, to int) { r.addQuoted(v, from, to, 0) }
+
+// addQuoted is add for what needs quotes around its mark.
+func (r *Redactor) addQuoted(v []byte, from, to int, quotes uint8) {
 	if from >= to || markLen(v[from:to]) == to-from {
 		return
 	}
 	if len(r.spans) < MaxSecrets {
-		r.spans = append(r.spans, span{from, to, quote})
+		r.spans = append(r.spans, span{from, to, quotes})
 		return
 	}
 	if last := &r.spans[MaxSecrets-1]; last.to != len(v) {
@@ -139,16 +205,23 @@ func (r *Redactor) appendRedacted(dst, v []byte) []byte {
 	from := 0
 	for _, s := range r.spans {
 		dst = append(dst, v[from:s.from]...)
-		if s.quote {
-			dst = append(dst, '"')
-		}
+		dst = appendQuote(dst, s.quotes)
 		dst = r.appendMark(dst, v[s.from:s.to])
-		if s.quote {
-			dst = append(dst, '"')
-		}
+		dst = appendQuote(dst, s.quotes)
 		from = s.to
 	}
 	return append(dst, v[from:]...)
+}
+
+// appendQuote appends a quote as it stands in n-1 strings of JSON, each within the other; none if n is 0.
+func appendQuote(dst []byte, n uint8) []byte {
+	if n == 0 {
+		return dst
+	}
+	for range 1<<(n-1) - 1 {
+		dst = append(dst, '\\')
+	}
+	return append(dst, '"')
 }
 
 // The parts of a mark: length in decimal, fingerprint in four hexadecimal digits.
@@ -157,6 +230,8 @@ const (
 	markMiddle = " #"
 	markEnd    = "]"
 	hexDigits  = "0123456789abcdef"
+
+	fingerprintSize = 4
 )
 
 // appendMark appends the mark of a secret. Its fingerprint is the first 16 bits of HMAC-SHA256 (RFC
@@ -165,10 +240,40 @@ func (r *Redactor) appendMark(dst, secret []byte) []byte {
 	dst = append(dst, markStart...)
 	dst = strconv.AppendInt(dst, int64(len(secret)), 10)
 	dst = append(dst, markMiddle...)
-	for _, b := range r.fingerprint(secret) {
-		dst = append(dst, hexDigits[b>>4], hexDigits[b&15])
+	f := r.digits(r.fingerprint(secret))
+	if r.listing {
+		r.list(f)
 	}
+	dst = append(dst, f...)
 	return append(dst, markEnd...)
+}
+
+// MaxFingerprints is how many fingerprints an exchange lists in Exchange.Secrets. When there are more, the rest
+// is left out, and counted.
+const MaxFingerprints = 128
+
+// list adds a fingerprint to those of the exchange at hand, unless it is there.
+func (r *Redactor) list(fingerprint string) {
+	switch {
+	case slices.Contains(r.listed, fingerprint):
+	case len(r.listed) < MaxFingerprints:
+		r.listed = append(r.listed, fingerprint)
+	default:
+		r.Unlisted++
+	}
+}
+
+// digits returns a fingerprint as it is shown. There are few, so that each is made once.
+func (r *Redactor) digits(f [2]byte) string {
+	page := &r.fingerprints[f[0]]
+	if *page == "" {
+		var all [256 * fingerprintSize]byte
+		for i := range 256 {
+			copy(all[i*fingerprintSize:], []byte{hexDigits[f[0]>>4], hexDigits[f[0]&15], hexDigits[i>>4], hexDigits[i&15]})
+		}
+		*page = string(all[:])
+	}
+	return (*page)[int(f[1])*fingerprintSize:][:fingerprintSize]
 }
 
 // known is a secret whose fingerprint was computed before. Clients send the same ones over and over.
@@ -200,13 +305,13 @@ func markLen(b []byte) int {
 	if len(b) < len(markStart) || string(b[:len(markStart)]) != markStart {
 		return 0
 	}
-	const maxDigits, fingerprint = 10, 4
+	const maxDigits = 10
 	i := len(markStart)
 	digits := i
 	for i < len(b) && i < digits+maxDigits && isDigit(b[i]) {
 		i++
 	}
-	end := i + len(markMiddle) + fingerprint + len(markEnd)
+	end := i + len(markMiddle) + fingerprintSize + len(markEnd)
 	if i == digits || end > len(b) || string(b[i:i+len(markMiddle)]) != markMiddle || string(b[end-len(markEnd):end]) != markEnd {
 		return 0
 	}
@@ -216,6 +321,20 @@ func markLen(b []byte) int {
 		}
 	}
 	return end
+}
+
+// containsMark reports whether there is a mark in b.
+func containsMark(b []byte) bool {
+	for {
+		i := bytes.Index(b, []byte(markStart))
+		if i < 0 {
+			return false
+		}
+		if b = b[i:]; markLen(b) > 0 {
+			return true
+		}
+		b = b[len(markStart):]
+	}
 }
 
 // blank overwrites b, and keeps its line ends.

@@ -263,14 +263,25 @@ func (f *FS) settleFile(n *node) {
 	case 1:
 		n.keepAll()
 	case 2:
-		for _, w := range n.writes[:f.chance.IntN(len(n.writes)+1)] {
-			n.keep(w)
-		}
+		f.keepFirst(n)
 	case 3:
 		f.scatter(n)
 	}
 	n.writes = nil
 	n.data = slices.Clone(n.kept)
+}
+
+// keepFirst keeps the first writes, and a part of the next.
+func (f *FS) keepFirst(n *node) {
+	whole := f.chance.IntN(len(n.writes) + 1)
+	for _, w := range n.writes[:whole] {
+		n.keep(w)
+	}
+	if whole < len(n.writes) && !n.writes[whole].cut {
+		w := n.writes[whole]
+		part := f.chance.IntN(len(w.b) + 1)
+		n.keep(write{off: w.off, b: w.b[:part], size: w.off + int64(part)})
+	}
 }
 
 // keepAll makes all writes durable.

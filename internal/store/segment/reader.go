@@ -20,9 +20,10 @@ const readBuffer = 64 << 10
 
 // Segment is an open segment. It is safe for concurrent use.
 type Segment struct {
-	file   *parquet.File
-	leaves [][2]int
-	parts  []vector.Part
+	file     *parquet.File
+	leaves   [][2]int
+	formulas *formulas
+	parts    []vector.Part
 }
 
 // Open opens a segment of a size in bytes. The reader is used until nobody uses the Segment any more.
@@ -32,7 +33,8 @@ func Open(r io.ReaderAt, size int64) (s *Segment, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	s = &Segment{file: f, leaves: leaves(f.Schema())}
+	derived := newFormulas()
+	s = &Segment{file: f, leaves: leaves(f.Schema(), derived), formulas: derived}
 	if s.leaves[record.Time][0] < 0 || s.leaves[record.ID][0] < 0 {
 		return nil, fmt.Errorf("%w: it has no %s or %s", ErrDamaged, record.Columns[record.Time].Name, record.Columns[record.ID].Name)
 	}
@@ -98,6 +100,7 @@ func (g *group) Open() (vector.Chunk, error) {
 type chunk struct {
 	*group
 	cursors []*cursor // of Row, by leaf
+	scratch record.Row
 }
 
 func (c *chunk) Len() int { return c.rows }
@@ -112,6 +115,9 @@ func (c *chunk) leaf(col, part int) *parquet.FileColumnChunk {
 
 // Bounds implements vector.Chunk.
 func (c *chunk) Bounds(col int) (lo, hi int64, absent, ok bool) {
+	if c.segment.formulas.derived(col) {
+		return 0, 0, true, false
+	}
 	leaf := c.leaf(col, 0)
 	if leaf == nil || leaf.NullCount() == int64(c.rows) {
 		return math.MaxInt64, math.MinInt64, true, true
@@ -140,7 +146,7 @@ func number(b bool) int64 {
 // TextBounds implements vector.Chunk.
 func (c *chunk) TextBounds(col int) (lo, hi []byte, absent, ok bool) {
 	leaf := c.leaf(col, 0)
-	if leaf == nil {
+	if leaf == nil || c.segment.formulas.derived(col) {
 		return nil, nil, true, false
 	}
 	absent = leaf.NullCount() > 0
@@ -154,7 +160,10 @@ func (c *chunk) TextBounds(col int) (lo, hi []byte, absent, ok bool) {
 // MayHave implements vector.Chunk.
 func (c *chunk) MayHave(col int, text []byte) (may bool) {
 	leaf := c.leaf(col, 0)
-	if leaf == nil {
+	switch {
+	case c.segment.formulas.derived(col):
+		return true
+	case leaf == nil:
 		return false
 	}
 	var err error
@@ -193,6 +202,9 @@ var errRows = fmt.Errorf("%w: the columns have different lengths", ErrDamaged)
 
 // Ints implements vector.Chunk.
 func (c *chunk) Ints(col int) (vector.Ints, error) {
+	if f := c.segment.formulas.of[col]; f != nil {
+		return c.derivedInts(col, f)
+	}
 	leaf := c.leaf(col, 0)
 	if leaf == nil {
 		ints := make(vector.Ints, c.rows)
@@ -201,6 +213,10 @@ func (c *chunk) Ints(col int) (vector.Ints, error) {
 		}
 		return ints, nil
 	}
+	return c.readInts(leaf)
+}
+
+func (c *chunk) readInts(leaf *parquet.FileColumnChunk) (vector.Ints, error) {
 	ints := make(vector.Ints, 0, c.rows)
 	err := pages(leaf, func(p parquet.Page) error {
 		from := len(ints)
@@ -264,10 +280,17 @@ func spread[T any](values []T, from int, p parquet.Page, none T) []T {
 
 // Texts implements vector.Chunk.
 func (c *chunk) Texts(col int) (*vector.Texts, error) {
+	if col == c.segment.formulas.target {
+		return c.derivedTexts(col)
+	}
 	leaf := c.leaf(col, 0)
 	if leaf == nil {
 		return &vector.Texts{Rows: make([]uint32, c.rows)}, nil
 	}
+	return c.readTexts(leaf)
+}
+
+func (c *chunk) readTexts(leaf *parquet.FileColumnChunk) (*vector.Texts, error) {
 	t := &vector.Texts{Rows: make([]uint32, 0, c.rows)}
 	var d dictionaryReader
 	err := pages(leaf, func(p parquet.Page) error {
@@ -406,6 +429,12 @@ func (c *chunk) Headers(col int) (*vector.Headers, error) {
 func (c *chunk) Cost(cols []int) (bytes int64) {
 	for _, col := range cols {
 		bytes += int64(c.rows) * 8
+		switch f := c.segment.formulas; {
+		case f.of[col] != nil:
+			bytes += c.Cost(f.of[col].inputs())
+		case col == f.target:
+			bytes += c.Cost([]int{f.path, f.query})
+		}
 		for part := range 2 {
 			if leaf := c.leaf(col, part); leaf != nil {
 				bytes += c.size(leaf)

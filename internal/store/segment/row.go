@@ -3,10 +3,12 @@ package segment
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/culprit-http/culprit/internal/store/record"
+	"github.com/culprit-http/culprit/internal/store/vector"
 )
 
 // cursor reads single rows of a leaf column.
@@ -53,6 +55,10 @@ func (c *cursor) row(r int64) ([]parquet.Value, error) {
 
 func (c *chunk) values(leaf int, r int) ([]parquet.Value, error) {
 	if c.cursors[leaf] == nil {
+		// Without the index, it would read all pages up to the row.
+		if _, err := c.columns[leaf].OffsetIndex(); err != nil {
+			return nil, err
+		}
 		c.cursors[leaf] = &cursor{pages: c.columns[leaf].Pages()}
 	}
 	return c.cursors[leaf].row(int64(r))
@@ -79,6 +85,17 @@ func (c *chunk) Row(r int, cols []int, into *record.Row) (err error) {
 
 // cell reads one value. Texts are copied: the page that they are in may be let go of before the row is.
 func (c *chunk) cell(r, col int, into *record.Row) error {
+	switch f := c.segment.formulas; {
+	case f.of[col] != nil:
+		return c.derivedCell(r, col, f.of[col], into)
+	case col == f.target:
+		return c.derivedTargetCell(r, col, into)
+	}
+	return c.storedCell(r, col, into)
+}
+
+// storedCell reads one value of a column that is in the file.
+func (c *chunk) storedCell(r, col int, into *record.Row) error {
 	leaf := c.leaf(col, 0)
 	if leaf == nil || leaf.NullCount() == int64(c.rows) && record.Columns[col].Form < record.Lists {
 		return nil
@@ -135,46 +152,75 @@ func (c *chunk) cell(r, col int, into *record.Row) error {
 
 // Find returns the rows that have that text in a column of texts, reading only the pages that may have it.
 func (c *chunk) Find(col int, text []byte) (rows []int, err error) {
+	if !c.MayHave(col, text) {
+		return nil, nil
+	}
+	err = c.pagesWith(col, [][]byte{text}, func(first int, numbers []uint32, dict *vector.Dict) {
+		for r, n := range numbers {
+			if n != 0 && bytes.Equal(dict.At(n), text) {
+				rows = append(rows, first+r)
+			}
+		}
+	})
+	return rows, err
+}
+
+// Has sets found for those of some texts that are in a column of texts, reading only the pages that may have them.
+func (c *chunk) Has(col int, texts [][]byte, found map[string]bool) error {
+	wanted := make(map[string]bool, len(texts))
+	for _, t := range texts {
+		wanted[string(t)] = true
+	}
+	return c.pagesWith(col, texts, func(_ int, numbers []uint32, dict *vector.Dict) {
+		for _, n := range numbers {
+			if n != 0 && wanted[string(dict.At(n))] {
+				found[string(dict.At(n))] = true
+			}
+		}
+	})
+}
+
+// pagesWith calls f for the pages of a column that may have one of some texts: with the page's first row, and the
+// numbers of the rows' texts in a dictionary.
+func (c *chunk) pagesWith(col int, texts [][]byte, f func(first int, numbers []uint32, dict *vector.Dict)) (err error) {
 	defer guard(&err)
 	leaf := c.leaf(col, 0)
-	if leaf == nil || !c.MayHave(col, text) {
-		return nil, nil
+	if leaf == nil || c.segment.formulas.derived(col) {
+		return nil
 	}
 	index, err := leaf.ColumnIndex()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	offsets, err := leaf.OffsetIndex()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	all := leaf.Pages()
+	texts = slices.Clone(texts)
+	slices.SortFunc(texts, bytes.Compare)
+	all := leaf.Pages() // after OffsetIndex, which lets it seek
 	defer all.Close()
 	for i := range index.NumPages() {
-		if index.NullPage(i) || !covers(index.MinValue(i).ByteArray(), index.MaxValue(i).ByteArray(), text) {
+		if index.NullPage(i) || !covers(index.MinValue(i).ByteArray(), index.MaxValue(i).ByteArray(), texts) {
 			continue
 		}
 		first := offsets.FirstRowIndex(i)
 		if err := all.SeekToRow(first); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		p, err := all.ReadPage()
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 		var d dictionaryReader
-		numbers := spread(d.append(nil, p), 0, p, 0)
-		for r, n := range numbers {
-			if n != 0 && bytes.Equal(d.dict.At(n), text) {
-				rows = append(rows, int(first)+r)
-			}
-		}
+		f(int(first), spread(d.append(nil, p), 0, p, 0), &d.dict)
 		parquet.Release(p)
 	}
-	return rows, nil
+	return nil
 }
 
-// covers reports whether a text may lie between bounds, which may be cut.
-func covers(lo, hi, text []byte) bool {
-	return bytes.Compare(text, lo) >= 0 && (bytes.Compare(text, hi) <= 0 || bytes.HasPrefix(text, hi))
+// covers reports whether one of some sorted texts may lie between bounds, which may be cut.
+func covers(lo, hi []byte, texts [][]byte) bool {
+	i, _ := slices.BinarySearchFunc(texts, lo, bytes.Compare)
+	return i < len(texts) && (bytes.Compare(texts[i], hi) <= 0 || bytes.HasPrefix(texts[i], hi))
 }

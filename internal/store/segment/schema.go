@@ -17,7 +17,6 @@ import (
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding"
 
@@ -28,9 +27,11 @@ import (
 const (
 	// MaxRows is the largest number of exchanges of a row group.
 	MaxRows = 128 << 10
-	// pageSize is about how many bytes of values are in a page: smaller ones are faster to find one exchange in,
-	// larger ones compress better.
-	pageSize = 128 << 10
+	// pageRows bounds a page in rows, textRows one of texts that are rarely the same, and pageSize both in bytes of text:
+	// smaller ones are faster to find one exchange in, larger ones compress better.
+	pageRows = 8 << 10
+	textRows = 32 << 10
+	pageSize = 1 << 20
 	// maxDictionary is the largest dictionary of a column, in bytes; what exceeds it is stored plainly.
 	maxDictionary = 2 << 20
 	// bloomBits are the bits for each value in bloom filters: one in a hundred look-ups is in vain.
@@ -56,21 +57,27 @@ var large = []string{
 type layout struct {
 	schema *parquet.Schema
 	// leaves are the numbers of the leaf columns of each of record.Columns: two of Headers, the names' and the values'.
-	leaves [][2]int
+	leaves   [][2]int
+	formulas *formulas
 }
 
 func newLayout() *layout {
 	group := parquet.Group{}
+	f := newFormulas()
 	for i := range record.Columns {
-		group[record.Columns[i].Name] = node(&record.Columns[i])
+		c := record.Columns[i]
+		if f.derived(i) {
+			c.Name, c.Required = correction(c.Name), false
+		}
+		group[c.Name] = node(&c)
 	}
-	l := &layout{schema: parquet.NewSchema("exchange", group)}
-	l.leaves = leaves(l.schema)
+	l := &layout{schema: parquet.NewSchema("exchange", group), formulas: f}
+	l.leaves = leaves(l.schema, f)
 	return l
 }
 
 // leaves finds the columns in a file's schema, which may lack some: -1.
-func leaves(s *parquet.Schema) (all [][2]int) {
+func leaves(s *parquet.Schema, f *formulas) (all [][2]int) {
 	find := func(path ...string) int {
 		if leaf, ok := s.Lookup(path...); ok {
 			return leaf.ColumnIndex
@@ -85,7 +92,11 @@ func leaves(s *parquet.Schema) (all [][2]int) {
 		case record.Headers:
 			all = append(all, [2]int{find(c.Name, "key_value", "key"), find(c.Name, "key_value", "value", "list", "element")})
 		default:
-			all = append(all, [2]int{find(c.Name), -1})
+			name := c.Name
+			if f.derived(i) {
+				name = correction(name)
+			}
+			all = append(all, [2]int{find(name), -1})
 		}
 	}
 	return all
@@ -96,7 +107,7 @@ func node(c *record.Column) parquet.Node {
 	case record.Lists:
 		return parquet.List(dictionary(parquet.String()))
 	case record.Headers:
-		return parquet.Map(dictionary(parquet.String()), parquet.List(plain(parquet.String())))
+		return parquet.Map(dictionary(parquet.String()), parquet.List(headerValues()))
 	}
 	var n parquet.Node
 	switch {
@@ -125,10 +136,14 @@ func dictionary(n parquet.Node) parquet.Node { return compressed(n, &parquet.RLE
 func plain(n parquet.Node) parquet.Node      { return compressed(n, &parquet.DeltaLengthByteArray) }
 
 func compressed(n parquet.Node, e encoding.Encoding) parquet.Node {
-	return parquet.Compressed(parquet.Encoded(n, e), codec())
+	return parquet.Compressed(parquet.Encoded(n, e), &zstd.Codec{Level: zstd.SpeedDefault})
 }
 
-func codec() compress.Codec { return &zstd.Codec{Level: zstd.SpeedFastest} }
+// headerValues are two fifths of a file: they are worth the time. Lengths between the texts, as PLAIN has them, let
+// the same values in the same order be one match.
+func headerValues() parquet.Node {
+	return parquet.Compressed(parquet.Encoded(parquet.String(), &parquet.Plain), &zstd.Codec{Level: zstd.SpeedBetterCompression})
+}
 
 // blooms are the bloom filters that are written.
 func blooms() (all []parquet.BloomFilterColumn) {

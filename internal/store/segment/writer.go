@@ -14,9 +14,11 @@ import (
 
 // Writer writes a segment.
 type Writer struct {
-	layout *layout
+	*layout
 	w      *parquet.Writer
 	values []parquet.Value
+	// bytes are in the page so far, rows may be.
+	bytes, rows int
 }
 
 // batch is how many rows are handed on at once.
@@ -26,8 +28,8 @@ const batch = 256
 func NewWriter(w io.Writer) *Writer {
 	l := newLayout()
 	options := []parquet.WriterOption{
-		l.schema, parquet.PageBufferSize(pageSize), parquet.BloomFilters(blooms()...), parquet.DictionaryMaxBytes(maxDictionary),
-		parquet.CreatedBy("culprit", "1", "1"), parquet.MaxRowsPerRowGroup(math.MaxInt32),
+		l.schema, parquet.PageBufferSize(2 * pageSize), parquet.BloomFilters(blooms()...), parquet.DictionaryMaxBytes(maxDictionary),
+		parquet.CreatedBy("culprit", "1", "1"), parquet.MaxRowsPerRowGroup(math.MaxInt32), parquet.DataPageVersion(1),
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("@timestamp"), parquet.Ascending("event.id"))),
 	}
 	for _, name := range large {
@@ -48,16 +50,20 @@ func (w *Writer) Set(key, value string) { w.w.SetKeyValueMetadata(key, value) }
 func (w *Writer) Write(m *vector.Memory, order []uint32) error {
 	columns := w.w.ColumnWriters()
 	for col := range record.Columns {
-		leaf := w.layout.leaves[col]
+		leaf := w.leaves[col]
 		var err error
-		switch c := &record.Columns[col]; c.Form {
-		case record.Ints:
+		switch c := &record.Columns[col]; {
+		case w.formulas.of[col] != nil:
+			err = w.derivedInts(columns[leaf[0]], leaf[0], w.formulas.of[col], m, col, order)
+		case col == w.formulas.target:
+			err = w.derivedTarget(columns[leaf[0]], leaf[0], m, order)
+		case c.Form == record.Ints:
 			err = w.ints(columns[leaf[0]], leaf[0], c, m, col, order)
-		case record.Texts:
+		case c.Form == record.Texts:
 			err = w.texts(columns[leaf[0]], leaf[0], c, m, col, order)
-		case record.Lists:
+		case c.Form == record.Lists:
 			err = w.lists(columns[leaf[0]], leaf[0], m, col, order)
-		case record.Headers:
+		default:
 			err = w.headers(columns[leaf[0]], columns[leaf[1]], leaf, m, col, order)
 		}
 		if err != nil {
@@ -65,16 +71,6 @@ func (w *Writer) Write(m *vector.Memory, order []uint32) error {
 		}
 	}
 	return w.w.Flush()
-}
-
-// Copy writes the row groups of another segment as they are.
-func (w *Writer) Copy(s *Segment) error {
-	for _, g := range s.file.RowGroups() {
-		if _, err := w.w.WriteRowGroup(g); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Close writes the footer. It doesn't close the writer beneath.
@@ -88,9 +84,30 @@ func level(c *record.Column) int {
 	return 1
 }
 
-// flush hands values on when there are many, or at last.
-func (w *Writer) flush(to *parquet.ColumnWriter, rows int, last bool) error {
-	if len(w.values) == 0 || !last && rows%batch != 0 {
+// add adds the value of row i of a flat column.
+func (w *Writer) add(to *parquet.ColumnWriter, i int, v parquet.Value) error {
+	w.values = append(w.values, v)
+	return w.end(to, i)
+}
+
+// end ends row i of a column: from time to time, values are handed on, and pages begun.
+func (w *Writer) end(to *parquet.ColumnWriter, i int) error {
+	if (i+1)%batch != 0 {
+		return nil
+	}
+	if err := w.flush(to); err != nil {
+		return err
+	}
+	if (i+1)%w.rows == 0 || w.bytes >= pageSize {
+		w.bytes = 0
+		return to.Flush()
+	}
+	return nil
+}
+
+// flush hands values on.
+func (w *Writer) flush(to *parquet.ColumnWriter) error {
+	if len(w.values) == 0 {
 		return nil
 	}
 	_, err := to.WriteRowValues(w.values)
@@ -98,13 +115,16 @@ func (w *Writer) flush(to *parquet.ColumnWriter, rows int, last bool) error {
 	return err
 }
 
+// begin begins a column.
+func (w *Writer) begin(pageRows int) { w.values, w.bytes, w.rows = w.values[:0], 0, pageRows }
+
 func (w *Writer) ints(to *parquet.ColumnWriter, leaf int, c *record.Column, m *vector.Memory, col int, order []uint32) error {
 	ints, err := m.Ints(col)
 	if err != nil {
 		return err
 	}
 	null, def := parquet.NullValue().Level(0, 0, leaf), level(c)
-	w.values = w.values[:0]
+	w.begin(pageRows)
 	for i, r := range order {
 		n := ints[r]
 		v := null
@@ -117,12 +137,11 @@ func (w *Writer) ints(to *parquet.ColumnWriter, leaf int, c *record.Column, m *v
 		default:
 			v = parquet.Int64Value(n).Level(0, def, leaf)
 		}
-		w.values = append(w.values, v)
-		if err := w.flush(to, i+1, false); err != nil {
+		if err := w.add(to, i, v); err != nil {
 			return err
 		}
 	}
-	return w.flush(to, 0, true)
+	return w.flush(to)
 }
 
 func (w *Writer) texts(to *parquet.ColumnWriter, leaf int, c *record.Column, m *vector.Memory, col int, order []uint32) error {
@@ -131,18 +150,21 @@ func (w *Writer) texts(to *parquet.ColumnWriter, leaf int, c *record.Column, m *
 		return err
 	}
 	null, def := parquet.NullValue().Level(0, 0, leaf), level(c)
-	w.values = w.values[:0]
+	if w.begin(pageRows); c.Unique {
+		w.begin(textRows)
+	}
 	for i, r := range order {
 		v := null
 		if n := texts.Rows[r]; n != 0 {
-			v = parquet.ByteArrayValue(texts.Dict.At(n)).Level(0, def, leaf)
+			t := texts.Dict.At(n)
+			v = parquet.ByteArrayValue(t).Level(0, def, leaf)
+			w.bytes += len(t)
 		}
-		w.values = append(w.values, v)
-		if err := w.flush(to, i+1, false); err != nil {
+		if err := w.add(to, i, v); err != nil {
 			return err
 		}
 	}
-	return w.flush(to, 0, true)
+	return w.flush(to)
 }
 
 func (w *Writer) lists(to *parquet.ColumnWriter, leaf int, m *vector.Memory, col int, order []uint32) error {
@@ -151,7 +173,7 @@ func (w *Writer) lists(to *parquet.ColumnWriter, leaf int, m *vector.Memory, col
 		return err
 	}
 	empty := parquet.NullValue().Level(0, 0, leaf)
-	w.values = w.values[:0]
+	w.begin(textRows)
 	for i, r := range order {
 		items := lists.Items[lists.Ends[r]:lists.Ends[r+1]]
 		if len(items) == 0 {
@@ -160,11 +182,11 @@ func (w *Writer) lists(to *parquet.ColumnWriter, leaf int, m *vector.Memory, col
 		for k, n := range items {
 			w.values = append(w.values, parquet.ByteArrayValue(lists.Dict.At(n)).Level(min(k, 1), 1, leaf))
 		}
-		if err := w.flush(to, i+1, false); err != nil {
+		if err := w.end(to, i); err != nil {
 			return err
 		}
 	}
-	return w.flush(to, 0, true)
+	return w.flush(to)
 }
 
 // headers writes the two columns of a MAP<STRING, LIST<STRING>>. A name repeats at level 1, further values of one
@@ -176,7 +198,7 @@ func (w *Writer) headers(names, values *parquet.ColumnWriter, leaf [2]int, m *ve
 	}
 	for part, to := range [2]*parquet.ColumnWriter{names, values} {
 		empty := parquet.NullValue().Level(0, 0, leaf[part])
-		w.values = w.values[:0]
+		w.begin(textRows)
 		for i, r := range order {
 			from, end := h.Ends[r], h.Ends[r+1]
 			if from == end {
@@ -193,16 +215,18 @@ func (w *Writer) headers(names, values *parquet.ColumnWriter, leaf [2]int, m *ve
 				}
 				switch {
 				case part == 1:
-					w.values = append(w.values, parquet.ByteArrayValue(h.ValueDict.At(h.Values[k])).Level(rep, 2, leaf[1]))
+					value := h.ValueDict.At(h.Values[k])
+					w.values = append(w.values, parquet.ByteArrayValue(value).Level(rep, 2, leaf[1]))
+					w.bytes += len(value)
 				case !again:
 					w.values = append(w.values, parquet.ByteArrayValue(h.NameDict.At(h.Names[k])).Level(rep, 1, leaf[0]))
 				}
 			}
-			if err := w.flush(to, i+1, false); err != nil {
+			if err := w.end(to, i); err != nil {
 				return err
 			}
 		}
-		if err := w.flush(to, 0, true); err != nil {
+		if err := w.flush(to); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,261 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/culprit-http/culprit/internal/store"
+	"github.com/culprit-http/culprit/internal/store/disk"
+	"github.com/culprit-http/culprit/internal/store/record"
+	"github.com/culprit-http/culprit/internal/store/wal"
+)
+
+// Append implements store.Store. Calls wait for each other, and for the disk when the tail before is still being
+// written.
+func (e *Engine) Append(b *record.Batch) (stored int, err error) {
+	if b.Len() == 0 {
+		return 0, nil
+	}
+	e.appending.Lock()
+	defer e.appending.Unlock()
+	if e.full() {
+		if err := e.flush(); err != nil {
+			return 0, e.fail(b.Len(), err)
+		}
+	}
+	e.mu.Lock()
+	noRoom := e.noRoom
+	e.mu.Unlock()
+	if noRoom {
+		return 0, e.fail(b.Len(), fmt.Errorf("%w: less than %d MiB are free", store.ErrFull, e.options.Reserve>>20))
+	}
+	if err := e.log.Append(b.Bytes()); err != nil {
+		if errors.Is(err, wal.ErrFull) {
+			err = fmt.Errorf("%w: %w", store.ErrFull, err)
+		}
+		return 0, e.fail(b.Len(), err)
+	}
+	if stored, err = e.add(e.decoder, b.Bytes()); err != nil {
+		return stored, err
+	}
+	e.mu.Lock()
+	if e.problem != "" {
+		e.options.Warn("storing goes on")
+		e.problem = ""
+	}
+	e.mu.Unlock()
+	return stored, nil
+}
+
+// fail counts exchanges that couldn't be stored, and says so once.
+func (e *Engine) fail(n int, err error) error {
+	e.mu.Lock()
+	e.status.Lost += int64(n)
+	first := e.problem == ""
+	e.problem = err.Error()
+	e.mu.Unlock()
+	if first {
+		e.options.Warn(fmt.Sprintf("storing has stopped, exchanges are lost: %v", err))
+	}
+	return err
+}
+
+// add adds rows to the tail, but for those that are stored already. It returns how many were new.
+func (e *Engine) add(d *record.Decoder, batch []byte) (stored int, err error) {
+	var known map[string]bool
+	for {
+		before := e.segments.changes()
+		if known, err = e.known(d, batch); err != nil {
+			return 0, err
+		}
+		e.mu.Lock()
+		if e.segments.changes() == before {
+			break
+		}
+		e.mu.Unlock() // the sealed tail has become a segment meanwhile
+	}
+	defer e.mu.Unlock()
+	err = d.Each(batch, func(r *record.Row) error {
+		id := string(r.ID())
+		_, again := e.tail.ids[id]
+		if !again && e.sealed != nil {
+			_, again = e.sealed.ids[id]
+		}
+		if again || known[id] {
+			e.status.Duplicates++
+			return nil
+		}
+		e.tail.ids[id] = struct{}{}
+		e.tail.rows.Append(r)
+		stored++
+		return nil
+	})
+	return stored, err
+}
+
+// known returns the ids of a batch that are in segments.
+func (e *Engine) known(d *record.Decoder, batch []byte) (map[string]bool, error) {
+	last := e.segments.last()
+	var ids map[string]int64
+	if err := d.Each(batch, func(r *record.Row) error {
+		if r.Time() <= last {
+			if ids == nil {
+				ids = map[string]int64{}
+			}
+			ids[string(r.ID())] = r.Time()
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if ids == nil {
+		return nil, nil
+	}
+	return e.segments.known(ids)
+}
+
+// full reports whether the tail is to be written to a segment before more is added.
+func (e *Engine) full() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tail.rows.Len() >= e.options.TailRows || e.tail.rows.Bytes() >= e.options.TailBytes
+}
+
+// Sync implements store.Store.
+func (e *Engine) Sync() error { return e.log.Sync() }
+
+// Flush writes the tail to segments.
+func (e *Engine) Flush() error {
+	e.appending.Lock()
+	defer e.appending.Unlock()
+	if err := e.flush(); err != nil {
+		return err
+	}
+	e.flushing.Lock() // until it is written
+	defer e.flushing.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sealed != nil {
+		return errors.New("the tail couldn't be written to a segment: " + e.problem)
+	}
+	return nil
+}
+
+// flush takes the tail away and has it written. It waits for the one before. The caller holds appending.
+func (e *Engine) flush() error {
+	e.flushing.Lock()
+	e.mu.Lock()
+	waiting := e.sealed
+	empty := e.tail.rows.Len() == 0
+	e.mu.Unlock()
+	if waiting != nil { // it couldn't be written
+		if err := e.write(waiting); err != nil {
+			e.flushing.Unlock()
+			return err
+		}
+	}
+	if empty {
+		e.flushing.Unlock()
+		return nil
+	}
+	e.mu.Lock()
+	t := e.tail
+	t.chunk = t.rows.Chunk()
+	e.tail, e.sealed = newTail(e.options.Now()), t
+	e.mu.Unlock()
+	through, err := e.log.Rotate()
+	if err != nil {
+		through = e.log.Stats().Seq // all of it is in this tail, which is written now
+	}
+	t.through = through
+	if err != nil || e.done == nil {
+		defer e.flushing.Unlock()
+		return e.write(t)
+	}
+	go func() {
+		defer e.flushing.Unlock()
+		if err := e.write(t); err != nil {
+			e.fail(0, err)
+		}
+	}()
+	return nil
+}
+
+// write writes a tail to segments, and forgets its log. The caller holds flushing.
+func (e *Engine) write(t *tail) error {
+	written, err := e.segments.write(t.chunk)
+	if err != nil {
+		if disk.IsFull(err) {
+			err = fmt.Errorf("%w: %w", store.ErrFull, err)
+		}
+		return err
+	}
+	e.mu.Lock()
+	e.segments.replace(nil, written)
+	e.sealed = nil
+	e.mu.Unlock()
+	if err := e.log.Remove(t.through); err != nil {
+		e.options.Warn(fmt.Sprintf("old files of the store's log stay: %v", err))
+	}
+	return nil
+}
+
+// background does what is due: it makes the log durable, writes old tails, merges segments, and forgets what is too
+// old.
+func (e *Engine) background(ctx context.Context) {
+	defer close(e.done)
+	tick := time.NewTicker(e.options.SyncEvery)
+	defer tick.Stop()
+	var cleaned time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := e.log.Sync(); err != nil {
+			e.fail(0, err)
+		}
+		e.room()
+		now := e.options.Now()
+		e.mu.Lock()
+		old := e.tail.rows.Len() > 0 && now.Sub(e.tail.since) >= e.options.TailAge
+		e.mu.Unlock()
+		if old {
+			if err := e.Flush(); err != nil {
+				e.fail(0, err)
+			}
+		}
+		if err := e.merge(ctx); err != nil && ctx.Err() == nil {
+			e.options.Warn(fmt.Sprintf("merging small segments: %v", err))
+		}
+		if now.Sub(cleaned) >= cleanEvery {
+			cleaned = now
+			if _, err := e.Delete(ctx, e.retention(now)); err != nil && ctx.Err() == nil {
+				e.options.Warn(fmt.Sprintf("deleting old exchanges: %v", err))
+			}
+		}
+	}
+}
+
+// cleanEvery is how often retention is applied.
+const cleanEvery = 10 * time.Second
+
+// room looks whether there is room on the disk.
+func (e *Engine) room() {
+	free, err := e.options.FS.Free(e.dir)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	// The tail is to be written once more, as a segment.
+	e.noRoom = err == nil && free < e.options.Reserve+e.tail.rows.Bytes()/4
+}
+
+func (e *Engine) retention(now time.Time) (r store.Retention) {
+	if e.options.MaxAge > 0 {
+		r.Before = now.Add(-e.options.MaxAge).UnixNano()
+	}
+	r.MaxBytes = e.options.MaxBytes
+	return r
+}

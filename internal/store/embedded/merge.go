@@ -1,0 +1,180 @@
+package embedded
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/culprit-http/culprit/internal/store"
+	"github.com/culprit-http/culprit/internal/store/record"
+	"github.com/culprit-http/culprit/internal/store/segment"
+	"github.com/culprit-http/culprit/internal/store/vector"
+)
+
+const (
+	// mergeAtLeast is how many small segments of a day, one behind the other, are worth merging.
+	mergeAtLeast = 4
+	// mergeMemory bounds the bytes on disk of what is merged at once: it is all in memory.
+	mergeMemory = 32 << 20
+)
+
+// merge merges small segments, if there are any worth it. Segments at most double in rank at each merge, so that each
+// exchange is written again only a few times.
+func (e *Engine) merge(ctx context.Context) error {
+	e.flushing.Lock()
+	defer e.flushing.Unlock()
+	all, release := e.segments.snapshot()
+	defer release()
+	old := mergeable(all)
+	if len(old) == 0 {
+		return nil
+	}
+	b := vector.NewBuilder()
+	var row record.Row
+	for _, f := range old {
+		c, err := f.Open()
+		if err != nil {
+			return e.damage(err)
+		}
+		for r := range int(f.rows) {
+			row.Reset()
+			if err := errors.Join(ctx.Err(), c.Row(r, nil, &row)); err != nil {
+				c.Release()
+				return e.damage(err)
+			}
+			b.Append(&row)
+		}
+		c.Release()
+	}
+	m := b.Chunk()
+	times, err := m.Ints(record.Time)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, f := range old {
+		names = append(names, f.path)
+	}
+	written, err := e.segments.writeOne(m, m.Order(), times, strings.Join(names, "\n")+"\n")
+	if err != nil {
+		return err
+	}
+	e.segments.replace(old, []*file{written})
+	return e.segments.finishMerge(written.path)
+}
+
+// mergeable returns segments that are to be merged: several of one day, one behind the other, all of about the same
+// number of rows or fewer, that fit into one.
+func mergeable(all []*file) []*file {
+	for limit := int64(segment.MaxRows) / 512; limit < segment.MaxRows; limit *= 8 {
+		var run []*file
+		rows, bytes := int64(0), int64(0)
+		for _, f := range all {
+			fits := f.rows <= limit && (len(run) == 0 || dayOf(run[0].first) == dayOf(f.first)) &&
+				rows+f.rows <= segment.MaxRows && bytes+f.bytes <= mergeMemory
+			if !fits {
+				if len(run) >= mergeAtLeast {
+					return run
+				}
+				run, rows, bytes = nil, 0, 0
+				if f.rows > limit {
+					continue
+				}
+			}
+			run = append(run, f)
+			rows, bytes = rows+f.rows, bytes+f.bytes
+			if len(run) >= 2*mergeAtLeast {
+				return run
+			}
+		}
+		if len(run) >= mergeAtLeast {
+			return run
+		}
+	}
+	return nil
+}
+
+// finishMerge deletes the segments that one replaces, and then the list of them.
+func (s *segments) finishMerge(path string) error {
+	list := filepath.Join(s.dir, path+mergeSuffix)
+	names, err := readFile(s.fs, list)
+	if err != nil {
+		return err
+	}
+	for name := range strings.Lines(string(names)) {
+		name = strings.TrimSuffix(name, "\n")
+		if _, _, _, _, ok := parseName(name); !ok || name == path {
+			continue
+		}
+		if err := s.fs.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := s.fs.SyncDir(filepath.Dir(list)); err != nil {
+		return err
+	}
+	return s.fs.Remove(list)
+}
+
+// finishMerges finishes the merges that a crash left unfinished.
+func (s *segments) finishMerges() error {
+	var lists []string
+	if err := s.each(func(path string) error {
+		if path, ok := strings.CutSuffix(path, mergeSuffix); ok {
+			lists = append(lists, path)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, path := range lists {
+		_, err := s.fs.Stat(filepath.Join(s.dir, path))
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it was never made
+			err = s.fs.Remove(filepath.Join(s.dir, path+mergeSuffix))
+		case err == nil:
+			err = s.finishMerge(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delete implements store.Store. Segments are deleted as a whole, when all of their exchanges are to be; the tail is
+// left alone.
+func (e *Engine) Delete(ctx context.Context, r store.Retention) (d store.Deleted, err error) {
+	e.flushing.Lock()
+	defer e.flushing.Unlock()
+	all, release := e.segments.snapshot()
+	defer release()
+	bytes := int64(0)
+	for _, f := range all {
+		bytes += f.bytes
+	}
+	var old []*file
+	forget := func(f *file) {
+		old = append(old, f)
+		bytes -= f.bytes
+		d.Exchanges += f.rows
+		d.Bytes += f.bytes
+	}
+	for _, f := range all {
+		if r.Before != 0 && f.last < r.Before {
+			forget(f)
+		}
+	}
+	for _, f := range all { // the oldest first
+		if r.MaxBytes > 0 && bytes > r.MaxBytes && !slices.Contains(old, f) {
+			forget(f)
+		}
+	}
+	if len(old) == 0 {
+		return d, nil
+	}
+	return d, e.segments.remove(old)
+}
