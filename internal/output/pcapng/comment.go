@@ -17,8 +17,8 @@ const maxName = 1 << 10
 
 const incompleteComment = "culprit: recorded incompletely: packets of this exchange were let go of for lack of memory"
 
-// appendComment appends what the first packet of an exchange says of it.
-func appendComment(dst []byte, x *exchange.Exchange) []byte {
+// AppendComment appends what the first packet of an exchange says of it.
+func AppendComment(dst []byte, x *exchange.Exchange) []byte {
 	dst = append(dst, "culprit: exchange "...)
 	dst = strconv.AppendUint(dst, x.Number, 10)
 	dst = append(dst, ": "...)

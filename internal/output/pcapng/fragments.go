@@ -16,12 +16,12 @@ const (
 
 // fragment is a kept packet that is a fragment.
 type fragment struct {
-	datagram
+	Datagram
 	page uint32
 }
 
-// datagram names the datagram that a fragment is of: the outermost one that is cut up.
-type datagram struct {
+// Datagram names the datagram that a fragment is of: the outermost one that is cut up.
+type Datagram struct {
 	src, dst [16]byte
 	id       uint32
 	tap      uint32
@@ -32,9 +32,9 @@ type datagram struct {
 // tags, and a tunnel or two.
 const maxHeaders = 160
 
-// fragmentOf finds out which datagram a packet is a fragment of. It doesn't decode what is before the IP header:
+// DatagramOf finds out which datagram a packet is a fragment of. It doesn't decode what is before the IP header:
 // an IPv4 header is known by its checksum, an IPv6 header by its length and the fragment header behind it.
-func fragmentOf(rec *capture.Record) (d datagram, ok bool) {
+func DatagramOf(rec *capture.Record) (d Datagram, ok bool) {
 	const (
 		ipv6Header     = 40
 		fragmentHeader = 44 // as next header
@@ -50,7 +50,7 @@ func fragmentOf(rec *capture.Record) (d datagram, ok bool) {
 			if cut&moreOrOffset == 0 || cut&evil != 0 || n < 20 || n > len(b) || int(be.Uint16(b[2:])) < n || checksum(b[:n]) != 0xffff {
 				continue
 			}
-			d = datagram{id: uint32(be.Uint16(b[4:])), proto: b[9], tap: rec.Tap}
+			d = Datagram{id: uint32(be.Uint16(b[4:])), proto: b[9], tap: rec.Tap}
 			copy(d.src[:], b[12:16])
 			copy(d.dst[:], b[16:20])
 			return d, true
@@ -59,7 +59,7 @@ func fragmentOf(rec *capture.Record) (d datagram, ok bool) {
 				be.Uint16(b[ipv6Header+2:])&0xfff9 == 0 {
 				continue
 			}
-			d = datagram{id: be.Uint32(b[ipv6Header+4:]), proto: fragmentHeader, tap: rec.Tap}
+			d = Datagram{id: be.Uint32(b[ipv6Header+4:]), proto: fragmentHeader, tap: rec.Tap}
 			copy(d.src[:], b[8:24])
 			copy(d.dst[:], b[24:40])
 			return d, true
@@ -80,7 +80,7 @@ func checksum(b []byte) uint16 {
 
 // holdFragment keeps a fragment until its datagram is whole, and lets go of what is no fragment.
 func (r *Recorder) holdFragment(rec *capture.Record, at int) {
-	d, ok := fragmentOf(rec)
+	d, ok := DatagramOf(rec)
 	if !ok {
 		r.count.LetGo++
 		return
@@ -108,13 +108,13 @@ func (r *Recorder) claim(rec *capture.Record, give func(page uint32)) {
 	if len(r.fragments) == 0 {
 		return
 	}
-	d, ok := fragmentOf(rec)
+	d, ok := DatagramOf(rec)
 	if !ok {
 		return
 	}
 	kept := r.fragments[:0]
 	for _, f := range r.fragments {
-		if f.datagram != d {
+		if f.Datagram != d {
 			kept = append(kept, f)
 			continue
 		}

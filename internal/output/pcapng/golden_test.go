@@ -55,7 +55,7 @@ func TestGolden(t *testing.T) {
 func TestComments(t *testing.T) {
 	x := outputtest.Exchange("GET /a\x1b[31m\xff?q="+strings.Repeat("é", 3000)+" HTTP/1.1\nHost: h\x07", "HTTP/1.1 500 X")
 	x.Number = 7
-	got := string(appendComment(nil, x))
+	got := string(AppendComment(nil, x))
 	if !strings.HasPrefix(got, `culprit: exchange 7: GET h\x07/a\x1b[31m\xff?q=éé`) || !strings.Contains(got, "…") ||
 		len(got) > 8<<10 || strings.ToValidUTF8(got, "") != got || !strings.Contains(got, " 500 ") {
 		t.Errorf("%q", got)
@@ -74,7 +74,7 @@ func TestComments(t *testing.T) {
 		x.Number, x.Timing.Duration = 1, int64(18*time.Millisecond)
 		x.Flow = outputtest.Flow("10.0.0.7:51022", "10.0.0.2:80")
 		c.change(x)
-		if got := string(appendComment(nil, x)); got != c.want {
+		if got := string(AppendComment(nil, x)); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}

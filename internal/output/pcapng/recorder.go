@@ -419,7 +419,7 @@ func (r *Recorder) Exchange(x *exchange.Exchange) error {
 	}
 	s.exchanges++
 	s.first, s.last = min(s.first, x.FirstPacket), max(s.last, x.LastPacket)
-	s.comments = appendComment(s.comments, x)
+	s.comments = AppendComment(s.comments, x)
 	s.ends = append(s.ends, len(s.comments))
 	r.deliver(x, key)
 	return r.broken()

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"path/filepath"
 
 	"github.com/culprit-http/culprit/internal/capture"
 )
@@ -39,6 +38,7 @@ const (
 	interfaceFilter      = 11
 
 	packetDrops = 4
+	packetID    = 5
 
 	statisticsStart  = 2
 	statisticsEnd    = 3
@@ -136,22 +136,8 @@ func (w *writer) section(spare bool) {
 		w.ifaces[i].described = false
 	}
 	o := w.options
-	b := w.open(blockSection)
-	b = binary.LittleEndian.AppendUint32(b, byteOrderMagic)
-	b = binary.LittleEndian.AppendUint16(b, 1) // version 1.0
-	b = binary.LittleEndian.AppendUint16(b, 0)
-	b = binary.LittleEndian.AppendUint64(b, 1<<64-1) // the length of the section isn't known
-	for _, option := range []struct {
-		code  uint16
-		value string
-	}{
-		{sectionHardware, o.Hardware}, {sectionOS, o.OS}, {sectionApplication, o.Application}, {optionComment, w.about(spare)},
-	} {
-		if option.value != "" {
-			b = appendOption(b, option.code, text(option.value))
-		}
-	}
-	w.put(w.close(b))
+	w.block = AppendSection(w.block[:0], Section{Hardware: o.Hardware, OS: o.OS, Application: o.Application, Comment: w.about(spare)})
+	w.put(w.block)
 	w.whole()
 	w.measure()
 }
@@ -304,25 +290,8 @@ func (w *writer) interfaceBlock(i int) []byte {
 	if int(f.tap) < len(w.taps) {
 		t = w.taps[f.tap]
 	}
-	b := w.open(blockInterface)
-	b = binary.LittleEndian.AppendUint16(b, uint16(f.link))
-	b = binary.LittleEndian.AppendUint16(b, 0)
-	b = binary.LittleEndian.AppendUint32(b, uint32(t.SnapLen))
-	if t.Name != "" {
-		b = appendOption(b, interfaceName, text(t.Name))
-	}
-	switch {
-	case t.Observer != "":
-		b = appendOption(b, interfaceDescription, text("captured on "+t.Observer))
-	case t.File != "":
-		b = appendOption(b, interfaceDescription, text("read from "+filepath.Base(t.File)))
-	}
-	b = appendOption(b, interfaceResolution, []byte{nanoseconds})
-	if t.Filter != "" {
-		filter := append([]byte{filterText}, text(t.Filter)...)
-		b = appendOption(b, interfaceFilter, filter[:min(len(filter), maxOption)])
-	}
-	return w.close(b)
+	w.block = AppendInterface(w.block[:0], &t, f.link)
+	return w.block
 }
 
 // finish ends the current file: it describes the interfaces that it has no packets of, and tells what is known
@@ -336,7 +305,7 @@ func (w *writer) finish() {
 			t = w.taps[f.tap]
 			counted[f.tap] = true // once, although it has two link types
 		}
-		b := w.open(blockStatistics)
+		b := openBlock(w.block[:0], blockStatistics)
 		b = binary.LittleEndian.AppendUint32(b, f.id)
 		b = appendTime(b, f.last)
 		for _, option := range []struct {
@@ -358,43 +327,11 @@ func (w *writer) finish() {
 			b = binary.LittleEndian.AppendUint16(b, 8)
 			b = binary.LittleEndian.AppendUint64(b, option.value)
 		}
-		w.put(w.close(b))
+		w.block = closeBlock(b, 0)
+		w.put(w.block)
 		w.whole()
 	}
 	w.flush()
-}
-
-// timestamp returns a time as interfaces count it; there are none before 1970.
-func timestamp(t int64) uint64 { return uint64(max(t, 0)) }
-
-// appendTime appends a timestamp, the higher half first.
-func appendTime(b []byte, t int64) []byte {
-	v := timestamp(t)
-	b = binary.LittleEndian.AppendUint32(b, uint32(v>>32))
-	return binary.LittleEndian.AppendUint32(b, uint32(v))
-}
-
-// open begins a block, and close ends it.
-func (w *writer) open(kind uint32) []byte {
-	b := binary.LittleEndian.AppendUint32(w.block[:0], kind)
-	return append(b, 0, 0, 0, 0)
-}
-
-func (w *writer) close(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint32(b, optionEnd)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(b)+4))
-	copy(b[4:8], b[len(b)-4:])
-	w.block = b
-	return b
-}
-
-// appendOption appends an option with its padding. What is too long is cut.
-func appendOption(b []byte, code uint16, value []byte) []byte {
-	value = value[:min(len(value), maxOption)]
-	b = binary.LittleEndian.AppendUint16(b, code)
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(value)))
-	b = append(b, value...)
-	return append(b, 0, 0, 0)[:len(b)+(-len(value)&3)]
 }
 
 // put writes bytes to the buffer, and the buffer to the file when it is full.

@@ -72,6 +72,7 @@ func parsePacket(b []byte) (p stored, ok bool) {
 // iface is an interface of a file.
 type iface struct {
 	block []byte
+	at    uint32 // where that is in the file, in units of 4 bytes
 	// label is the name of the tap as exchanges have it; nth counts the interfaces before it that have the same block.
 	label string
 	nth   int

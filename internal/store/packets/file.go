@@ -1,7 +1,7 @@
 package packets
 
 import (
-	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"encoding/binary"
 
 	"github.com/culprit-http/culprit/internal/output/pcapng"
 )
@@ -65,14 +63,24 @@ type file struct {
 	index int64 // the length of its index, 0 when it has none yet
 }
 
+// appended is a file that is written: an *os.File.
+type appended interface {
+	io.WriteSeeker
+	io.Closer
+	Truncate(size int64) error
+}
+
+// create makes a file that isn't there yet.
+func create(name string) (appended, error) {
+	return os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+}
+
 // newest is the file that is written.
 type newest struct {
-	file    *os.File
-	seq     uint64
-	summary summary
-	entries []entry
-	ifaces  []iface
-	ids     map[uint16]uint32 // of interfaces of the ring in the file
+	contents
+	file appended
+	seq  uint64
+	ids  map[uint16]uint32 // of interfaces of the ring in the file
 }
 
 // writer writes the files of a ring. write and close are called from one goroutine at a time; what others look at
@@ -80,6 +88,7 @@ type newest struct {
 type writer struct {
 	dir     string
 	options *Options
+	create  func(name string) (appended, error)
 	head    []byte // of a file
 	buf     []byte // what goes before a buffer
 
@@ -89,12 +98,13 @@ type writer struct {
 	deleted  uint64 // packets
 	current  *newest
 	next     uint64
+	spare    []entry // for the next file
 	indexing sync.WaitGroup
 }
 
 // open takes a folder over.
 func (w *writer) open(dir string, o *Options) error {
-	w.dir, w.options, w.next = dir, o, 1
+	w.dir, w.options, w.create, w.next = dir, o, create, 1
 	w.head = pcapng.AppendSection(nil, pcapng.Section{
 		Hardware: o.Hardware, OS: o.OS, Application: o.Application,
 		Comment: "culprit: kept packets of TCP and SCTP, a part of a ring of files",
@@ -125,7 +135,7 @@ func (w *writer) open(dir string, o *Options) error {
 	}
 	for _, seq := range seqs {
 		w.next = max(w.next, seq+1)
-		f, err := recover_(dir, seq)
+		f, err := takeOver(dir, seq)
 		if err != nil {
 			return err
 		}
@@ -138,8 +148,8 @@ func (w *writer) open(dir string, o *Options) error {
 	return nil
 }
 
-// recover_ makes sure that a file is whole and has an index. One without packets is removed.
-func recover_(dir string, seq uint64) (f file, err error) {
+// takeOver makes sure that a file is whole and has an index. One without packets is removed.
+func takeOver(dir string, seq uint64) (f file, err error) {
 	f.seq = seq
 	name := path(dir, seq, dataName)
 	info, err := os.Stat(name)
@@ -155,21 +165,18 @@ func recover_(dir string, seq uint64) (f file, err error) {
 		return f, fmt.Errorf("opening kept packets: %w", err)
 	}
 	defer data.Close()
-	c, err := read(data)
-	if err != nil {
-		return f, fmt.Errorf("%s: %w (move it away if it can't be read)", name, err)
-	}
-	if c.packets == 0 {
+	c, err := read(data) // after an error, what comes before it counts
+	if err == nil && c.packets == 0 {
 		remove(dir, seq)
 		return f, nil
 	}
-	if c.length < info.Size() {
+	if err == nil && c.length < info.Size() {
 		if err := data.Truncate(c.length); err != nil {
 			return f, fmt.Errorf("cutting off the torn end of kept packets: %w", err)
 		}
 	}
 	f.summary = c.summary
-	f.index, _ = writeIndex(dir, seq, c.summary, c.entries) // without one it is found by reading the file
+	f.index, _ = writeIndex(dir, seq, &c) // without one, the file is read when something is looked up in it
 	return f, nil
 }
 
@@ -193,8 +200,8 @@ func readSummary(dir string, seq uint64) (s summary, size int64, err error) {
 }
 
 // writeIndex writes the index of a file, and returns its length.
-func writeIndex(dir string, seq uint64, s summary, all []entry) (int64, error) {
-	b := encodeIndex(s, all)
+func writeIndex(dir string, seq uint64, c *contents) (int64, error) {
+	b := encodeIndex(c.summary, c.ifaces, c.entries)
 	name := path(dir, seq, indexName)
 	err := os.WriteFile(name+indexing, b, 0o600)
 	if err == nil {
@@ -216,7 +223,7 @@ func remove(dir string, seq uint64) {
 // makeRoom deletes the oldest files until n more bytes fit. mu is held, or nobody else is there yet.
 func (w *writer) makeRoom(n int64) {
 	if w.current != nil {
-		n += w.current.summary.length + w.current.indexLength()
+		n += w.current.length + w.current.indexLength()
 	}
 	for len(w.all) > 0 && (w.bytes+n > w.options.Limit || len(w.all) >= maxFiles) {
 		w.delete(0)
@@ -248,7 +255,7 @@ func (w *writer) write(b *buffer, ifaces []iface) error {
 	}
 	c := w.current
 	w.buf = w.buf[:0]
-	if c.summary.length == 0 {
+	if c.length == 0 {
 		w.buf = append(w.buf, w.head...)
 	}
 	known := len(c.ifaces)
@@ -256,12 +263,8 @@ func (w *writer) write(b *buffer, ifaces []iface) error {
 		e := &b.entries[i]
 		id, ok := c.ids[e.iface]
 		if !ok {
-			id = uint32(len(c.ifaces))
-			c.ids[e.iface] = id
-			w.mu.Lock()
-			c.ifaces = append(c.ifaces, ifaces[e.iface])
-			w.mu.Unlock()
-			w.buf = append(w.buf, ifaces[e.iface].block...)
+			w.describe(e.iface, ifaces)
+			id = c.ids[e.iface]
 		}
 		binary.LittleEndian.PutUint32(b.data[int(e.at)*unit+8:], id)
 	}
@@ -269,7 +272,7 @@ func (w *writer) write(b *buffer, ifaces []iface) error {
 	w.mu.Lock()
 	w.makeRoom(size)
 	w.mu.Unlock()
-	from := c.summary.length
+	from := c.length
 	_, err := c.file.Write(w.buf)
 	if err == nil {
 		_, err = c.file.Write(b.data)
@@ -290,17 +293,34 @@ func (w *writer) write(b *buffer, ifaces []iface) error {
 	at := uint32((from + int64(len(w.buf))) / unit)
 	for _, e := range b.entries {
 		e.at += at
-		c.summary.note(e.time)
+		c.note(e.time)
 		c.entries = append(c.entries, e)
 	}
-	c.summary.length += size
-	full := c.summary.length >= w.options.FileSize || len(c.entries)*entrySize >= w.options.IndexMemory ||
-		c.summary.to-c.summary.from > maxSpan && c.summary.length >= minSpanSize
+	c.length += size
+	full := c.length >= w.options.FileSize || len(c.entries)*entrySize >= w.options.IndexMemory ||
+		c.to-c.from > maxSpan && c.length >= minSpanSize
 	w.mu.Unlock()
 	if full {
 		w.end()
 	}
 	return nil
+}
+
+// describe appends the description of an interface of the ring to what goes before the buffer. Of interfaces with the
+// same description, those before it come first, so that they can be told apart.
+func (w *writer) describe(id uint16, ifaces []iface) {
+	c, f := w.current, ifaces[id]
+	for i := range ifaces[:id] {
+		if _, ok := c.ids[uint16(i)]; !ok && ifaces[i].nth < f.nth && string(ifaces[i].block) == string(f.block) {
+			w.describe(uint16(i), ifaces)
+		}
+	}
+	f.at = uint32((c.length + int64(len(w.buf))) / unit)
+	c.ids[id] = uint32(len(c.ifaces))
+	w.mu.Lock()
+	c.ifaces = append(c.ifaces, f)
+	w.mu.Unlock()
+	w.buf = append(w.buf, f.block...)
 }
 
 // cut cuts off what was written in part. A file that can't be cut ends where it was whole, and the next one begins.
@@ -321,14 +341,25 @@ func (w *writer) begin() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.makeRoom(0)
-	f, err := os.OpenFile(path(w.dir, w.next, dataName), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		w.next++ // it was put there by somebody else
+	var f appended
+	for tries := 0; ; tries++ {
+		var err error
+		f, err = w.create(path(w.dir, w.next, dataName))
+		if err == nil {
+			break
+		}
+		switch {
+		case tries == maxFiles:
+			return err
+		case errors.Is(err, fs.ErrExist):
+			w.next++ // put there by somebody else
+		case errors.Is(err, fs.ErrNotExist) && os.MkdirAll(w.dir, 0o700) == nil:
+		default:
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	w.current = &newest{file: f, seq: w.next, ids: map[uint16]uint32{}}
+	w.current = &newest{contents: contents{entries: w.spare}, file: f, seq: w.next, ids: map[uint16]uint32{}}
+	w.spare = nil
 	w.next++
 	return nil
 }
@@ -341,12 +372,12 @@ func (w *writer) end() {
 	c := w.current
 	w.current = nil
 	_ = c.file.Close()
-	if c.summary.packets == 0 {
+	if c.packets == 0 {
 		remove(w.dir, c.seq)
 		return
 	}
 	w.all = append(w.all, file{seq: c.seq, summary: c.summary})
-	w.bytes += c.summary.length
+	w.bytes += c.length
 	w.indexing.Add(1)
 	go func() {
 		defer w.indexing.Done()
@@ -356,9 +387,10 @@ func (w *writer) end() {
 
 // index makes the index of a file that has just become complete.
 func (w *writer) index(c *newest) {
-	size, err := writeIndex(w.dir, c.seq, c.summary, c.entries)
+	size, err := writeIndex(w.dir, c.seq, &c.contents)
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.spare = c.entries[:0]
 	i := slices.IndexFunc(w.all, func(f file) bool { return f.seq == c.seq })
 	switch {
 	case i < 0:
@@ -370,16 +402,19 @@ func (w *writer) index(c *newest) {
 }
 
 // close ends the newest file and waits for its index.
-func (w *writer) close() error {
+func (w *writer) close() {
 	if w.current != nil {
 		w.end()
 	}
 	w.indexing.Wait()
-	return nil
 }
 
-// deleteBefore deletes complete files that hold nothing younger than t.
+// deleteBefore deletes files that hold nothing younger than t. The newest file is ended when it holds something older,
+// so that its time can come.
 func (w *writer) deleteBefore(t int64) {
+	if c := w.current; c != nil && c.packets > 0 && c.from < t {
+		w.end()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for i := len(w.all) - 1; i >= 0; i-- {
@@ -404,122 +439,7 @@ func (w *writer) count(c *Counters) {
 	}
 	if w.current != nil {
 		c.Files++
-		c.Bytes += w.current.summary.length
+		c.Bytes += w.current.length
 		oldest(&w.current.summary)
 	}
 }
-
-// source is a file to look packets up in.
-type source struct {
-	dir    string
-	seq    uint64
-	memory *newest // the newest one, when the ring is open in this process
-	// snapshot of it
-	entries []entry
-	ifaces  []iface
-	sum     summary
-	known   bool // sum is
-	scanned bool // entries and ifaces are from the file
-	data    *os.File
-}
-
-// sources returns the files of a ring that is open, in order.
-func (w *writer) sources() (all []*source) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for i := range w.all {
-		all = append(all, &source{dir: w.dir, seq: w.all[i].seq, sum: w.all[i].summary, known: true})
-	}
-	if c := w.current; c != nil && c.summary.packets > 0 {
-		all = append(all, &source{
-			dir: w.dir, seq: c.seq, memory: c, entries: c.entries[:len(c.entries):len(c.entries)], ifaces: slices.Clone(c.ifaces), sum: c.summary, known: true,
-		})
-	}
-	return all
-}
-
-// folderSources returns the files of a folder, in order.
-func folderSources(dir string) (all []*source, err error) {
-	seqs, err := list(dir, dataName)
-	for _, seq := range seqs {
-		all = append(all, &source{dir: dir, seq: seq})
-	}
-	return all, err
-}
-
-// span returns what the file holds; ok: the file is there, and has packets.
-func (s *source) span() (from, to int64, ok bool) {
-	if !s.known {
-		sum, _, err := readSummary(s.dir, s.seq)
-		switch {
-		case err == nil:
-			s.sum = sum
-		case s.scan() != nil:
-			return 0, 0, false
-		}
-		s.known = true
-	}
-	return s.sum.from, s.sum.to, s.sum.packets > 0
-}
-
-// open opens the file. fs.ErrNotExist: it is gone.
-func (s *source) open() (err error) {
-	if s.data == nil {
-		s.data, err = os.Open(path(s.dir, s.seq, dataName))
-	}
-	return err
-}
-
-// close closes the file.
-func (s *source) close() {
-	if s.data != nil {
-		_ = s.data.Close()
-		s.data = nil
-	}
-}
-
-// scan reads the file itself.
-func (s *source) scan() error {
-	if s.scanned || s.memory != nil {
-		return nil
-	}
-	if err := s.open(); err != nil {
-		return err
-	}
-	c, err := read(io.NewSectionReader(s.data, 0, 1<<62))
-	if err != nil {
-		return err
-	}
-	s.entries, s.ifaces, s.sum, s.scanned, s.known = c.entries, c.ifaces, c.summary, true, true
-	return nil
-}
-
-// lookUp returns the chunks of a connection.
-func (s *source) lookUp(hash uint64) ([]chunk, error) {
-	if err := s.open(); err != nil {
-		return nil, err
-	}
-	if s.memory == nil && !s.scanned {
-		b, err := os.ReadFile(path(s.dir, s.seq, indexName))
-		if err == nil {
-			var chunks []chunk
-			if chunks, err = findChunks(b, hash); err == nil {
-				return chunks, nil
-			}
-		}
-		if err := s.scan(); err != nil {
-			return nil, err
-		}
-	}
-	return collect(s.entries, hash, nil), nil
-}
-
-// describe makes the interfaces of the file known. They stand before the first packets that need them, anywhere.
-func (s *source) describe(upTo uint32) error {
-	if s.memory != nil || s.scanned || int(upTo) < len(s.ifaces) {
-		return nil
-	}
-	return s.scan()
-}
-
-var _ = bytes.Equal

@@ -66,16 +66,18 @@ func labelHash(label string) uint64 {
 	return h
 }
 
-// The file of an index: a header, a table of connections sorted by their hash, their chunks, and a checksum (CRC-32C)
+// The file of an index: a header, tables of interfaces and of connections sorted by their hash, their chunks, and a checksum (CRC-32C)
 // of all before. The header has a checksum of its own, so that it can be read alone. Numbers are little-endian.
 //
-//	header: magic, length of the file that is indexed, packets, first and last time, connections, checksum
+//	header: magic, length of the file that is indexed, packets, first and last time, connections, interfaces, checksum
+//	interface: where its description is, in units of 4 bytes
 //	connection: hash, where its chunks begin, counted from the end of the table
 //	chunk: packets, from - first time, to - from, and of each packet the distance from the one before, doubled, plus
 //	       one if it is a control packet; all of them varints
 const (
 	indexMagic   = "CPKTIDX\x01" // the last byte is the version
-	indexHeader  = 8 + 8 + 8 + 8 + 8 + 4 + 4
+	indexHeader  = 8 + 8 + 8 + 8 + 8 + 4 + 4 + 4
+	indexIface   = 4
 	indexFlow    = 8 + 4
 	indexTrailer = 4
 )
@@ -86,6 +88,7 @@ type summary struct {
 	packets  uint64
 	from, to int64 // times of packets; from > to when there are none
 	flows    uint32
+	ifaces   uint32
 }
 
 func (s *summary) note(t int64) {
@@ -96,32 +99,74 @@ func (s *summary) note(t int64) {
 	s.from, s.to = min(s.from, t), max(s.to, t)
 }
 
-// crcTable is for CRC-32C, which processors know.
+// checksum is CRC-32C, which processors know.
 func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
 
-// encodeIndex makes the index of a file. It sorts the entries, which are in the order of the file.
-func encodeIndex(s summary, all []entry) []byte {
-	slices.SortFunc(all, func(a, b entry) int {
-		if c := cmp.Compare(a.hash, b.hash); c != 0 {
-			return c
+// How the hashes of entries are sorted: by their first digits, which have digitBits bits each.
+const (
+	digitBits = 11
+	digits    = 3
+	prefix    = digits * digitBits
+)
+
+// sortEntries sorts entries by hash, those of one hash staying in their order. Comparing them one by one would take longer
+// than all else that is done for a packet.
+func sortEntries(all []entry) []entry {
+	from, to := all, make([]entry, len(all))
+	for digit := range digits {
+		shift := 64 - prefix + digit*digitBits
+		var at [1 << digitBits]int
+		for i := range from {
+			at[from[i].hash>>shift&(1<<digitBits-1)]++
 		}
-		return cmp.Compare(a.at, b.at)
-	})
-	s.flows = 0
+		n := 0
+		for i := range at {
+			at[i], n = n, n+at[i]
+		}
+		for i := range from {
+			d := from[i].hash >> shift & (1<<digitBits - 1)
+			to[at[d]] = from[i]
+			at[d]++
+		}
+		from, to = to, from
+	}
+	// What agrees in the first bits is put in order by the rest. That is one connection, nearly always.
+	for rest := from; len(rest) > 0; {
+		n, mixed := 1, false
+		for n < len(rest) && rest[n].hash>>(64-prefix) == rest[0].hash>>(64-prefix) {
+			mixed = mixed || rest[n].hash != rest[0].hash
+			n++
+		}
+		if mixed {
+			slices.SortStableFunc(rest[:n], func(a, b entry) int { return cmp.Compare(a.hash, b.hash) })
+		}
+		rest = rest[n:]
+	}
+	return from
+}
+
+// encodeIndex makes the index of a file from its entries, in the order of the file. It may change their order.
+func encodeIndex(s summary, ifaces []iface, all []entry) []byte {
+	all = sortEntries(all)
+	s.flows, s.ifaces = 0, uint32(len(ifaces))
 	for i := range all {
 		if i == 0 || all[i].hash != all[i-1].hash {
 			s.flows++
 		}
 	}
 	le := binary.LittleEndian
-	b := make([]byte, 0, indexHeader+int(s.flows)*indexFlow+len(all)*4+indexTrailer)
+	b := make([]byte, 0, indexHeader+len(ifaces)*indexIface+int(s.flows)*indexFlow+len(all)*4+indexTrailer)
 	b = append(b, indexMagic...)
 	b = le.AppendUint64(b, uint64(s.length))
 	b = le.AppendUint64(b, s.packets)
 	b = le.AppendUint64(b, uint64(s.from))
 	b = le.AppendUint64(b, uint64(s.to))
 	b = le.AppendUint32(b, s.flows)
+	b = le.AppendUint32(b, s.ifaces)
 	b = le.AppendUint32(b, checksum(b))
+	for i := range ifaces {
+		b = le.AppendUint32(b, ifaces[i].at)
+	}
 	table := len(b)
 	b = append(b, make([]byte, int(s.flows)*indexFlow)...)
 	chunks := len(b)
@@ -165,27 +210,31 @@ func decodeSummary(b []byte) (s summary, err error) {
 		return s, errIndex
 	}
 	s.length, s.packets = int64(le.Uint64(b[8:])), le.Uint64(b[16:])
-	s.from, s.to, s.flows = int64(le.Uint64(b[24:])), int64(le.Uint64(b[32:])), le.Uint32(b[40:])
-	if s.length < 0 || s.from < 0 || s.to < s.from && s.packets > 0 {
+	s.from, s.to, s.flows, s.ifaces = int64(le.Uint64(b[24:])), int64(le.Uint64(b[32:])), le.Uint32(b[40:]), le.Uint32(b[44:])
+	if s.length < 0 || s.from < 0 || s.ifaces > maxIfaces || s.to < s.from && s.packets > 0 {
 		return s, errIndex
 	}
 	return s, nil
 }
 
-// findChunks returns the chunks of a connection in an index, none when it isn't there.
-func findChunks(b []byte, hash uint64) ([]chunk, error) {
+// findChunks returns the chunks of a connection in an index, none when it isn't there, and where interfaces are
+// described.
+func findChunks(b []byte, hash uint64) (chunks []chunk, ifaces []uint32, err error) {
 	le := binary.LittleEndian
 	s, err := decodeSummary(b)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	rest := uint64(len(b) - indexHeader)
-	if rest < indexTrailer || uint64(s.flows)*indexFlow > rest-indexTrailer || checksum(b[:len(b)-4]) != le.Uint32(b[len(b)-4:]) {
-		return nil, errIndex
+	tables := indexHeader + uint64(s.ifaces)*indexIface + uint64(s.flows)*indexFlow
+	if tables+indexTrailer > uint64(len(b)) || checksum(b[:len(b)-indexTrailer]) != le.Uint32(b[len(b)-indexTrailer:]) {
+		return nil, nil, errIndex
+	}
+	table, data := b[indexHeader:tables], b[tables:len(b)-indexTrailer]
+	for range s.ifaces {
+		ifaces = append(ifaces, le.Uint32(table))
+		table = table[indexIface:]
 	}
 	n := int(s.flows)
-	table := b[indexHeader : indexHeader+n*indexFlow]
-	data := b[indexHeader+n*indexFlow : len(b)-indexTrailer]
 	low, high := 0, n
 	for low < high {
 		if i := int(uint(low+high) >> 1); le.Uint64(table[i*indexFlow:]) < hash {
@@ -195,16 +244,17 @@ func findChunks(b []byte, hash uint64) ([]chunk, error) {
 		}
 	}
 	if low == n || le.Uint64(table[low*indexFlow:]) != hash {
-		return nil, nil
+		return nil, ifaces, nil
 	}
 	from, to := uint64(le.Uint32(table[low*indexFlow+8:])), uint64(len(data))
 	if low+1 < n {
 		to = uint64(le.Uint32(table[(low+1)*indexFlow+8:]))
 	}
 	if from > to || to > uint64(len(data)) {
-		return nil, errIndex
+		return nil, nil, errIndex
 	}
-	return decodeChunks(data[from:to], &s)
+	chunks, err = decodeChunks(data[from:to], &s)
+	return chunks, ifaces, err
 }
 
 func decodeChunks(b []byte, s *summary) (all []chunk, err error) {
@@ -238,7 +288,7 @@ func decodeChunks(b []byte, s *summary) (all []chunk, err error) {
 }
 
 // collect makes chunks of the entries of a connection.
-func collect(all []entry, hash uint64, chunks []chunk) []chunk {
+func collect(all []entry, hash uint64) (chunks []chunk) {
 	for i := range all {
 		e := &all[i]
 		if e.hash != hash {

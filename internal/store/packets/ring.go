@@ -1,7 +1,6 @@
 package packets
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -107,6 +106,7 @@ type Ring struct {
 	spare       []*buffer
 	memory      int    // that buffers in use take
 	given, gone uint64 // buffers that were given to the writer, and that it is done with
+	before      int64  // what is older is to be deleted; 0: nothing
 	closed      bool
 	err         error
 	count       Counters
@@ -233,8 +233,18 @@ func (r *Ring) write() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for {
-		for len(r.queue) == 0 && !r.closed {
+		for len(r.queue) == 0 && !r.closed && r.before == 0 {
 			r.work.Wait()
+		}
+		if before := r.before; len(r.queue) == 0 && before != 0 {
+			r.mu.Unlock()
+			r.files.deleteBefore(before)
+			r.mu.Lock()
+			if r.before == before {
+				r.before = 0
+			}
+			r.space.Broadcast()
+			continue
 		}
 		if len(r.queue) == 0 {
 			return
@@ -259,11 +269,17 @@ func (r *Ring) write() {
 	}
 }
 
-// DeleteBefore deletes files that hold nothing younger than t, in nanoseconds since 1970. The newest file is
-// ended first if it has anything as old, so that it can be deleted later.
-func (r *Ring) DeleteBefore(t int64) error {
-	r.sync()
-	return r.files.deleteBefore(t)
+// DeleteBefore deletes the packets before t, in nanoseconds since 1970, by whole files: what is in one file with younger
+// packets goes with these.
+func (r *Ring) DeleteBefore(t int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seal()
+	r.before = max(r.before, t)
+	r.work.Signal()
+	for r.before != 0 && !r.closed {
+		r.space.Wait()
+	}
 }
 
 // Close writes what remains, and indexes the newest file. It returns what kept packets from being written.
@@ -274,10 +290,12 @@ func (r *Ring) Close() error {
 		r.closed = true
 		close(r.stop)
 		r.work.Signal()
+		r.space.Broadcast()
 	}
 	r.mu.Unlock()
 	<-r.done
-	return errors.Join(r.Err(), r.files.close())
+	r.files.close()
+	return r.Err()
 }
 
 // Err says why packets can't be written at the moment, nil when they can.

@@ -88,7 +88,7 @@ func read(r io.Reader) (c contents, err error) {
 			return at == 0 && len(block) >= 28 && binary.LittleEndian.Uint32(block[8:]) == byteOrderMagic
 		case blockInterface:
 			f, ok := parseInterface(block)
-			if ok {
+			if f.at = uint32(at / unit); ok {
 				c.ifaces, ok = addIface(c.ifaces, f)
 			}
 			return ok
