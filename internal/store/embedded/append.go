@@ -78,12 +78,12 @@ func (e *Engine) add(d *record.Decoder, batch []byte) (stored int, err error) {
 	}
 	defer e.mu.Unlock()
 	err = d.Each(batch, func(r *record.Row) error {
-		id := string(r.ID())
+		id := keyOf(r.ID())
 		_, again := e.tail.ids[id]
 		if !again && e.sealed != nil {
 			_, again = e.sealed.ids[id]
 		}
-		if again || known[id] {
+		if again || known[string(r.ID())] {
 			e.status.Duplicates++
 			return nil
 		}
@@ -99,14 +99,13 @@ func (e *Engine) add(d *record.Decoder, batch []byte) (stored int, err error) {
 func (e *Engine) known(d *record.Decoder, batch []byte) (map[string]bool, error) {
 	last := e.segments.last()
 	var ids map[string]int64
-	if err := d.Each(batch, func(r *record.Row) error {
-		if r.Time() <= last {
+	if err := d.Keys(batch, func(id []byte, start int64) {
+		if start <= last {
 			if ids == nil {
 				ids = map[string]int64{}
 			}
-			ids[string(r.ID())] = r.Time()
+			ids[string(id)] = start
 		}
-		return nil
 	}); err != nil {
 		return nil, err
 	}
@@ -163,7 +162,7 @@ func (e *Engine) flush() error {
 	e.mu.Lock()
 	t := e.tail
 	t.chunk = t.rows.Chunk()
-	e.tail, e.sealed = newTail(e.options.Now()), t
+	e.tail, e.sealed = t.next(e.options.Now()), t
 	e.mu.Unlock()
 	through, err := e.log.Rotate()
 	if err != nil {
@@ -233,7 +232,7 @@ func (e *Engine) background(ctx context.Context) {
 		}
 		if now.Sub(cleaned) >= cleanEvery {
 			cleaned = now
-			if _, err := e.Delete(ctx, e.retention(now)); err != nil && ctx.Err() == nil {
+			if _, err := e.forget(e.retention(now)); err != nil {
 				e.options.Warn(fmt.Sprintf("deleting old exchanges: %v", err))
 			}
 		}

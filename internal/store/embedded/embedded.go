@@ -147,7 +147,7 @@ type Engine struct {
 // tail are exchanges that are in no segment yet.
 type tail struct {
 	rows  *vector.Builder
-	ids   map[string]struct{}
+	ids   map[idKey]struct{}
 	since time.Time
 	// chunk are the rows, once it is sealed.
 	chunk *vector.Memory
@@ -156,7 +156,12 @@ type tail struct {
 }
 
 func newTail(now time.Time) *tail {
-	return &tail{rows: vector.NewBuilder(), ids: map[string]struct{}{}, since: now}
+	return &tail{rows: vector.NewBuilder(), ids: map[idKey]struct{}{}, since: now}
+}
+
+// next returns the tail after this one.
+func (t *tail) next(now time.Time) *tail {
+	return &tail{rows: t.rows.Next(), ids: make(map[idKey]struct{}, len(t.ids)), since: now}
 }
 
 // Open opens the store in a folder, which is made if needed, as its only writer: otherwise the error is
@@ -254,6 +259,15 @@ func (e *Engine) replay() error {
 	e.mu.Lock()
 	e.status.Duplicates = 0 // those of the log were stored before
 	e.mu.Unlock()
+	if report.Records == 0 {
+		return nil
+	}
+	// What the log had need not be durable: its writer may have been killed before its sync.
+	if err := e.Flush(); errors.Is(err, store.ErrFull) {
+		e.options.Warn(fmt.Sprintf("the tail of the store stays in the log: %v", err))
+	} else if err != nil {
+		return err
+	}
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/store"
@@ -32,6 +31,12 @@ func (e *Engine) merge(ctx context.Context) error {
 	if len(old) == 0 {
 		return nil
 	}
+	return e.rewrite(ctx, old, func(*record.Row) bool { return true })
+}
+
+// rewrite makes one segment of several of one day, of those rows that keep says; there must be some. The caller holds
+// flushing.
+func (e *Engine) rewrite(ctx context.Context, old []*file, keep func(r *record.Row) bool) error {
 	b := vector.NewBuilder()
 	var row record.Row
 	for _, f := range old {
@@ -39,13 +44,19 @@ func (e *Engine) merge(ctx context.Context) error {
 		if err != nil {
 			return e.damage(err)
 		}
-		for r := range int(f.rows) {
+		rows, err := vector.Load(c)
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			c.Release()
+			return e.damage(err)
+		}
+		for r := range rows.Len() {
 			row.Reset()
-			if err := errors.Join(ctx.Err(), c.Row(r, nil, &row)); err != nil {
-				c.Release()
-				return e.damage(err)
+			if err := rows.Row(r, nil, &row); err != nil {
+				return err
 			}
-			b.Append(&row)
+			if keep(&row) {
+				b.Append(&row)
+			}
 		}
 		c.Release()
 	}
@@ -145,9 +156,40 @@ func (s *segments) finishMerges() error {
 	return nil
 }
 
-// Delete implements store.Store. Segments are deleted as a whole, when all of their exchanges are to be; the tail is
-// left alone.
-func (e *Engine) Delete(ctx context.Context, r store.Retention) (d store.Deleted, err error) {
+// Delete implements store.Store. By age it deletes exactly; by size, the oldest segments.
+func (e *Engine) Delete(ctx context.Context, r store.Retention) (store.Deleted, error) {
+	if err := e.Flush(); err != nil {
+		return store.Deleted{}, err
+	}
+	d, err := e.forget(r)
+	if err != nil || r.Before == 0 {
+		return d, err
+	}
+	e.flushing.Lock()
+	defer e.flushing.Unlock()
+	all, release := e.segments.snapshot()
+	defer release()
+	for _, f := range all {
+		if f.first >= r.Before {
+			continue
+		}
+		before := f.rows
+		if err := e.rewrite(ctx, []*file{f}, func(row *record.Row) bool {
+			if row.Time() < r.Before {
+				return false
+			}
+			before--
+			return true
+		}); err != nil {
+			return d, err
+		}
+		d.Exchanges += before
+	}
+	return d, nil
+}
+
+// forget deletes segments as a whole, when all of their exchanges are to be; the tail is left alone.
+func (e *Engine) forget(r store.Retention) (d store.Deleted, err error) {
 	e.flushing.Lock()
 	defer e.flushing.Unlock()
 	all, release := e.segments.snapshot()
@@ -157,20 +199,12 @@ func (e *Engine) Delete(ctx context.Context, r store.Retention) (d store.Deleted
 		bytes += f.bytes
 	}
 	var old []*file
-	forget := func(f *file) {
-		old = append(old, f)
-		bytes -= f.bytes
-		d.Exchanges += f.rows
-		d.Bytes += f.bytes
-	}
-	for _, f := range all {
-		if r.Before != 0 && f.last < r.Before {
-			forget(f)
-		}
-	}
 	for _, f := range all { // the oldest first
-		if r.MaxBytes > 0 && bytes > r.MaxBytes && !slices.Contains(old, f) {
-			forget(f)
+		if r.Before != 0 && f.last < r.Before || r.MaxBytes > 0 && bytes > r.MaxBytes {
+			old = append(old, f)
+			bytes -= f.bytes
+			d.Exchanges += f.rows
+			d.Bytes += f.bytes
 		}
 	}
 	if len(old) == 0 {

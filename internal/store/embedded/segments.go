@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"io/fs"
 	"math"
@@ -36,6 +37,9 @@ type segments struct {
 	// version counts the changes, and next is the number of the next segment.
 	version, next uint64
 	open          int
+	// lookups counts those of filters, whose hashes seed makes.
+	lookups uint64
+	seed    maphash.Seed
 }
 
 // file is one segment. What is in it is told by its name:
@@ -52,6 +56,7 @@ type file struct {
 	gone   bool
 	handle disk.File
 	opened *segment.Segment
+	filter *idFilter // nil: not made, or given up
 }
 
 const (
@@ -63,7 +68,7 @@ const (
 )
 
 func newSegments(f disk.FS, dir string, aside func(f *file, err error)) *segments {
-	return &segments{fs: f, dir: dir, aside: aside, next: 1}
+	return &segments{fs: f, dir: dir, aside: aside, next: 1, seed: maphash.MakeSeed()}
 }
 
 // name returns the path of a new segment.
@@ -289,6 +294,14 @@ func (s *segments) known(ids map[string]int64) (map[string]bool, error) {
 			continue
 		}
 		err := func() error {
+			filter, err := s.filter(f)
+			if err != nil {
+				return err
+			}
+			wanted = slices.DeleteFunc(wanted, func(id []byte) bool { return !filter.may(s.hash(id)) })
+			if len(wanted) == 0 {
+				return nil
+			}
 			c, err := f.Open()
 			if err != nil {
 				return err

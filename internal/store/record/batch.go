@@ -29,7 +29,7 @@ type Batch struct {
 	value   exchange.Value
 	row     []byte
 	scratch []byte
-	seen    []bool
+	keys    []uint32
 }
 
 // maxElements bounds the elements of a list and the fields of a message: what is more isn't stored, and a batch
@@ -115,33 +115,55 @@ func (b *Batch) appendList(col int, list []string) {
 // names together, where the first of them stood. Trailers are stored elsewhere.
 func (b *Batch) appendHeaders(col int, m *proto.Message) {
 	count := 0
-	b.seen = b.seen[:0]
+	b.keys = b.keys[:0]
 	for i := range m.Fields {
-		trailer := m.Fields[i].Flags&proto.Trailer != 0 || count == maxElements
-		b.seen = append(b.seen, trailer)
-		if !trailer {
+		f := &m.Fields[i]
+		key := uint32(done)
+		if f.Flags&proto.Trailer == 0 && count < maxElements {
+			key = nameKey(m.Bytes(f.Name))
 			count++
 		}
+		b.keys = append(b.keys, key)
 	}
 	if count == 0 {
 		return
 	}
 	b.appendColumn(col)
-	b.row = binary.AppendUvarint(b.row, uint64(count))
-	for i := range m.Fields {
-		if b.seen[i] {
+	row := binary.AppendUvarint(b.row, uint64(count))
+	keys := b.keys
+	for i, key := range keys {
+		if key == done {
 			continue
 		}
-		b.scratch = appendLower(b.scratch[:0], m.Bytes(m.Fields[i].Name))
-		for k := i; k < len(m.Fields); k++ {
-			f := &m.Fields[k]
-			if int(f.Name.Len) == len(b.scratch) && !b.seen[k] && sameName(m.Bytes(f.Name), b.scratch) {
-				b.seen[k] = true
-				b.row = appendText(b.row, b.scratch)
-				b.row = appendText(b.row, m.Bytes(f.Value))
+		name := m.Bytes(m.Fields[i].Name)
+		row = binary.AppendUvarint(row, uint64(len(name)))
+		row = appendLower(row, name)
+		row = appendText(row, m.Bytes(m.Fields[i].Value))
+		for k := i + 1; k < len(keys); k++ {
+			if keys[k] != key {
+				continue
+			}
+			b.scratch = appendLower(b.scratch[:0], name)
+			if f := &m.Fields[k]; sameName(m.Bytes(f.Name), b.scratch) {
+				keys[k] = done
+				row = appendText(row, b.scratch)
+				row = appendText(row, m.Bytes(f.Value))
 			}
 		}
 	}
+	b.row = row
+}
+
+// done is the key of a field that is stored already, or elsewhere.
+const done = 0
+
+// nameKey tells most names apart: by their length and by their ends, but for their case.
+func nameKey(name []byte) uint32 {
+	n := len(name)
+	if n == 0 {
+		return 1
+	}
+	return uint32(n)<<16 | uint32(name[0]|0x20)<<8 | uint32(name[n-1]|0x20)
 }
 
 // addHidden adds what the fields don't tell; see hidden.

@@ -322,7 +322,11 @@ func (d *dictionaryReader) append(rows []uint32, p parquet.Page) []uint32 {
 			values := dictionary.Page().Data()
 			d.add(values.ByteArray())
 		}
+		count := uint32(dictionary.Len())
 		for _, i := range data.Int32() {
+			if uint32(i) >= count {
+				panic("a text that isn't in the dictionary") // see guard
+			}
 			rows = append(rows, d.base+uint32(i))
 		}
 		return rows

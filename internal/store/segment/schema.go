@@ -64,12 +64,13 @@ type layout struct {
 func newLayout() *layout {
 	group := parquet.Group{}
 	f := newFormulas()
+	z := newCodecs()
 	for i := range record.Columns {
 		c := record.Columns[i]
 		if f.derived(i) {
 			c.Name, c.Required = correction(c.Name), false
 		}
-		group[c.Name] = node(&c)
+		group[c.Name] = z.node(&c)
 	}
 	l := &layout{schema: parquet.NewSchema("exchange", group), formulas: f}
 	l.leaves = leaves(l.schema, f)
@@ -102,12 +103,19 @@ func leaves(s *parquet.Schema, f *formulas) (all [][2]int) {
 	return all
 }
 
-func node(c *record.Column) parquet.Node {
+// codecs are shared by all columns of a file: each keeps what compresses, which is large.
+type codecs struct{ fast, better *zstd.Codec }
+
+func newCodecs() codecs {
+	return codecs{&zstd.Codec{Level: zstd.SpeedDefault}, &zstd.Codec{Level: zstd.SpeedBetterCompression}}
+}
+
+func (z codecs) node(c *record.Column) parquet.Node {
 	switch c.Form {
 	case record.Lists:
-		return parquet.List(dictionary(parquet.String()))
+		return parquet.List(z.dictionary(parquet.String()))
 	case record.Headers:
-		return parquet.Map(dictionary(parquet.String()), parquet.List(headerValues()))
+		return parquet.Map(z.dictionary(parquet.String()), parquet.List(z.headerValues()))
 	}
 	var n parquet.Node
 	switch {
@@ -118,11 +126,11 @@ func node(c *record.Column) parquet.Node {
 	case c.Kind == exchange.Float:
 		n = parquet.Leaf(parquet.DoubleType)
 	case c.Form == record.Texts && c.Unique:
-		n = plain(parquet.String())
+		n = z.plain(parquet.String())
 	case c.Form == record.Texts:
-		n = dictionary(parquet.String())
+		n = z.dictionary(parquet.String())
 	case slices.Contains(repeated, c.Name):
-		n = dictionary(parquet.Leaf(parquet.Int64Type))
+		n = z.dictionary(parquet.Leaf(parquet.Int64Type))
 	default:
 		n = parquet.Encoded(parquet.Leaf(parquet.Int64Type), &parquet.DeltaBinaryPacked)
 	}
@@ -132,17 +140,21 @@ func node(c *record.Column) parquet.Node {
 	return n
 }
 
-func dictionary(n parquet.Node) parquet.Node { return compressed(n, &parquet.RLEDictionary) }
-func plain(n parquet.Node) parquet.Node      { return compressed(n, &parquet.DeltaLengthByteArray) }
+func (z codecs) dictionary(n parquet.Node) parquet.Node {
+	return z.compressed(n, &parquet.RLEDictionary)
+}
+func (z codecs) plain(n parquet.Node) parquet.Node {
+	return z.compressed(n, &parquet.DeltaLengthByteArray)
+}
 
-func compressed(n parquet.Node, e encoding.Encoding) parquet.Node {
-	return parquet.Compressed(parquet.Encoded(n, e), &zstd.Codec{Level: zstd.SpeedDefault})
+func (z codecs) compressed(n parquet.Node, e encoding.Encoding) parquet.Node {
+	return parquet.Compressed(parquet.Encoded(n, e), z.fast)
 }
 
 // headerValues are two fifths of a file: they are worth the time. Lengths between the texts, as PLAIN has them, let
 // the same values in the same order be one match.
-func headerValues() parquet.Node {
-	return parquet.Compressed(parquet.Encoded(parquet.String(), &parquet.Plain), &zstd.Codec{Level: zstd.SpeedBetterCompression})
+func (z codecs) headerValues() parquet.Node {
+	return parquet.Compressed(parquet.Encoded(parquet.String(), &parquet.Plain), z.better)
 }
 
 // blooms are the bloom filters that are written.

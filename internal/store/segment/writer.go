@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -24,13 +25,23 @@ type Writer struct {
 // batch is how many rows are handed on at once.
 const batch = 256
 
+// Option changes what a Writer writes.
+type Option uint8
+
+// WithoutBloomFilters leaves the bloom filters out, to measure what they cost.
+const WithoutBloomFilters Option = 1
+
 // NewWriter returns a Writer that writes to w.
-func NewWriter(w io.Writer) *Writer {
+func NewWriter(w io.Writer, o ...Option) *Writer {
 	l := newLayout()
 	options := []parquet.WriterOption{
-		l.schema, parquet.PageBufferSize(2 * pageSize), parquet.BloomFilters(blooms()...), parquet.DictionaryMaxBytes(maxDictionary),
+		l.schema, parquet.PageBufferSize(2 * pageSize), parquet.DictionaryMaxBytes(maxDictionary),
 		parquet.CreatedBy("culprit", "1", "1"), parquet.MaxRowsPerRowGroup(math.MaxInt32), parquet.DataPageVersion(1),
+		parquet.DataPageStatistics(false), // the index of pages has them
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("@timestamp"), parquet.Ascending("event.id"))),
+	}
+	if !slices.Contains(o, WithoutBloomFilters) {
+		options = append(options, parquet.BloomFilters(blooms()...))
 	}
 	for _, name := range large {
 		options = append(options, parquet.SkipPageBounds(name))

@@ -2,6 +2,7 @@ package vector
 
 import (
 	"bytes"
+	"errors"
 	"hash/maphash"
 	"math"
 	"slices"
@@ -41,6 +42,41 @@ func NewBuilder() *Builder {
 		}
 	}
 	return b
+}
+
+// Next returns an empty Builder with room for about what b has: growing from nothing would copy it several times.
+func (b *Builder) Next() *Builder {
+	n := NewBuilder()
+	for i := range n.columns {
+		c, like := &n.columns[i], &b.columns[i]
+		c.ints = room(c.ints, len(like.ints))
+		c.rows = room(c.rows, len(like.rows))
+		c.items = room(c.items, len(like.items))
+		c.name = room(c.name, len(like.name))
+		c.ends = room(c.ends, len(like.ends))
+		c.texts.reserve(&like.texts)
+		c.names.reserve(&like.names)
+	}
+	return n
+}
+
+// room returns a slice with room for n elements and some more.
+func room[T any](s []T, n int) []T {
+	if n <= cap(s) {
+		return s
+	}
+	return append(make([]T, 0, n+n/32), s...)
+}
+
+// reserve makes room for about as many texts as another one has.
+func (t *interner) reserve(like *interner) {
+	t.dict.Bytes = room(t.dict.Bytes, len(like.dict.Bytes))
+	t.dict.Ends = room(t.dict.Ends, len(like.dict.Ends))
+	t.hashes = room(t.hashes, len(like.hashes))
+	if len(like.table) > 0 {
+		t.seed = maphash.MakeSeed()
+		t.table = make([]uint32, len(like.table))
+	}
 }
 
 // Len returns the number of rows, and Bytes about how much memory they take.
@@ -136,6 +172,38 @@ type Memory struct {
 	rows        int
 	bytes       int64
 	first, last int64
+}
+
+// Load reads all columns of a chunk.
+func Load(c Chunk) (*Memory, error) {
+	m := &Memory{columns: make([]column, len(record.Columns)), rows: c.Len()}
+	var errs []error
+	for i := range m.columns {
+		to := &m.columns[i]
+		to.form = record.Columns[i].Form
+		switch to.form {
+		case record.Ints:
+			ints, err := c.Ints(i)
+			to.ints, errs = ints, append(errs, err)
+		case record.Texts:
+			t, err := c.Texts(i)
+			if errs = append(errs, err); err == nil {
+				to.texts.dict, to.rows = t.Dict, t.Rows
+			}
+		case record.Lists:
+			l, err := c.Lists(i)
+			if errs = append(errs, err); err == nil {
+				to.texts.dict, to.items, to.ends = l.Dict, l.Items, l.Ends
+			}
+		case record.Headers:
+			h, err := c.Headers(i)
+			if errs = append(errs, err); err == nil {
+				to.names.dict, to.texts.dict, to.name, to.items, to.ends = h.NameDict, h.ValueDict, h.Names, h.Values, h.Ends
+			}
+		}
+	}
+	m.first, m.last, _, _ = c.Bounds(record.Time)
+	return m, errors.Join(errs...)
 }
 
 // Rows implements Part, and Len implements Chunk.

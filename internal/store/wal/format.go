@@ -19,24 +19,30 @@ import (
 //	    20      8  the file's number
 //	    28      8  life: the number of the first file that the writing process began
 //	    36      8  marker: random, and never zero
-//	    44      W  who wrote it, for people
-//	  44+W      H  the caller's header
-//	44+W+H      4  CRC-32C of all before
+//	    44      8  index of the first record, see below
+//	    52      4  copies: how many records at the start were written before to another file
+//	    56      W  who wrote it, for people
+//	  56+W      H  the caller's header
+//	56+W+H      4  CRC-32C of all before
 //
 //	     0      8  marker, at the start of each record
 //	     8      8  index: 1, 2, 3, ... within a life
 //	    16      4  L, length of the payload, 1 to MaxRecord
 //	    20      4  CRC-32C of index, L and payload
 //	    24      L  payload
+//	  24+L      1  recordEnd: never zero, so that a record isn't whole whose end was never written
 //
 // The head keeps its form in all versions to come, so that older programs can say who wrote a file.
 const (
 	magic      = "culpwal\n"
 	version    = 1
-	prologue   = 44
+	prologue   = 56
 	maxWriter  = 255
 	recordHead = 24
-	suffix     = ".log"
+	recordEnd  = 0xc5
+	// overhead is what a record takes beside its payload, in bytes.
+	overhead = recordHead + 1
+	suffix   = ".log"
 	// digits is how many a file's name has, and maxSeq the largest number that fits.
 	digits = 16
 	maxSeq = 9_999_999_999_999_999
@@ -46,6 +52,8 @@ const (
 type head struct {
 	version           uint32
 	seq, life, marker uint64
+	first             uint64
+	copies            uint32
 	writer            string
 	header            []byte
 }
@@ -66,6 +74,8 @@ func (h *head) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, h.seq)
 	b = binary.LittleEndian.AppendUint64(b, h.life)
 	b = binary.LittleEndian.AppendUint64(b, h.marker)
+	b = binary.LittleEndian.AppendUint64(b, h.first)
+	b = binary.LittleEndian.AppendUint32(b, h.copies)
 	b = append(b, h.writer...)
 	b = append(b, h.header...)
 	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli()))
@@ -95,6 +105,8 @@ func parseHead(b []byte) (h head, err error) {
 		seq:     binary.LittleEndian.Uint64(b[20:]),
 		life:    binary.LittleEndian.Uint64(b[28:]),
 		marker:  binary.LittleEndian.Uint64(b[36:]),
+		first:   binary.LittleEndian.Uint64(b[44:]),
+		copies:  binary.LittleEndian.Uint32(b[52:]),
 		writer:  string(b[prologue:w]),
 		header:  append([]byte{}, b[w:n-4]...),
 	}, nil
@@ -108,14 +120,13 @@ func appendRecord(b []byte, marker, index uint64, payload []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
 	sum := crc32.Update(crc32.Checksum(b[start+8:], castagnoli()), castagnoli(), payload)
 	b = binary.LittleEndian.AppendUint32(b, sum)
-	return append(b, payload...)
+	return append(append(b, payload...), recordEnd)
 }
 
 // record is the head of a record.
 type record struct {
 	marker, index uint64
 	size          int // of the payload
-	sum           uint32
 }
 
 func parseRecord(b []byte) record {
@@ -123,22 +134,23 @@ func parseRecord(b []byte) record {
 		marker: binary.LittleEndian.Uint64(b),
 		index:  binary.LittleEndian.Uint64(b[8:]),
 		size:   int(binary.LittleEndian.Uint32(b[16:])),
-		sum:    binary.LittleEndian.Uint32(b[20:]),
 	}
 }
 
 // intact reports whether b is a record whose checksum fits.
 func intact(b []byte) bool {
-	sum := crc32.Checksum(b[8:20], castagnoli())
-	return crc32.Update(sum, castagnoli(), b[recordHead:]) == binary.LittleEndian.Uint32(b[20:])
+	payload, end := b[recordHead:len(b)-1], b[len(b)-1]
+	sum := crc32.Update(crc32.Checksum(b[8:20], castagnoli()), castagnoli(), payload)
+	return end == recordEnd && sum == binary.LittleEndian.Uint32(b[20:])
 }
 
-// remark gives the records in b another marker.
-func remark(b []byte, marker uint64) {
-	for len(b) > 0 {
+// remark gives the records in b another marker, and returns how many they are.
+func remark(b []byte, marker uint64) (n uint32) {
+	for ; len(b) > 0; n++ {
 		binary.LittleEndian.PutUint64(b, marker)
-		b = b[recordHead+parseRecord(b).size:]
+		b = b[overhead+parseRecord(b).size:]
 	}
+	return n
 }
 
 func fileName(seq uint64) string { return fmt.Sprintf("%0*d%s", digits, seq, suffix) }

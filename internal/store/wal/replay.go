@@ -2,13 +2,17 @@ package wal
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
+	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/culprit-http/culprit/internal/store/disk"
 )
@@ -65,8 +69,9 @@ type Report struct {
 	Unlisted uint64
 	// Gone is how many files were removed by their writer before they were read.
 	Gone int
-	// Uncut is why the torn end of the last file couldn't be cut off, if so. It does no harm.
-	Uncut error
+	// Unsynced is why a file couldn't be made durable, without its torn end, if so. Its records should soon be kept
+	// elsewhere: if they were never synced, a power cut could still take them.
+	Unsynced error
 }
 
 func (r *Report) damage(d Damage) {
@@ -106,7 +111,7 @@ func (e *VersionError) Error() string {
 func checkVersion(f disk.FS, path string) error {
 	r, err := f.Open(path)
 	if err != nil {
-		return nil //nolint:nilerr // Replay tells
+		return nil // Replay tells
 	}
 	defer r.Close()
 	w, err := newWindow(r)
@@ -122,8 +127,8 @@ func checkVersion(f disk.FS, path string) error {
 }
 
 // Replay calls fn for each record of the files that were there at Open and still count, in the order of Append. It stops
-// at the first error of fn, and returns it. The torn end of the last file is cut off. What can't be read is left
-// out and reported.
+// at the first error of fn, and returns it. Torn ends are cut off, and the rest is made durable, since the process that
+// wrote it may have ended before its Sync. What can't be read is left out and reported.
 func (l *Log) Replay(fn Func) (Report, error) {
 	return replay(l.fs, l.dir, l.from, l.opened, fn, true)
 }
@@ -143,12 +148,14 @@ func replay(f disk.FS, dir string, from, to uint64, fn Func, cut bool) (r Report
 		return r, err
 	}
 	p := player{fs: f, fn: fn, report: &r}
+	limits := p.limits(dir, seqs, from, to)
 	for i, seq := range seqs {
 		if seq < from || seq > to {
 			continue
 		}
+		p.limit = limits[i]
 		last := i+1 == len(seqs) || seqs[i+1] > to
-		err := p.play(filepath.Join(dir, fileName(seq)), seq, last, last && cut)
+		err := p.play(filepath.Join(dir, fileName(seq)), seq, last, cut)
 		if errors.Is(err, errGone) {
 			r.Gone++
 			continue
@@ -160,6 +167,54 @@ func replay(f disk.FS, dir string, from, to uint64, fn Func, cut bool) (r Report
 	return r, nil
 }
 
+// limits returns for each file from which index on its records stand in a later file too.
+func (p *player) limits(dir string, seqs []uint64, from, to uint64) []uint64 {
+	limits := make([]uint64, len(seqs))
+	var life uint64
+	limit := uint64(math.MaxUint64)
+	for i, seq := range slices.Backward(seqs) {
+		if limits[i] = limit; seq < from || seq > to {
+			continue
+		}
+		f, err := p.fs.Open(filepath.Join(dir, fileName(seq)))
+		if err != nil {
+			continue // play tells
+		}
+		if w, err := newWindow(f); err == nil {
+			if h, pos, err := w.head(""); err == nil && h.seq == seq {
+				if h.life != life {
+					life, limit = h.life, math.MaxUint64
+					limits[i] = limit
+				}
+				if w.copied(&h, pos) {
+					limit = min(limit, h.first)
+				}
+			}
+		}
+		_ = f.Close()
+	}
+	return limits
+}
+
+// copied reports whether all copies of records are there, at pos and behind, so that none before is needed. What has no
+// copy was never taken.
+func (w *window) copied(h *head, pos int64) bool {
+	for index, i := h.first, uint32(0); i < h.copies; i++ {
+		if w.size-pos < overhead {
+			return false
+		}
+		rec := parseRecord(w.bytes(pos, recordHead))
+		whole := overhead + int64(rec.size)
+		if rec.marker != h.marker || i == 0 && rec.index != index || i > 0 && rec.index <= index ||
+			rec.size == 0 || rec.size > MaxRecord || whole > w.size-pos || !intact(w.bytes(pos, int(whole))) {
+			return false
+		}
+		index = rec.index
+		pos += whole
+	}
+	return true
+}
+
 // player reads files one after the other.
 type player struct {
 	fs     disk.FS
@@ -167,6 +222,8 @@ type player struct {
 	report *Report
 	// life and index are those of the last record delivered.
 	life, index uint64
+	// limit is the index from which on a later file has the records.
+	limit uint64
 }
 
 var errGone = errors.New("the file is gone")
@@ -186,7 +243,6 @@ func (p *player) play(path string, seq uint64, last, cut bool) error {
 		return fmt.Errorf("reading the log: %w", err)
 	}
 	p.report.Files++
-	end := w.size
 	h, pos, err := w.head(path)
 	var other *VersionError
 	switch {
@@ -198,38 +254,41 @@ func (p *player) play(path string, seq uint64, last, cut bool) error {
 	case err != nil:
 		// Without its head nothing in the file can be understood. One that lacks its end has no records.
 		torn := last || err != errForeign && w.shortHead()
-		p.report.damage(Damage{Seq: seq, Bytes: w.size, Torn: torn, Err: err})
-		end = 0
-		if !torn {
-			cut = false
-		}
-	default:
-		if end, err = p.records(w, &h, pos); err != nil {
-			return err
-		}
+		p.report.damage(Damage{Seq: seq, Bytes: w.size, Torn: torn && w.failure == nil, Err: cmp.Or(w.failure, err)})
+		return nil
 	}
-	if cut && end < w.size {
-		if end == 0 {
-			p.report.Uncut = p.fs.Remove(path)
-		} else {
-			p.report.Uncut = p.fs.Truncate(path, end)
-		}
+	end, sure, err := p.records(w, &h, pos)
+	if err != nil {
+		return err
 	}
+	if !cut {
+		return nil
+	}
+	if !sure {
+		end = w.size
+	}
+	// This syncs too, if there is nothing to cut off.
+	err = p.fs.Truncate(path, end)
+	if err == nil {
+		err = p.fs.SyncDir(filepath.Dir(path))
+	}
+	p.report.Unsynced = cmp.Or(p.report.Unsynced, err)
 	return nil
 }
 
-// records delivers the records of a file from pos on. It returns the end of the last.
-func (p *player) records(w *window, h *head, pos int64) (end int64, err error) {
+// records delivers the records of a file from pos on. It returns the end of the last, and whether it is sure that none
+// follows.
+func (p *player) records(w *window, h *head, pos int64) (end int64, sure bool, err error) {
 	end = pos
 	// Bytes that look like a record but aren't are summed up for nothing: that must end, whatever a file holds.
 	budget := 2*w.size + MaxRecord
 	for budget > 0 {
 		pos = w.find(pos, h.marker)
-		if w.size-pos < recordHead {
+		if w.size-pos < overhead {
 			break
 		}
 		rec := parseRecord(w.bytes(pos, recordHead))
-		whole := recordHead + int64(rec.size)
+		whole := overhead + int64(rec.size)
 		if rec.size == 0 || rec.size > MaxRecord || whole > w.size-pos {
 			pos++
 			continue
@@ -240,27 +299,28 @@ func (p *player) records(w *window, h *head, pos int64) (end int64, err error) {
 			pos++
 			continue
 		}
-		p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: pos - end, Err: w.failure})
-		w.failure = nil
-		if err := p.deliver(h, rec.index, b[recordHead:]); err != nil {
-			return end, err
+		p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: pos - end, Err: w.unreadable(end, pos)})
+		if err := p.deliver(h, rec.index, b[recordHead:len(b)-1]); err != nil {
+			return end, false, err
 		}
 		pos += whole
 		end = pos
 	}
-	p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: w.size - end, Torn: true, Err: w.failure})
-	return end, nil
+	failure := w.unreadable(end, w.size)
+	sure = budget > 0 && failure == nil
+	p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: w.size - end, Torn: sure, Err: failure})
+	return end, sure, nil
 }
 
 // deliver passes on a record, unless it was already.
 func (p *player) deliver(h *head, index uint64, payload []byte) error {
 	r := p.report
 	switch {
-	case h.life != p.life:
-		p.life = h.life
-	case index <= p.index:
+	case index >= p.limit, h.life == p.life && index <= p.index:
 		r.Duplicates++
 		return nil
+	case h.life != p.life:
+		p.life = h.life
 	default:
 		r.Missing += index - p.index - 1
 	}
@@ -279,8 +339,9 @@ type window struct {
 	size int64
 	b    []byte
 	off  int64
-	// failure is why a part couldn't be read. It is zeros here.
-	failure error
+	// failure is why a part couldn't be read; it is zeros here. All such parts are between badFrom and badTo.
+	failure        error
+	badFrom, badTo int64
 }
 
 func newWindow(f disk.File) (*window, error) {
@@ -314,11 +375,22 @@ func (w *window) pick(from int) {
 		if n, err := w.f.ReadAt(w.b[from:to], w.off+int64(from)); n < to-from {
 			clear(w.b[from+n : to])
 			if !errors.Is(err, io.EOF) {
-				w.failure = err
+				if w.failure == nil {
+					w.badFrom = w.off + int64(from)
+				}
+				w.failure, w.badFrom, w.badTo = err, min(w.badFrom, w.off+int64(from)), max(w.badTo, w.off+int64(to))
 			}
 		}
 		from = to
 	}
+}
+
+// unreadable returns why a part of the file may not have been readable, or nil.
+func (w *window) unreadable(from, to int64) error {
+	if w.badFrom < to && from < w.badTo {
+		return w.failure
+	}
+	return nil
 }
 
 // find returns where the marker stands next, at pos or behind, or the end of the file.
@@ -356,9 +428,19 @@ func (w *window) head(path string) (h head, end int64, err error) {
 		return h, 0, err
 	}
 	if h.version != version {
-		return h, 0, &VersionError{Path: path, Version: h.version, Writer: strings.ToValidUTF8(h.writer, "?")}
+		return h, 0, &VersionError{Path: path, Version: h.version, Writer: printable(h.writer)}
 	}
 	return h, int64(n), nil
+}
+
+// printable replaces what could do harm on a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // shortHead reports whether a file is too short for the head that it begins with.

@@ -18,14 +18,15 @@
 //     the file isn't used any more. Append returned an error, so the record never appears.
 //   - Sync fails. The kernel then takes what it couldn't write for written, and the next Sync would lie. So the file
 //     is never synced or written again. All records that aren't known durable are kept in memory, up to a limit, and
-//     written again to a new file. The old file may still have some of them: an index tells that they are the same.
+//     written again to a new file, whose head says which they are. The old file may still have some of them: they count
+//     only if the copies aren't whole, which means that the new file wasn't synced either.
 //   - After a power cut any sectors of what wasn't synced may be there, in a file as long as it ever was, between
 //     zeros or the remains of deleted files. So each file has a marker, random, that begins its records. What is older
 //     has another one, and whoever sends traffic can't guess it: no payload can pass for records.
 //   - A sector goes bad. The next record is found by the marker. What was lost is counted. It is never made up, and
 //     what follows isn't thrown away.
-//   - New files are never written where old ones end, so that nothing old is touched after a crash, but that the torn
-//     end of the last file is cut off.
+//   - New files are never written where old ones end, so that nothing old is touched after a crash, but that torn
+//     ends are cut off.
 //
 // A record may be missing whose successor is there: records that weren't synced may come back in part, but always unchanged
 // and in order, and once.
@@ -102,30 +103,30 @@ type Stats struct {
 // Log is a write-ahead log with one writer. Append is called by one goroutine at a time; Sync, Remove and Stats may be
 // called by others meanwhile, and Append doesn't wait for them. See disk.Lock for keeping out other processes.
 type Log struct {
-	fs       disk.FS
-	dir      string
-	header   []byte
-	writer   string
-	from     uint64
-	opened   uint64 // the last file that was there at Open
-	max      int
-	turn     sync.Mutex // of Sync, Rotate, Remove, Close: one at a time. It is locked before mu.
-	mu       sync.Mutex
-	file     disk.File // nil: the next record begins one
-	named    bool      // the file was synced, and its name too
-	seq      uint64
-	life     uint64
-	marker   uint64
-	size     int64
-	index    uint64
-	closed   bool
-	stats    Stats
+	fs     disk.FS
+	dir    string
+	header []byte
+	writer string
+	from   uint64
+	opened uint64 // the last file that was there at Open
+	max    int
+	turn   sync.Mutex // of Sync, Rotate, Remove, Close: one at a time. It is locked before mu.
+	mu     sync.Mutex
+	file   disk.File // nil: the next record begins one
+	named  bool      // the file was synced, and its name too
+	seq    uint64
+	life   uint64
+	marker uint64
+	size   int64
+	index  uint64
+	closed bool
+	stats  Stats
 	// older and newer are the records that aren't known durable, in order. Older are those that the Sync under
 	// way is about. If there is a file, it has all of them.
 	older, newer []byte
 }
 
-// Open opens the log in a folder, which is made if needed. Nothing is read or written but names. It is an error if
+// Open opens the log in a folder, which is made if needed. Only names and the heads of files are read. It is an error if
 // the folder has files of a version that isn't known: then *VersionError.
 func Open(dir string, o Options) (*Log, error) {
 	if o.FS == nil {
@@ -139,6 +140,10 @@ func Open(dir string, o Options) (*Log, error) {
 	}
 	if err := disk.MkdirAll(o.FS, dir); err != nil {
 		return nil, fmt.Errorf("making the folder of the log: %w", err)
+	}
+	// What the process before has removed must not come back with records that are elsewhere by then.
+	if err := o.FS.SyncDir(dir); err != nil {
+		return nil, fmt.Errorf("syncing the folder of the log: %w", err)
 	}
 	seqs, err := files(o.FS, dir)
 	if err != nil {
@@ -185,7 +190,7 @@ func (l *Log) Append(payload []byte) error {
 	if len(payload) == 0 || len(payload) > MaxRecord {
 		return fmt.Errorf("appending %d bytes to the log: %w", len(payload), ErrSize)
 	}
-	need := recordHead + len(payload)
+	need := overhead + len(payload)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.unsynced() > 0 && l.unsynced()+need > l.max {
@@ -256,6 +261,13 @@ func (l *Log) begin(need int) error {
 		rand.Read(b[:])
 		h.marker = binary.LittleEndian.Uint64(b[:])
 	}
+	h.copies = remark(l.older, h.marker) + remark(l.newer, h.marker)
+	h.first = l.index + 1
+	for _, b := range [][]byte{l.newer, l.older} {
+		if len(b) > 0 {
+			h.first = parseRecord(b).index
+		}
+	}
 	start := h.append(nil)
 	// Writing much in vain each time would be slow, just when the disk is full.
 	total := int64(len(start)) + int64(l.unsynced()) + int64(need)
@@ -274,8 +286,6 @@ func (l *Log) begin(need int) error {
 	}
 	// From here on the number is used, even if the file goes: it could come back after a crash.
 	l.seq = h.seq
-	remark(l.older, h.marker)
-	remark(l.newer, h.marker)
 	for _, b := range [][]byte{start, l.older, l.newer} {
 		if len(b) > 0 && err == nil {
 			err = write(f, b)

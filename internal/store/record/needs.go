@@ -1,0 +1,113 @@
+package record
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+)
+
+// needs are the columns that a Maker needs for the values of fields besides the field's own: a value may follow
+// from others, or be there only with its message. A pattern that ends with a dot is for all fields that begin
+// so.
+var needs = []struct {
+	fields  []string
+	columns []string
+}{
+	{[]string{"client.bytes", "source.bytes", "http.request."}, []string{"client.bytes"}},
+	{[]string{"server.bytes", "destination.bytes", "http.response.", "culprit.http.reason"}, []string{"server.bytes"}},
+	{[]string{"culprit.http.request."}, []string{"client.bytes"}},
+	{[]string{"culprit.http.response."}, []string{"server.bytes"}},
+	{[]string{"event.outcome"}, []string{"server.bytes", "http.response.status_code", "culprit.grade"}},
+	{[]string{"network.type"}, []string{"client.ip"}},
+	{[]string{"network.community_id"},
+		[]string{"client.ip", "client.port", "server.ip", "server.port", "network.transport"}},
+	{[]string{"url."}, []string{"client.bytes", "url.original", "http.request.method", "http.request.headers"}},
+	{[]string{"http.request.id", "http.request.mime_type", "http.request.referrer", "user_agent.original", "trace.id"},
+		[]string{"client.bytes", "http.request.headers"}},
+	{[]string{"http.response.mime_type"}, []string{"http.response.headers"}},
+	{[]string{"http.request.headers"}, []string{"culprit.stored.request.names", "culprit.stored.request.trailers", "culprit.stored.request.folded"}},
+	{[]string{"http.response.headers"}, []string{"culprit.stored.response.names", "culprit.stored.response.trailers", "culprit.stored.response.folded"}},
+	{[]string{"culprit.timing.ttfb"},
+		[]string{"client.bytes", "server.bytes", "culprit.timing.send", "culprit.timing.wait"}},
+	{[]string{"culprit.net.handshake.client_rtt", "culprit.net.handshake.server_rtt"},
+		[]string{"culprit.net.handshake.client_rtt", "culprit.net.handshake.server_rtt"}},
+	{[]string{"culprit.net.closed.by"}, []string{"culprit.net.closed.how"}},
+	{[]string{"source.process.", "destination.process.", "process.", "container.", "kubernetes.", "culprit.process."},
+		[]string{"source.process.", "destination.process.", "process.", "container.", "kubernetes.", "culprit.process.",
+			"culprit.stored.processes", "culprit.stored.client.", "culprit.stored.server."}},
+}
+
+// Needs returns the columns that a Maker needs to give an exchange these fields, its id and its start, in
+// rising order. For nil, it returns nil, which stands for all columns.
+func Needs(fields []*exchange.Field) []int {
+	if fields == nil {
+		return nil
+	}
+	all := []int{ID, Time}
+	for _, f := range fields {
+		if col, _ := Lookup(f); col >= 0 {
+			all = append(all, col)
+		}
+		for _, n := range needs {
+			if !matchesAny(f.Name, n.fields) {
+				continue
+			}
+			for i := range Columns {
+				if matchesAny(Columns[i].Name, n.columns) {
+					all = append(all, i)
+				}
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func matchesAny(name string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool {
+		return name == p || strings.HasSuffix(p, ".") && strings.HasPrefix(name, p)
+	})
+}
+
+// TrailersOf returns the column of the trailers of the message whose headers a field holds.
+func TrailersOf(headers *exchange.Field) int {
+	message, _ := strings.CutSuffix(strings.TrimPrefix(headers.Name, "http."), ".headers")
+	return Index("culprit.stored." + message + ".trailers")
+}
+
+// AppendRow appends a row to a batch, as Batch.Add would. The row needs an id and a start. A Decoder with the
+// Header of this program reads it.
+func AppendRow(batch []byte, r *Row) []byte {
+	// The length stands before the row, and isn't known yet.
+	const room = binary.MaxVarintLen64
+	begin := len(batch)
+	batch = append(batch, make([]byte, room)...)
+	for _, col := range r.Present {
+		c := &r.cells[col]
+		batch = binary.AppendUvarint(batch, uint64(col)+1)
+		switch Columns[col].Form {
+		case Ints:
+			batch = binary.AppendVarint(batch, c.Int)
+		case Texts:
+			batch = appendText(batch, c.Text)
+		case Lists:
+			batch = binary.AppendUvarint(batch, uint64(len(c.List)))
+			for _, text := range c.List {
+				batch = appendText(batch, text)
+			}
+		case Headers:
+			batch = binary.AppendUvarint(batch, uint64(len(c.Fields)))
+			for _, f := range c.Fields {
+				batch = appendText(appendText(batch, f.Name), f.Value)
+			}
+		}
+	}
+	batch = append(batch, 0)
+	var length [room]byte
+	n := binary.PutUvarint(length[:], uint64(len(batch)-begin-room))
+	copy(batch[begin:], length[:n])
+	copy(batch[begin+n:], batch[begin+room:])
+	return batch[:len(batch)-(room-n)]
+}

@@ -1,0 +1,153 @@
+package web
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+)
+
+func description(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
+// The file has the routes that there are, with their parameters and ways of access.
+func TestOpenAPIRoutes(t *testing.T) {
+	doc := description(t)
+	all := map[string]route{}
+	for _, r := range routes() {
+		all[strings.TrimSuffix(r.path, "{$}")] = r
+	}
+	for path, item := range doc.Paths.Map() {
+		r, ok := all[path]
+		if !ok {
+			t.Errorf("%s isn't handled", path)
+			continue
+		}
+		delete(all, path)
+		if len(item.Operations()) != 1 || item.Get == nil {
+			t.Errorf("%s has more than GET", path)
+			continue
+		}
+		var params []string
+		for _, p := range item.Get.Parameters {
+			switch p.Value.In {
+			case "query":
+				params = append(params, p.Value.Name)
+			case "path":
+				if !strings.Contains(path, "{"+p.Value.Name+"}") {
+					t.Errorf("%s has no %s", path, p.Value.Name)
+				}
+			}
+		}
+		slices.Sort(params)
+		if want := slices.Sorted(slices.Values(r.params)); !slices.Equal(params, want) {
+			t.Errorf("%s: the file has the parameters %v, the handler %v", path, params, want)
+		}
+		security := doc.Security
+		if item.Get.Security != nil {
+			security = *item.Get.Security
+		}
+		inQuery := slices.ContainsFunc(security, func(s openapi3.SecurityRequirement) bool { _, ok := s["query"]; return ok })
+		if (len(security) == 0) != (r.access == public) || inQuery != (r.access == linked) {
+			t.Errorf("%s: the file says %v", path, security)
+		}
+	}
+	for path := range all {
+		t.Errorf("%s isn't in the file", path)
+	}
+}
+
+// What the handlers answer is what the file says: the status, the media type and the JSON.
+func TestOpenAPIResponses(t *testing.T) {
+	doc := description(t)
+	router, err := gorillamux.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, func(o *Options) { o.Packets, o.Reveal = packets{"pcapng"}, true })
+	hidden := serve(t, func(o *Options) { o.Packets = packets{"pcapng"} })
+	id := dig(ask(t, s, "/api/exchanges?limit=1"), "exchanges", 0, "event", "id").(string)
+	const scope = "where=status+%3E+100&text=a&from=-1h&to=now"
+	covered := map[string]bool{}
+	check := func(s *Server, r *http.Request, status int) {
+		t.Helper()
+		w := do(s, r)
+		if w.Code != status {
+			t.Errorf("%s: %d: %s", r.URL, w.Code, w.Body)
+			return
+		}
+		route, params, err := router.FindRoute(r)
+		if err != nil {
+			t.Errorf("%s: %v", r.URL, err)
+			return
+		}
+		covered[route.Path] = covered[route.Path] || status == 200
+		options := &openapi3filter.Options{
+			IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+			// Only JSON has more to it than its media type.
+			ExcludeResponseBody: !strings.Contains(w.Header().Get("Content-Type"), "json") || strings.Contains(w.Header().Get("Content-Type"), "ndjson"),
+		}
+		input := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route, Options: options}
+		if status == 200 {
+			if err := openapi3filter.ValidateRequest(t.Context(), input); err != nil {
+				t.Errorf("%s: the request isn't one of the file: %v", r.URL, err)
+			}
+		}
+		response := &openapi3filter.ResponseValidationInput{
+			RequestValidationInput: input, Status: w.Code, Header: w.Header(), Body: io.NopCloser(w.Body), Options: options,
+		}
+		if err := openapi3filter.ValidateResponse(context.Background(), response); err != nil {
+			t.Errorf("%s: %v", r.URL, err)
+		}
+		response2 := route.Operation.Responses.Status(w.Code)
+		if response2 == nil {
+			response2 = route.Operation.Responses.Default()
+		}
+		mediaType, _, _ := strings.Cut(w.Header().Get("Content-Type"), ";")
+		if response2.Value.Content != nil && response2.Value.Content[mediaType] == nil {
+			t.Errorf("%s: the file has no %s", r.URL, mediaType)
+		}
+	}
+	for _, target := range []string{
+		"/", "/healthz", "/api/openapi.yaml", "/api/status", "/api/fields", "/api/filter?where=status+==+200", "/api/filter?where=nope", "/api/filter",
+		"/api/exchanges", "/api/exchanges?" + scope + "&fields=status,path&sort=duration&ascending=true&limit=3", "/api/exchanges?format=ndjson",
+		"/api/exchanges.ndjson?limit=1000000", "/api/exchanges.har?" + scope, "/api/exchanges/" + id, "/api/exchanges/" + id + "/packets?connection=true",
+		"/api/trace/4bf92f3577b34da6a3ce929d0e0e4736?limit=2&fields=status", "/api/histogram?" + scope + "&group=class(status)&metric=p50(duration),rate&limit=1", "/api/histogram?interval=1m",
+		"/api/heatmap?" + scope + "&buckets=10", "/api/aggregate?" + scope + "&interval=5m&group=route,status&metric=p99(duration),distinct(client)&sort=count&limit=3",
+		"/api/aggregate?where=status+==+1&metric=min(duration)", "/api/terms?field=route&metric=errors&sort=errors", "/api/terms?field=culprit.stream",
+		"/api/cardinality?field=client&last=1h", "/api/complete?field=status&prefix=2&limit=1",
+	} {
+		check(s, request(target), 200)
+	}
+	covered["/api/live"] = true // TestLive
+	check(s, request("/?token="+testToken), 303)
+	check(s, request("/api/status", "Authorization: "), 401)
+	check(s, request("/api/status", "Origin: null"), 403)
+	check(s, request("/api/exchanges?where=stauts", ""), 400)
+	check(s, request("/api/exchanges/00000000000000000000000000"), 404)
+	check(hidden, request("/api/exchanges/"+id+"/packets"), 403)
+	empty := serve(t, func(o *Options) { o.Store, o.Capture = storeOf(t, nil), nil })
+	for _, target := range []string{"/api/status", "/api/exchanges", "/api/histogram", "/api/heatmap", "/api/terms?field=path", "/api/cardinality?field=path", "/api/aggregate"} {
+		check(empty, request(target), 200)
+	}
+	for path := range doc.Paths.Map() {
+		if !covered[path] {
+			t.Errorf("%s wasn't tried", path)
+		}
+	}
+}
