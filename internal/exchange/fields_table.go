@@ -247,7 +247,11 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.optionalBytes(x.URL().Host) }},
 	{"url.port", nil, "long", "", Int, "port that was asked for, where the request names one", fromRequest,
 		func(x *Exchange, v *Value) {
-			if n, err := strconv.ParseUint(string(x.URL().Port), 10, 16); err == nil {
+			port := x.URL().Port
+			if len(port) == 0 {
+				return // of which ParseUint would make an error
+			}
+			if n, err := strconv.ParseUint(string(port), 10, 16); err == nil {
 				v.int(int64(n))
 			}
 		}},

@@ -50,6 +50,8 @@ var (
 	ErrFull = errors.New("the disk is full")
 	// ErrBusy: another process writes the store.
 	ErrBusy = errors.New("another process writes this store")
+	// ErrCursor: Search.After isn't where a page of this search ended.
+	ErrCursor = errors.New("this isn't where a page of this search ended; search from the beginning")
 	// ErrLimit: a question needs more time or memory than it may take.
 	ErrLimit = errors.New("the question was cut at its limit")
 )
@@ -72,10 +74,11 @@ type Scope struct {
 // Search selects exchanges and orders them.
 type Search struct {
 	Scope
-	// Fields are those that found exchanges need to have; nil: all. Fewer are faster.
+	// Fields are those that found exchanges need to have, besides id and start; nil: all. Fewer are faster.
 	Fields []*exchange.Field
-	// Sort is the field to sort by, of a kind with an order; nil: @timestamp. Exchanges that lack it come last,
-	// equal ones in the order of their ids. Ascending: smallest first; else largest first.
+	// Sort is the field to sort by: a text, number, duration or time; nil: @timestamp. Exchanges that lack it come
+	// last, equal ones in the order of their ids, smallest first in either direction. Ascending: smallest first;
+	// else largest first.
 	Sort      *exchange.Field
 	Ascending bool
 	// Limit is how many are wanted, from 1 to MaxLimit.
@@ -89,7 +92,8 @@ const MaxLimit = 10_000
 
 // Page says how a search went.
 type Page struct {
-	// Next continues the search behind the last exchange found; empty: there are no more.
+	// Next continues the search behind the last exchange found; empty: there are no more. A page that isn't full has
+	// none.
 	Next string
 	Cost Cost
 }
@@ -110,7 +114,8 @@ type Aggregate struct {
 	// Interval is the width of time buckets, in nanoseconds, aligned to 1970; 0: one bucket for all.
 	Interval int64
 	// Groups are what exchanges are grouped by; none: one group for all. An exchange that lacks one of them is
-	// in the group with an absent key, one with several values (a list) in one group each.
+	// in the group with an absent key, which comes last, one with several values (a list) once in the group of
+	// each.
 	Groups []Group
 	// Metrics are what to compute for each time bucket and group; the count is always there.
 	Metrics []Metric
@@ -145,8 +150,8 @@ const (
 	// ByClass is the class of a status: 4xx. For Int fields.
 	ByClass
 	// ByMagnitude is a bucket of about equal width on a logarithmic scale, eight to a power of ten, for the axis of a heat
-	// map: its key is the lower bound of the bucket, 10^(k/8) rounded to the nearest integer; values below 1 are in bucket 0. For
-	// Int and Duration fields.
+	// map: its key is the lower bound of the bucket, 10^(k/8) rounded to the nearest integer; buckets with the same key are
+	// one; values below 1 are in bucket 0. For Int and Duration fields.
 	ByMagnitude
 	// ByNetwork is the network of an address: a /24 of IPv4, a /48 of IPv6. For IP fields.
 	ByNetwork
@@ -163,7 +168,7 @@ type Metric struct {
 // MetricKind is a kind of metric.
 type MetricKind uint8
 
-// The metrics.
+// The metrics. Of nothing, a sum is 0, and what can't be computed is NaN.
 const (
 	// Sum, Min, Max and Mean are of a number's or duration's values, where it has one.
 	Sum MetricKind = iota
@@ -176,7 +181,7 @@ const (
 	// Distinct is how many different values there are: exact up to DistinctExact, and within 2 % above.
 	Distinct
 	// Rate is the count divided by the seconds of the time bucket, or of the scope, or else of the time between
-	// the first and the last exchange.
+	// the first and the last exchange that is selected, of whatever group.
 	Rate
 	// Errors is how many have the outcome failure, ErrorRate their part from 0 to 1.
 	Errors
@@ -193,7 +198,8 @@ type Table struct {
 	Groups []GroupRow
 	// Rows are the time buckets of the groups, when an interval was asked for.
 	Rows []BucketRow
-	// Other are the totals of all groups that are not in Groups, and OtherGroups how many there are.
+	// Other are the totals of all groups that are not in Groups, and OtherGroups how many there are. An exchange
+	// that is in two of them counts twice.
 	Other       Totals
 	OtherGroups int64
 	// Total are those of everything selected.
@@ -232,7 +238,7 @@ type Totals struct {
 // Retention says what to keep.
 type Retention struct {
 	// Before deletes what started before, in nanoseconds since 1970; 0: nothing. MaxBytes deletes the oldest
-	// until the store takes less; 0: no bound.
+	// until the store takes less; 0: no bound. Deleting by size may delete more: what is stored together.
 	Before   int64
 	MaxBytes int64
 }

@@ -54,7 +54,7 @@ func (s *Server) aggregate(c *call) error {
 	if q.Limit, err = c.number("limit", DefaultGroups, 1, store.MaxGroups); err != nil {
 		return err
 	}
-	q.Metrics, q.Order = m.store, m.order
+	q.Metrics, q.Order = m.Metrics, m.order
 	if c.values.Get("interval") != "" {
 		b, err := s.span(c.Context(), &c.params, &q.Scope)
 		if err != nil {
@@ -107,12 +107,7 @@ func keys(all []store.Key) []key {
 func groupNames(groups []store.Group) []string {
 	names := make([]string, len(groups))
 	for i, g := range groups {
-		names[i] = g.Field.Name
-		for function, by := range bys {
-			if by.by == g.By {
-				names[i] = function + "(" + g.Field.Name + ")"
-			}
-		}
+		names[i] = g.String()
 	}
 	return names
 }
@@ -127,8 +122,9 @@ type series struct {
 }
 
 func (m *metrics) series(k key, count int64, buckets int) series {
-	out := series{k, count, make([]int64, buckets), make(map[string][]number, len(m.names))}
-	for _, name := range m.names {
+	out := series{k, count, make([]int64, buckets), make(map[string][]number, len(m.List))}
+	for i := range m.List {
+		name := m.List[i].Name
 		values := make([]number, buckets)
 		for i := range values {
 			values[i] = none
@@ -159,10 +155,10 @@ func (s *Server) histogram(c *call) error {
 	if q.Limit, err = c.number("limit", DefaultSeries, 1, MaxSeries); err != nil {
 		return err
 	}
-	if rows := q.Limit * b.count * (1 + len(m.names)); len(q.Groups) > 0 && rows > MaxRows {
+	if rows := q.Limit * b.count * (1 + len(m.List)); len(q.Groups) > 0 && rows > MaxRows {
 		return problems.parameter.about("limit", "%d groups of %d buckets are %d numbers, and %d are allowed; take fewer groups, buckets or metrics", q.Limit, b.count, rows, MaxRows)
 	}
-	q.Interval, q.Metrics, q.Order = b.interval, m.store, -1
+	q.Interval, q.Metrics, q.Order = b.interval, m.Metrics, -1
 	t, err := s.options.Store.Aggregate(c.Context(), &q)
 	if err != nil {
 		return err
@@ -199,8 +195,8 @@ func (s *Server) histogram(c *call) error {
 		}
 		curve := &answer.Series[r.Group]
 		curve.Counts[at] = r.Count
-		for k, name := range m.names {
-			curve.Values[name][at] = m.value(&r.Totals, k)
+		for k := range m.List {
+			curve.Values[m.List[k].Name][at] = number(m.List[k].Of(&r.Totals))
 		}
 	}
 	answer.Total, answer.Cost = m.totals(&t.Total), costOf(t.Cost)
@@ -257,7 +253,7 @@ func (s *Server) heatmap(c *call) error {
 	if err != nil {
 		return err
 	}
-	if !slices.Contains(bys["magnitude"].of, field.Kind) {
+	if !store.ByMagnitude.Suits(field) {
 		return problems.parameter.about("field", "%s, which is %s, has no magnitude; name a number or a duration", field.Name, kindNames[field.Kind])
 	}
 	q.Interval, q.Groups = b.interval, []store.Group{{Field: field, By: store.ByMagnitude}}
@@ -347,7 +343,7 @@ func (s *Server) terms(c *call) error {
 		return err
 	}
 	// One more, since the exchanges without the field are a group as well.
-	q.Groups, q.Metrics, q.Order, q.Limit = []store.Group{{Field: field}}, m.store, m.order, limit+1
+	q.Groups, q.Metrics, q.Order, q.Limit = []store.Group{{Field: field}}, m.Metrics, m.order, limit+1
 	t, err := s.options.Store.Aggregate(c.Context(), &q)
 	if err != nil {
 		return err
@@ -385,7 +381,7 @@ func (s *Server) terms(c *call) error {
 // countable gives the parameter field: one that has values to count.
 func (p *params) countable() (*exchange.Field, error) {
 	f, err := p.field("field", "")
-	if err == nil && !slices.Contains(groupable, f.Kind) {
+	if err == nil && !store.ByValue.Suits(f) {
 		return nil, problems.parameter.about("field", "%s, which is %s, has no values to count", f.Name, kindNames[f.Kind])
 	}
 	return f, err

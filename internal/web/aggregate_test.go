@@ -66,12 +66,12 @@ func TestOrderByPercentile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q := m.store[m.order].Quantiles; q[0] != 0.5 || len(m.store) != 2 || len(m.store[0].Quantiles) < 2 {
-		t.Errorf("%v of %v", q, m.store)
+	if q := m.Metrics[m.order].Quantiles; q[0] != 0.5 || len(m.Metrics) != 2 || len(m.Metrics[0].Quantiles) < 2 {
+		t.Errorf("%v of %v", q, m.Metrics)
 	}
-	totals := store.Totals{Values: make([][]float64, len(m.store))}
-	for i := range m.store {
-		totals.Values[i] = m.store[i].Quantiles // as if a quantile's value were the quantile
+	totals := store.Totals{Values: make([][]float64, len(m.Metrics))}
+	for i := range m.Metrics {
+		totals.Values[i] = m.Metrics[i].Quantiles // as if a quantile's value were the quantile
 	}
 	same(t, "values", m.values(&totals), `{"p10(duration)":0.1,"p50(duration)":0.5,"p90(duration)":0.9,"p99(duration)":0.99}`)
 }

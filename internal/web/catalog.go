@@ -6,6 +6,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/filter"
+	"github.com/culprit-http/culprit/internal/store"
 )
 
 // fieldInfo describes a field of documents and filters.
@@ -32,7 +33,7 @@ func (s *Server) fields(c *call) error {
 		f := &exchange.Fields[i]
 		all[i] = fieldInfo{
 			f.Name, filter.Name(f), append([]string{}, f.Aliases...), kindNames[f.Kind], f.Unit, f.Meaning, f.Source,
-			slices.Contains(ordered, f.Kind), slices.Contains(groupable, f.Kind), slices.Contains(numeric, f.Kind),
+			slices.Contains(ordered, f.Kind), store.ByValue.Suits(f), store.Sum.Suits(f),
 		}
 	}
 	return c.json(map[string]any{"fields": all})

@@ -44,7 +44,7 @@ func (s *Server) list(c *call, q *store.Search, none error) error {
 		return err
 	})
 	if err != nil {
-		return searchError(err, q)
+		return searchError(err)
 	}
 	if separator[0] == '{' {
 		if none != nil {
@@ -67,15 +67,9 @@ func (s *Server) list(c *call, q *store.Search, none error) error {
 	return c.end()
 }
 
-// searchError tells a bad cursor from other errors: of a search that goes on, what isn't an error of the store's
-// contract is about the cursor.
-func searchError(err error, q *store.Search) error {
-	for _, known := range []error{store.ErrLimit, store.ErrNotFound, store.ErrBusy, context.Canceled, context.DeadlineExceeded, errGone} {
-		if errors.Is(err, known) {
-			return err
-		}
-	}
-	if q.After != "" {
+// searchError says what is wrong with a search.
+func searchError(err error) error {
+	if errors.Is(err, store.ErrCursor) {
 		return problems.cursor.about("after", "%v; take next of the page before, with the same question", err)
 	}
 	return err
@@ -92,7 +86,7 @@ func (s *Server) each(ctx context.Context, q *store.Search, limit int, found fun
 			return found(x)
 		})
 		if err != nil {
-			return "", searchError(err, q)
+			return "", searchError(err)
 		}
 		if limit -= n; limit <= 0 || p.Next == "" || n == 0 {
 			return p.Next, nil

@@ -122,11 +122,11 @@ func TestCursorIsWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range good {
-		if _, err := o.position(base64.RawURLEncoding.EncodeToString(good[:n])); n > 0 && !errors.Is(err, errCursor) {
+		if _, err := o.position(base64.RawURLEncoding.EncodeToString(good[:n])); n > 0 && !errors.Is(err, store.ErrCursor) {
 			t.Errorf("%d bytes of it: %v", n, err)
 		}
 	}
-	if _, err := o.position(base64.RawURLEncoding.EncodeToString(append(good, 'X'))); !errors.Is(err, errCursor) {
+	if _, err := o.position(base64.RawURLEncoding.EncodeToString(append(good, 'X'))); !errors.Is(err, store.ErrCursor) {
 		t.Errorf("a byte more: %v", err)
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/store"
 )
 
 // idSize is the length of the text form of an id.
@@ -99,12 +99,9 @@ func (o *order) cursor(p *position) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// errCursor is the error of a cursor that no search of this order gave.
-var errCursor = errors.New("this isn't where a page of this search ended; search from the beginning")
-
 // position reads a cursor. It may be anything.
 func (o *order) position(cursor string) (*position, error) {
-	bad := func(what string) error { return fmt.Errorf("%s: %w", what, errCursor) }
+	bad := func(what string) error { return fmt.Errorf("%s: %w", what, store.ErrCursor) }
 	if len(cursor) > maxCursor {
 		return nil, bad(fmt.Sprintf("the cursor has %d bytes", len(cursor)))
 	}

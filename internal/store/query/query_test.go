@@ -618,7 +618,7 @@ func FuzzCursor(f *testing.F) {
 			o := &orders[i]
 			p, err := o.position(text)
 			if err != nil {
-				if !errors.Is(err, errCursor) {
+				if !errors.Is(err, store.ErrCursor) {
 					t.Fatal(err)
 				}
 				continue

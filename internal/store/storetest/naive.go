@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -257,7 +256,7 @@ func (n *Naive) Search(ctx context.Context, q *store.Search, found func(x *excha
 		text, err := base64.URLEncoding.DecodeString(q.After)
 		var after place
 		if err != nil || json.Unmarshal(text, &after) != nil {
-			return nil, errors.New("this isn't where a page ended")
+			return nil, store.ErrCursor
 		}
 		results = slices.DeleteFunc(results, func(r result) bool { return r.compare(&after, q.Ascending) <= 0 })
 	}
