@@ -170,8 +170,7 @@ func startKeeper(a *agreement, warn func(format string, args ...any)) (*keeper.C
 }
 
 // drop gives up what the process doesn't need any more, once all is open. It says what it did, one thing a line.
-func (l *liveCapture) drop(c *config.Live) ([]string, error) {
-	o := privilege.Options{User: c.User}
+func (l *liveCapture) drop(c *config.Live, o privilege.Options) ([]string, error) {
 	if conn, ok := l.keeping.(*keeper.Conn); ok && !conn.Separate() {
 		o.Keep = (&agreement{Live: *c}).needs()
 		o.Inspect = true

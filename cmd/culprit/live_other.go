@@ -9,6 +9,7 @@ import (
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/keeper"
+	"github.com/culprit-http/culprit/internal/privilege"
 )
 
 // keep is never called: no process keeps privileges.
@@ -21,4 +22,4 @@ func openLive(context.Context, *config.Live, captureFilter, func(format string, 
 }
 
 // drop is never called: there is no live capture.
-func (*liveCapture) drop(*config.Live) ([]string, error) { return nil, nil }
+func (*liveCapture) drop(*config.Live, privilege.Options) ([]string, error) { return nil, nil }

@@ -118,7 +118,7 @@ Examples:
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(newTrace(), newSockets(), newVersion())
+	root.AddCommand(newTrace(), newServe(), newSockets(), newQuery(openEmbedded), newConfig(), newVersion())
 	return root
 }
 

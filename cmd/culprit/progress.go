@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -13,10 +14,16 @@ import (
 	"github.com/culprit-http/culprit/internal/pipeline"
 )
 
-// progress says on a terminal how far a long file has been read. A nil progress says nothing.
+// progress says on a terminal how far files have been read. A nil progress says nothing. Its methods may be called by
+// several goroutines.
 type progress struct {
 	w     io.Writer
 	total int64
+	// exchanges counts what was found, nil if that is shown elsewhere.
+	exchanges func() uint64
+
+	mu    sync.Mutex
+	begun time.Time
 	next  time.Time
 	shown bool
 }
@@ -29,6 +36,9 @@ const (
 	progressFrom  = 64 << 20
 )
 
+// recordHeader is what a file has beside each packet, at least, in bytes.
+const recordHeader = 16
+
 // newProgress returns what shows the progress of reading inputs, nil if nobody wants to know: stderr is
 // no terminal, results go to the terminal, or the size isn't known.
 func newProgress(stderr io.Writer, inputs []capture.Input, busy bool) *progress {
@@ -36,7 +46,8 @@ func newProgress(stderr io.Writer, inputs []capture.Input, busy bool) *progress 
 	if !ok || busy || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
-	p := &progress{w: stderr, next: time.Now().Add(progressAfter)}
+	now := time.Now()
+	p := &progress{w: stderr, begun: now, next: now.Add(progressAfter)}
 	for _, in := range inputs {
 		info, err := os.Stat(in.Path)
 		if err != nil || !info.Mode().IsRegular() {
@@ -56,20 +67,47 @@ func (p *progress) update(received pipeline.Count) {
 		return
 	}
 	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if now.Before(p.next) {
 		return
 	}
 	p.next = now.Add(progressEvery)
 	p.shown = true
+	fmt.Fprintf(p.w, "\r%s\x1b[K", p.line(received, now.Sub(p.begun)))
+}
+
+// line says how much was read in a time, how fast, and how long the rest will take. What is read of compressed files
+// is more than their size: then nobody knows.
+func (p *progress) line(received pipeline.Count, elapsed time.Duration) []byte {
+	read := int64(received.Bytes + recordHeader*received.Packets)
 	line := append(terminal.AppendCount(nil, int64(received.Packets)), " packets, "...)
-	line = append(terminal.AppendBytes(line, int64(received.Bytes)), " of "...)
+	if p.exchanges != nil {
+		line = append(terminal.AppendCount(line, int64(p.exchanges())), " exchanges, "...)
+	}
+	line = append(terminal.AppendBytes(line, read), " of "...)
 	line = terminal.AppendBytes(line, p.total)
-	fmt.Fprintf(p.w, "\r%s\x1b[K", line)
+	seconds := elapsed.Seconds()
+	if seconds <= 0 || read <= 0 {
+		return line
+	}
+	rate := float64(read) / seconds
+	line = append(terminal.AppendBytes(append(line, ", "...), int64(rate)), "/s"...)
+	if read <= p.total {
+		left := time.Duration(float64(p.total-read) / rate * float64(time.Second))
+		line = append(append(append(line, ", "...), left.Round(time.Second).String()...), " left"...)
+	}
+	return line
 }
 
 // clear removes what was shown.
 func (p *progress) clear() {
-	if p != nil && p.shown {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown {
 		p.shown = false
 		fmt.Fprint(p.w, "\r\x1b[K")
 	}

@@ -273,7 +273,7 @@ func TestQueryRefuses(t *testing.T) {
 		{config.Query{GroupBy: []string{"nope"}}, "no field nope"}, {config.Query{GroupBy: []string{"class(method)"}}, "can't be said"},
 		{config.Query{GroupBy: []string{"klass(status)"}}, "class(status)"}, {config.Query{GroupBy: []string{"class(status"}}, "class(status)"}, {config.Query{GroupBy: []string{"status", "status"}}, "twice"},
 		{config.Query{Metrics: []string{"p50"}}, "of a field"}, {config.Query{Metrics: []string{"p101(duration)"}}, "no metric"}, {config.Query{Metrics: []string{"sum(method)"}}, "can't be said of"},
-		{config.Query{Metrics: []string{"rate(duration)"}}, "write it alone"}, {config.Query{Metrics: []string{"p.(duration)"}}, "of a field"}, {config.Query{Metrics: []string{"sum()"}}, "of a field"},
+		{config.Query{Metrics: []string{"rate(duration)"}}, "write it alone"}, {config.Query{Metrics: []string{"p.(duration)"}}, "no metric"}, {config.Query{Metrics: []string{"sum()"}}, "of a field"},
 		{config.Query{Metrics: []string{"rate"}, Sort: "p99(duration)"}, "one of the metrics"}, {config.Query{Limit: 20_000}, "-o csv"}, {config.Query{GroupBy: []string{"status"}, Limit: 20_000}, "groups at most"},
 	} {
 		if _, err := ask(t, shop(t), 0, c.q); err == nil || !strings.Contains(err.Error(), c.want) {

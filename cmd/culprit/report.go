@@ -15,7 +15,7 @@ import (
 
 // report says on standard error what the user must know at the end: warnings, what was lost, what was
 // there when nothing could be shown, and the totals if they are wanted. failed is what ended the run early.
-func (t *tracing) report(s *pipeline.Stats, failed error) {
+func (t *capturing) report(s *pipeline.Stats, failed error) {
 	for _, source := range t.sources {
 		for _, w := range source.Warnings() {
 			t.lose("%s", w)
@@ -77,13 +77,13 @@ var undecoded = map[string]string{
 }
 
 // lose warns of something that was lost or couldn't be decoded.
-func (t *tracing) lose(format string, args ...any) {
+func (t *capturing) lose(format string, args ...any) {
 	t.lossy = true
 	t.warn(format, args...)
 }
 
 // nothing says why no exchange was shown, and what to do.
-func (t *tracing) nothing(s *pipeline.Stats) {
+func (t *capturing) nothing(s *pipeline.Stats) {
 	say := func(format string, args ...any) { fmt.Fprintf(t.stderr, "culprit: "+format+"\n", args...) }
 	switch {
 	case t.hidden > 0:
@@ -112,7 +112,7 @@ func (t *tracing) nothing(s *pipeline.Stats) {
 }
 
 // reportOwners says which processes aren't known, where that matters.
-func (t *tracing) reportOwners() {
+func (t *capturing) reportOwners() {
 	if t.owners == nil {
 		return
 	}
@@ -133,7 +133,7 @@ func (t *tracing) reportOwners() {
 const filterWidth = 80
 
 // through names the capture filter of a live capture, for what didn't come.
-func (t *tracing) through() string {
+func (t *capturing) through() string {
 	if t.config.CaptureFilter == "" {
 		return ""
 	}
@@ -178,13 +178,13 @@ func sorted(m map[string]uint64) []string {
 }
 
 // shown says how many exchanges were shown, and why not the others; "" if all were.
-func (t *tracing) shown(s *pipeline.Stats) string {
+func (t *capturing) shown(s *pipeline.Stats) string {
 	if s.Seen() == t.number {
 		return ""
 	}
-	text := "shown " + count(t.number)
+	text := cmp.Or(t.did, "shown") + " " + count(t.number)
 	rest := "not written"
-	if t.config.Count > 0 && t.number == t.config.Count {
+	if t.most > 0 && t.number == t.most {
 		rest = "after the last of --count"
 	}
 	for _, left := range []struct {

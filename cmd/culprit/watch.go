@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,15 +14,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output/terminal"
-	"github.com/culprit-http/culprit/internal/own"
-	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/pipeline"
-	"github.com/culprit-http/culprit/internal/proto"
-	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/privilege"
 )
 
 const (
@@ -35,8 +30,8 @@ const (
 
 // watching is one run of culprit sockets --watch.
 type watching struct {
-	*tracing // what it has in common with a trace: the capture, warnings, the report at the end
-	config   *config.Sockets
+	capturing // what it has in common with others: the capture, warnings, the report at the end
+	config    *config.Sockets
 
 	// traffic begins with the first census; what is over before it isn't counted.
 	traffic *traffic
@@ -63,39 +58,34 @@ type taken struct {
 
 // watch runs the command.
 func watch(cmd *cobra.Command, c *config.Sockets) error {
-	settings := config.DefaultTrace()
+	settings := config.DefaultCapture()
 	settings.Live, settings.CaptureFilter = c.Live(), c.CaptureFilter
-	w := &watching{config: c, tracing: &tracing{config: &settings, stderr: cmd.ErrOrStderr()}}
-	var filter captureFilter
-	if c.CaptureFilter != "" {
-		f, err := pcapfilter.Parse(c.CaptureFilter)
-		if err != nil {
-			return usage(fmt.Errorf("capture filter: %w", err))
-		}
-		if why, one := f.OneDirection(); one {
-			w.warn("the capture filter: %s", why)
-		}
-		filter = captureFilter{c.CaptureFilter, f}
+	settings.Workers = 1 // so that all calls come from one goroutine
+	settings.PendingAfter = waitingAfter
+	w := &watching{config: c, capturing: capturing{config: &settings, stderr: cmd.ErrOrStderr()}}
+	if err := w.parseCaptureFilter(); err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)   // a second signal ends the program at once
 	signal.Ignore(syscall.SIGPIPE) // writing then fails with EPIPE, and all ends well
 
-	capture, err := openLive(ctx, &settings.Live, filter, w.warning)
+	capture, err := openLive(ctx, &settings.Live, captureFilter{c.CaptureFilter, w.filter}, w.warning)
 	if err != nil {
 		return &statusError{exitFailed, err}
 	}
 	defer capture.Close()
 	w.capture, w.sources, w.live = capture, capture.sources, true
-	analysis := w.analysis()
-	if _, err := capture.drop(&settings.Live); err != nil {
+	w.analysis(0)
+	w.pipeline.Live, w.pipeline.Progress = true, w.progressed
+	if _, err := capture.drop(&settings.Live, privilege.Options{User: settings.Live.User}); err != nil {
 		return &statusError{exitFailed, err}
 	}
 	w.display = newDisplay(cmd.OutOrStdout(), c.JSON, capture.stop)
 	ended := make(chan struct{})
 	listing := w.keepListing(ended)
-	stats, err := pipeline.Run(context.Background(), w.sources[0], analysis, w) // the source ends with ctx, or at its time
+	stats, err := pipeline.Run(context.Background(), w.sources[0], w.pipeline, w) // the source ends with ctx, or at its time
 	if now := time.Now(); err == nil && w.traffic != nil && (w.frames == 0 || now.Sub(w.shown) >= c.Interval/2) {
 		w.show(now, stats.Received)
 	}
@@ -120,30 +110,6 @@ func watch(cmd *cobra.Command, c *config.Sockets) error {
 		return errLossy
 	}
 	return nil
-}
-
-// analysis says how packets are analysed, once the capture is open.
-func (w *watching) analysis() pipeline.Config {
-	c := w.tracing.config
-	memory := c.Memory - c.Live.Memory()
-	debug.SetMemoryLimit(int64(memory) / 10 * 9)
-	debug.SetGCPercent(gcPercent)
-	p := pipeline.Config{
-		Workers:  1, // so that all calls come from one goroutine
-		Memory:   int(memory),
-		Live:     true,
-		Packet:   packet.DefaultLimits(),
-		TCP:      tcp.DefaultLimits,
-		Parser:   proto.Limits{MaxHead: int(c.MaxHead), MaxFields: c.MaxFields},
-		Exchange: exchange.Limits{MaxWaiting: c.MaxWaiting, ExchangeTimeout: c.ExchangeTimeout, PendingAfter: waitingAfter},
-		Progress: w.progressed,
-	}
-	if c.Live.NetNS == "" {
-		if connections := own.Open(); connections.Any() {
-			p.Own = connections.Packet
-		}
-	}
-	return p
 }
 
 // keepListing lists the sockets again and again until ended is closed; then, at last, it closes what it returns.

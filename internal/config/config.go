@@ -12,30 +12,23 @@ import (
 	"time"
 )
 
-// Trace is what culprit trace can be told.
-type Trace struct {
+// Capture is what every command can be told that analyses packets.
+type Capture struct {
 	// Inputs are the arguments of -r: [TAP=]FILE each.
 	Inputs []string
 	// Follow waits for more at the end of the files.
 	Follow bool
 	// Live is what live captures can be told; there is one if Live.Interfaces has any.
 	Live Live
-	// Count is how many exchanges are shown before the run ends, 0 for all.
-	Count uint64
 	// CaptureFilter is in tcpdump's language, Where in that of exchanges; empty: all.
 	CaptureFilter, Where string
-	// Outputs are the arguments of -o: NAME[=TARGET] each. Format is a template for a line.
-	Outputs []string
-	Format  string
-	// Rotate bounds the files of a recording; zero: one file of any size.
-	Rotate Rotation
-	// Headers are the header fields that the console shows, empty: all; NoHeaders: none.
-	Headers   []string
-	NoHeaders bool
 	// MaxBody is how much of each body is kept; negative: not told.
 	MaxBody Size
 	// Reveal turns redaction off.
 	Reveal bool
+	// Redaction is what the user knows of secrets, Enrichment what of addresses and paths.
+	Redaction  Redaction
+	Enrichment Enrichment
 	// DecodeAs are hints PORT=PROTOCOL.
 	DecodeAs []string
 	// PendingAfter and ExchangeTimeout are capture times.
@@ -51,13 +44,35 @@ type Trace struct {
 	Workers int
 	// Stats prints the totals at the end, Verbose what is done.
 	Stats, Verbose bool
-	// Color is auto, always or never.
-	Color string
 }
 
-// DefaultTrace returns the defaults.
-func DefaultTrace() Trace {
-	return Trace{
+// Redaction is what the user knows of secrets; docs/redaction.md says how names and patterns are meant.
+type Redaction struct {
+	// Names are those of what is secret, Keep those of what isn't, KeepCookies those of cookies whose values are shown.
+	Names, Keep, KeepCookies []string
+	// Patterns are regular expressions.
+	Patterns []string
+}
+
+// Enrichment is what the user knows of addresses and paths; docs/enrichment.md says how it is meant.
+type Enrichment struct {
+	// GeoIP are MMDB files.
+	GeoIP []string
+	// Resolve: names are looked up.
+	Resolve bool
+	// Services and Hosts are names with their addresses, Routes templates of paths.
+	Services, Hosts map[string][]string
+	Routes          []string
+}
+
+// Any reports whether there is something to know.
+func (e *Enrichment) Any() bool {
+	return e.Resolve || len(e.GeoIP)+len(e.Services)+len(e.Hosts)+len(e.Routes) > 0
+}
+
+// DefaultCapture returns the defaults.
+func DefaultCapture() Capture {
+	return Capture{
 		MaxBody:         -1,
 		PendingAfter:    10 * time.Second,
 		ExchangeTimeout: 5 * time.Minute,
@@ -65,23 +80,53 @@ func DefaultTrace() Trace {
 		MaxFields:       256,
 		MaxWaiting:      1000,
 		Memory:          512 << 20,
-		Color:           "auto",
 		Live:            defaultLive(),
 	}
 }
+
+// Trace is what culprit trace can be told.
+type Trace struct {
+	Capture
+	// Count is how many exchanges are shown before the run ends, 0 for all.
+	Count uint64
+	// Outputs are the arguments of -o: NAME[=TARGET] each. Format is a template for a line.
+	Outputs []string
+	Format  string
+	// Rotate bounds the files of a recording; zero: one file of any size.
+	Rotate Rotation
+	// Headers are the header fields that the console shows, empty: all; NoHeaders: none.
+	Headers   []string
+	NoHeaders bool
+	// Color is auto, always or never.
+	Color string
+}
+
+// DefaultTrace returns the defaults.
+func DefaultTrace() Trace { return Trace{Capture: DefaultCapture(), Color: "auto"} }
 
 // minMemory is the least memory that a run is possible with.
 const minMemory = 64 << 20
 
 // Validate checks what can be checked without opening anything. Errors name the option.
 func (t *Trace) Validate() error {
+	switch {
+	case len(t.Inputs) == 0 && !t.Live.On():
+		return errors.New("nothing to read: name an interface with -i, or a capture file with -r FILE, - for standard input")
+	case t.NoHeaders && len(t.Headers) > 0:
+		return errors.New("--no-headers and --headers exclude each other")
+	case t.Color != "auto" && t.Color != "always" && t.Color != "never":
+		return fmt.Errorf("--color %q: auto, always or never", t.Color)
+	}
+	return t.Capture.validate()
+}
+
+// validate checks what can be checked without opening anything.
+func (t *Capture) validate() error {
 	share := t.Memory
 	if t.Live.On() {
 		share = t.Live.share(t.Memory)
 	}
 	switch {
-	case len(t.Inputs) == 0 && !t.Live.On():
-		return errors.New("nothing to read: name an interface with -i, or a capture file with -r FILE, - for standard input")
 	case t.Follow && t.Live.On():
 		return errors.New("--follow is for files: a live capture goes on by itself")
 	case len(t.Inputs) > 0 && t.Live.On():
@@ -102,10 +147,6 @@ func (t *Trace) Validate() error {
 		return fmt.Errorf("--exchange-timeout %v: must be more than 0", t.ExchangeTimeout)
 	case t.Workers < 0 || t.Workers > 64:
 		return fmt.Errorf("--workers %d: from 1 to 64, or 0 for one a processor", t.Workers)
-	case t.NoHeaders && len(t.Headers) > 0:
-		return errors.New("--no-headers and --headers exclude each other")
-	case t.Color != "auto" && t.Color != "always" && t.Color != "never":
-		return fmt.Errorf("--color %q: auto, always or never", t.Color)
 	}
 	if err := t.Live.validate(t.Memory); err != nil {
 		return err
@@ -115,7 +156,7 @@ func (t *Trace) Validate() error {
 }
 
 // Hints returns DecodeAs as protocol names by port.
-func (t *Trace) Hints() (map[uint16]string, error) {
+func (t *Capture) Hints() (map[uint16]string, error) {
 	hints := map[uint16]string{}
 	for _, h := range t.DecodeAs {
 		port, name, ok := strings.Cut(h, "=")
@@ -130,7 +171,7 @@ func (t *Trace) Hints() (map[uint16]string, error) {
 
 // WorkerCount returns the number of workers to use. A live capture has one: it follows several hundred thousand
 // exchanges a second, and handing packets over would cost more than it gains, at the expense of what is watched.
-func (t *Trace) WorkerCount() int {
+func (t *Capture) WorkerCount() int {
 	switch {
 	case t.Workers > 0:
 		return t.Workers

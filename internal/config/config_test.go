@@ -82,7 +82,7 @@ func TestValidate(t *testing.T) {
 }
 
 func TestHints(t *testing.T) {
-	trace := Trace{DecodeAs: []string{"8000=http", "1080=socks", "8000=tls"}}
+	trace := Capture{DecodeAs: []string{"8000=http", "1080=socks", "8000=tls"}}
 	got, err := trace.Hints()
 	if want := map[uint16]string{8000: "tls", 1080: "socks"}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %v, %v; want %v", got, err, want)
@@ -96,7 +96,7 @@ func TestHints(t *testing.T) {
 }
 
 func TestWorkerCount(t *testing.T) {
-	trace := Trace{Workers: 3}
+	trace := Capture{Workers: 3}
 	if n := trace.WorkerCount(); n != 3 {
 		t.Error(n)
 	}

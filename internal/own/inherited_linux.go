@@ -50,12 +50,12 @@ func (c *Connections) look(fd int) {
 	if err != nil {
 		return // it isn't connected
 	}
-	p.Src, p.SrcPort = end(local)
-	p.Dst, p.DstPort = end(remote)
+	p.Src, p.SrcPort = ends(local)
+	p.Dst, p.DstPort = ends(remote)
 	c.add(&p)
 }
 
-func end(a unix.Sockaddr) (addr packet.Addr, port uint16) {
+func ends(a unix.Sockaddr) (addr packet.Addr, port uint16) {
 	switch a := a.(type) {
 	case *unix.SockaddrInet4:
 		copy(addr[10:], []byte{0xff, 0xff})

@@ -52,3 +52,37 @@ func TestOpenConnectionsAreOwn(t *testing.T) {
 		t.Error("nil has connections")
 	}
 }
+
+func TestServedConnectionsAreOwn(t *testing.T) {
+	tcp := func(from, to string) *packet.Packet {
+		return packetOf(packet.ProtoTCP, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from)), net.TCPAddrFromAddrPort(netip.MustParseAddrPort(to)))
+	}
+	host := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+	for _, c := range []struct {
+		at, from, to string
+		own          bool
+	}{
+		{"127.0.0.1:9870", "127.0.0.1:1234", "127.0.0.1:9870", true},
+		{"127.0.0.1:9870", "127.0.0.1:9870", "127.0.0.1:1234", true},
+		{"127.0.0.1:9870", "127.0.0.1:1234", "127.0.0.1:9871", false},
+		{"127.0.0.1:9870", "127.0.0.1:1234", "127.0.0.2:9870", false},
+		{"0.0.0.0:9870", "127.0.0.1:1234", "127.0.0.2:9870", true},
+		{"[::]:9870", "[::1]:1234", "[::1]:9870", true},
+		{"[::]:9870", "198.51.100.7:1234", "192.0.2.1:9870", true},
+		{"[::]:9870", "[2001:db8::1]:9870", "[2001:db8::9]:1234", true},
+		{"[::]:9870", "192.0.2.1:1234", "198.51.100.7:9870", false}, // what somebody else serves there
+	} {
+		o := &Connections{}
+		o.Serve(netip.MustParseAddrPort(c.at), host)
+		if got := o.Packet(tcp(c.from, c.to)); got != c.own || !o.Any() {
+			t.Errorf("at %s: %s to %s: own %v", c.at, c.from, c.to, got)
+		}
+	}
+	o := &Connections{}
+	o.Serve(netip.MustParseAddrPort("127.0.0.1:9870"), nil)
+	p := tcp("127.0.0.1:1234", "127.0.0.1:9870")
+	p.Proto = packet.ProtoUDP
+	if o.Packet(p) {
+		t.Error("datagrams are own")
+	}
+}

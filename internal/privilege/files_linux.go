@@ -22,7 +22,8 @@ const (
 	readDir  = readFile | ll.AccessFSReadDir
 
 	writeFile = readFile | ll.AccessFSWriteFile | ll.AccessFSTruncate
-	writeDir  = readDir | writeFile | ll.AccessFSMakeReg | ll.AccessFSMakeDir | ll.AccessFSRemoveFile | ll.AccessFSRemoveDir
+	writeDir  = readDir | writeFile | ll.AccessFSMakeReg | ll.AccessFSMakeDir | ll.AccessFSRemoveFile | ll.AccessFSRemoveDir |
+		ll.AccessFSRefer // without which nothing is renamed from one directory to another
 )
 
 // restrictFiles lets all threads open what o grants, and nothing else, and keeps them from using TCP if o does.

@@ -20,7 +20,7 @@ type Options struct {
 	// capture sockets, with CapSysAdmin enter network namespaces.
 	Keep []Cap
 	// ReadPaths are files and directories, with all that is in them, that may still be opened for reading;
-	// WritePaths those that may be read, written, made, renamed within their directory, and removed. Files that are open
+	// WritePaths those that may be read, written, made, renamed within them, and removed. Files that are open
 	// already are usable as before, whatever stands here.
 	ReadPaths, WritePaths []string
 	// Inspect: other processes may be looked into, in /proc, as far as user and capabilities go. Landlock would hide
@@ -28,6 +28,8 @@ type Options struct {
 	Inspect bool
 	// Network: connections may be made and accepted, and what name resolution and TLS need may be read.
 	Network bool
+	// Serve: connections may be accepted at sockets that listen already.
+	Serve bool
 }
 
 // Step is one of the things that were done to lose privileges, or weren't.

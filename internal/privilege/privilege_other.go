@@ -20,3 +20,8 @@ func Reduce(...Cap) (Report, error) { return nil, errors.New("dropping privilege
 
 // Explain says what doing lacks: "capturing on eth0 needs Linux".
 func Explain(doing string, _ ...Cap) string { return doing + " needs Linux" }
+
+// Becomes returns an error: what Drop does needs Linux.
+func Becomes(string) (uid, gid int, change bool, err error) {
+	return 0, 0, false, errors.New("dropping privileges needs Linux")
+}

@@ -77,6 +77,9 @@ var writeCalls = [...]uint32{unix.SYS_MKDIRAT, unix.SYS_UNLINKAT, unix.SYS_RENAM
 // networkCalls make connections.
 var networkCalls = [...]uint32{unix.SYS_CONNECT, unix.SYS_LISTEN, unix.SYS_ACCEPT4}
 
+// serveCalls take connections that others make.
+var serveCalls = [...]uint32{unix.SYS_ACCEPT4}
+
 // What ioctl(2) may do: ask for the size of a terminal, and set its modes. Not among them is TIOCSTI, which types.
 var ioctls = []uint32{
 	unix.TCGETS, unix.TCSETS, unix.TCSETSW, unix.TCSETSF, unix.TIOCGWINSZ, unix.TIOCGPGRP, unix.TIOCINQ,
@@ -105,6 +108,9 @@ func callsFor(o Options) []call {
 	// Netlink tells which addresses the host has, and who owns a socket, without a privilege.
 	sockets := []all{{arg(0, unix.AF_NETLINK), arg(2, unix.NETLINK_ROUTE, unix.NETLINK_SOCK_DIAG)}}
 	requests := ioctls
+	if o.Serve && !o.Network {
+		plain(serveCalls[:])
+	}
 	if o.Network {
 		plain(networkCalls[:])
 		// With their type, so that raw sockets, which a kept capability would allow, aren't among them.

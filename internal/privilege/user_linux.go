@@ -55,6 +55,23 @@ func dropUser(name string) (Step, error) {
 	return step, nil
 }
 
+// Becomes says whose files the process can use when Drop has been given that user: one who is to be able to use files of
+// root's must be given them before. change: it is another user than now.
+func Becomes(name string) (uid, gid int, change bool, err error) {
+	explicit := name != ""
+	if !explicit {
+		if os.Geteuid() != 0 {
+			return os.Geteuid(), os.Getegid(), false, nil
+		}
+		name = DefaultUser
+	}
+	uid, gid, err = lookUp(name)
+	if err != nil && !explicit {
+		uid, gid, err = nobodyID, nobodyID, nil
+	}
+	return uid, gid, err == nil && uid != os.Geteuid(), err
+}
+
 // become changes all ids of all threads. It does as much as it can: less of root is better than all of it.
 func become(uid, gid int) error {
 	var errs []error

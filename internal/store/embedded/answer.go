@@ -41,15 +41,14 @@ func ask(s source, question func(parts []vector.Part) error) error {
 }
 
 func search(ctx context.Context, s source, q *store.Search, found func(x *exchange.Exchange) error) (page *store.Page, err error) {
-	shown := 0
+	shown := map[[exchange.IDSize]byte]bool{} // in an earlier try too
 	err = ask(s, func(parts []vector.Part) error {
-		skip := shown // they were found in an earlier try
 		page, err = query.Search(ctx, parts, q, s.limits(), func(x *exchange.Exchange) error {
-			if skip > 0 {
-				skip--
+			id := x.ID("")
+			if shown[id] {
 				return nil
 			}
-			shown++
+			shown[id] = true
 			return found(x)
 		})
 		return err

@@ -20,16 +20,14 @@ func (e *Engine) Append(b *record.Batch) (stored int, err error) {
 	}
 	e.appending.Lock()
 	defer e.appending.Unlock()
+	// Making a segment in vain takes long, and whoever calls may not have time: so this first.
+	if e.isFull() {
+		return 0, e.fail(b.Len(), fmt.Errorf("%w: less than %d MiB are free beyond what the exchanges in memory need", store.ErrFull, e.options.Reserve>>20))
+	}
 	if e.full() {
 		if err := e.flush(); err != nil {
 			return 0, e.fail(b.Len(), err)
 		}
-	}
-	e.mu.Lock()
-	noRoom := e.noRoom
-	e.mu.Unlock()
-	if noRoom {
-		return 0, e.fail(b.Len(), fmt.Errorf("%w: less than %d MiB are free", store.ErrFull, e.options.Reserve>>20))
 	}
 	if err := e.log.Append(b.Bytes()); err != nil {
 		if errors.Is(err, wal.ErrFull) {
@@ -169,9 +167,13 @@ func (e *Engine) flush() error {
 		through = e.log.Stats().Seq // all of it is in this tail, which is written now
 	}
 	t.through = through
-	if err != nil || e.done == nil {
+	if err != nil {
 		defer e.flushing.Unlock()
-		return e.write(t)
+		err := e.write(t)
+		if err != nil && t.through > 0 {
+			t.through-- // the current file will have exchanges of the next tail, too
+		}
+		return err
 	}
 	go func() {
 		defer e.flushing.Unlock()
@@ -188,6 +190,7 @@ func (e *Engine) write(t *tail) error {
 	if err != nil {
 		if disk.IsFull(err) {
 			err = fmt.Errorf("%w: %w", store.ErrFull, err)
+			e.setFull()
 		}
 		return err
 	}
@@ -227,7 +230,11 @@ func (e *Engine) background(ctx context.Context) {
 				e.fail(0, err)
 			}
 		}
-		if err := e.merge(ctx); err != nil && ctx.Err() == nil {
+		if e.isFull() {
+			// Merging needs room, too.
+		} else if err := e.merge(ctx); disk.IsFull(err) {
+			e.setFull()
+		} else if err != nil && ctx.Err() == nil {
 			e.options.Warn(fmt.Sprintf("merging small segments: %v", err))
 		}
 		if now.Sub(cleaned) >= cleanEvery {
@@ -242,13 +249,30 @@ func (e *Engine) background(ctx context.Context) {
 // cleanEvery is how often retention is applied.
 const cleanEvery = 10 * time.Second
 
+func (e *Engine) isFull() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.noRoom
+}
+
+// setFull says that there is no room, until room looks again.
+func (e *Engine) setFull() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.noRoom = true
+}
+
 // room looks whether there is room on the disk.
 func (e *Engine) room() {
 	free, err := e.options.FS.Free(e.dir)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	// The tail is to be written once more, as a segment.
-	e.noRoom = err == nil && free < e.options.Reserve+e.tail.rows.Bytes()/4
+	// What isn't in a segment is to be written once more.
+	waiting := e.tail.rows.Bytes()
+	if e.sealed != nil {
+		waiting += e.sealed.rows.Bytes()
+	}
+	e.noRoom = err == nil && free < e.options.Reserve+waiting/4
 }
 
 func (e *Engine) retention(now time.Time) (r store.Retention) {

@@ -74,7 +74,7 @@ const (
 	DefaultQueryMemory  = 192 << 20
 	DefaultQueryTimeout = 30 * time.Second
 	DefaultTailRows     = segment.MaxRows
-	DefaultTailBytes    = 96 << 20
+	DefaultTailBytes    = 128 << 20
 	DefaultTailAge      = 10 * time.Minute
 	DefaultSyncEvery    = 500 * time.Millisecond
 	DefaultReserve      = 64 << 20
@@ -210,6 +210,10 @@ func (e *Engine) open() (err error) {
 	if e.log, err = wal.Open(filepath.Join(e.dir, logDir), wal.Options{FS: f, Header: record.Header(), Writer: e.options.Writer}); err != nil {
 		return err
 	}
+	// The folders in it may be there without being durable: making that so may have failed.
+	if err := f.SyncDir(e.dir); err != nil {
+		return err
+	}
 	return e.replay()
 }
 
@@ -235,6 +239,7 @@ func checkFormat(f disk.FS, dir string, create bool) error {
 func (e *Engine) replay() error {
 	e.tail = newTail(e.options.Now())
 	decoders := decoders{}
+	noRoom := false
 	report, err := e.log.Replay(func(_ uint64, header, payload []byte) error {
 		d, err := decoders.get(header)
 		if err != nil {
@@ -243,11 +248,18 @@ func (e *Engine) replay() error {
 		if _, err := e.add(d, payload); err != nil {
 			return err
 		}
-		if e.full() {
-			if err := e.flush(); err != nil {
-				return err
-			}
+		if noRoom || !e.full() {
+			return nil
 		}
+		// The log stays as it is until all of it is read.
+		written, err := e.segments.write(e.tail.rows.Chunk())
+		if noRoom = disk.IsFull(err); noRoom {
+			return nil // it takes memory then
+		} else if err != nil {
+			return err
+		}
+		e.segments.replace(nil, written)
+		e.tail = e.tail.next(e.options.Now())
 		return nil
 	})
 	if report.Damaged > 0 {

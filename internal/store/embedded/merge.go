@@ -117,7 +117,7 @@ func (s *segments) finishMerge(path string) error {
 	}
 	for name := range strings.Lines(string(names)) {
 		name = strings.TrimSuffix(name, "\n")
-		if _, _, _, _, ok := parseName(name); !ok || name == path {
+		if _, _, _, _, _, ok := parseName(name); !ok || name == path {
 			continue
 		}
 		if err := s.fs.Remove(filepath.Join(s.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

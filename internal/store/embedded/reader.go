@@ -36,7 +36,7 @@ func OpenReader(dir string, o Options) (*Reader, error) {
 	}
 	r := &Reader{dir: dir, options: o, damaged: map[string]bool{}}
 	r.segments = newSegments(o.FS, filepath.Join(dir, segmentsDir), r.setAside)
-	if err := r.segments.list(); err != nil {
+	if err := r.segments.listStable(); err != nil {
 		return nil, fmt.Errorf("opening the store %s: %w", dir, err)
 	}
 	return r, nil
@@ -115,7 +115,7 @@ func (r *Reader) snapshot() (parts []vector.Part, release func(), err error) {
 func (r *Reader) relist() error {
 	before, release := r.segments.snapshot()
 	defer release()
-	if err := r.segments.list(); err != nil {
+	if err := r.segments.listStable(); err != nil {
 		return err
 	}
 	old := map[string]*file{}

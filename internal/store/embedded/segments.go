@@ -40,16 +40,19 @@ type segments struct {
 	// lookups counts those of filters, whose hashes seed makes.
 	lookups uint64
 	seed    maphash.Seed
+	// days are the folders that are known durable.
+	days map[string]bool
 }
 
 // file is one segment. What is in it is told by its name:
-// day=2026-11-22/093015.123456789-093112.000000001-131072-42.parquet has 131,072 exchanges that started between these
-// times of that day (UTC); 42 makes names unique.
+// day=2026-11-22/093015.123456789-093112.000000001-131072-42-0002f1a07c3d5e19.parquet has 131,072 exchanges that started
+// between these times of that day (UTC); 42 makes names unique, and the rest is the segment's checksum.
 type file struct {
 	segments    *segments
 	path        string // below segments.dir
 	first, last int64
 	rows, bytes int64
+	sum         uint64
 
 	// The rest is guarded by segments.mu. refs are those who read it; gone: it is deleted, or set aside.
 	refs   int
@@ -68,30 +71,31 @@ const (
 )
 
 func newSegments(f disk.FS, dir string, aside func(f *file, err error)) *segments {
-	return &segments{fs: f, dir: dir, aside: aside, next: 1, seed: maphash.MakeSeed()}
+	return &segments{fs: f, dir: dir, aside: aside, next: 1, seed: maphash.MakeSeed(), days: map[string]bool{}}
 }
 
 // name returns the path of a new segment.
-func name(first, last int64, rows int, number uint64) string {
+func name(first, last int64, rows int, number, sum uint64) string {
 	from, to := time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
 	return filepath.Join(dayPrefix+from.Format(time.DateOnly),
-		fmt.Sprintf("%s-%s-%d-%d%s", from.Format(clockFormat), to.Format(clockFormat), rows, number, suffix))
+		fmt.Sprintf("%s-%s-%d-%d-%016x%s", from.Format(clockFormat), to.Format(clockFormat), rows, number, sum, suffix))
 }
 
 // parseName is the inverse of name.
-func parseName(path string) (first, last, rows int64, number uint64, ok bool) {
+func parseName(path string) (first, last, rows int64, number, sum uint64, ok bool) {
 	dir, base := filepath.Split(path)
 	day, isDay := strings.CutPrefix(filepath.Base(dir), dayPrefix)
 	base, isSegment := strings.CutSuffix(base, suffix)
 	parts := strings.Split(base, "-")
-	if !isDay || !isSegment || len(parts) != 4 {
-		return 0, 0, 0, 0, false
+	if !isDay || !isSegment || len(parts) != 5 {
+		return 0, 0, 0, 0, 0, false
 	}
 	from, err1 := time.ParseInLocation(time.DateOnly+clockFormat, day+parts[0], time.UTC)
 	to, err2 := time.ParseInLocation(time.DateOnly+clockFormat, day+parts[1], time.UTC)
 	rows, err3 := strconv.ParseInt(parts[2], 10, 32)
 	number, err4 := strconv.ParseUint(parts[3], 10, 63)
-	return from.UnixNano(), to.UnixNano(), rows, number, errors.Join(err1, err2, err3, err4) == nil && rows > 0
+	sum, err5 := strconv.ParseUint(parts[4], 16, 64)
+	return from.UnixNano(), to.UnixNano(), rows, number, sum, errors.Join(err1, err2, err3, err4, err5) == nil && rows > 0
 }
 
 // recover finds the segments, and finishes what a crash left unfinished.
@@ -112,24 +116,83 @@ func (s *segments) recover() error {
 
 // list finds the segments.
 func (s *segments) list() error {
-	var all []*file
-	next := uint64(1)
-	if err := s.each(func(path string) error {
-		first, last, rows, number, ok := parseName(path)
-		if !ok {
-			return nil
+	names, err := s.names()
+	if err != nil {
+		return err
+	}
+	return s.take(names)
+}
+
+// listStable is list while another process may write: each exchange is in one of the segments.
+func (s *segments) listStable() error {
+	var before []string
+	for try := range maxTries {
+		names, err := s.names()
+		if err != nil {
+			return err
 		}
-		info, err := s.fs.Stat(filepath.Join(s.dir, path))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // deleted meanwhile
+		// What changes while folders are read may be seen in part. If nothing has changed since the last look, then nothing
+		// changed during that: what was made then is seen now.
+		if try == 0 || !slices.Equal(names, before) {
+			before = names
+			continue
+		}
+		if names, err = s.replaced(names); errors.Is(err, fs.ErrNotExist) {
+			continue // one was deleted since: the next look differs
 		} else if err != nil {
 			return err
 		}
-		all = append(all, &file{segments: s, path: path, first: first, last: last, rows: rows, bytes: info.Size()})
-		next = max(next, number+1)
+		return s.take(names)
+	}
+	return fmt.Errorf("the segments of the store change faster than they are listed: try again")
+}
+
+// replaced leaves out the segments that were merged into others, and aren't deleted yet.
+func (s *segments) replaced(names []string) ([]string, error) {
+	gone := map[string]bool{}
+	for _, name := range names {
+		path, isList := strings.CutSuffix(name, mergeSuffix)
+		if !isList || !slices.Contains(names, path) {
+			continue
+		}
+		list, err := readFile(s.fs, filepath.Join(s.dir, name))
+		if err != nil {
+			return nil, err
+		}
+		for old := range strings.Lines(string(list)) {
+			gone[strings.TrimSuffix(old, "\n")] = true
+		}
+		delete(gone, path)
+	}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return gone[name] }), nil
+}
+
+// names returns the paths of all files in the folders of days.
+func (s *segments) names() (all []string, err error) {
+	err = s.each(func(path string) error {
+		all = append(all, path)
 		return nil
-	}); err != nil {
-		return err
+	})
+	return all, err
+}
+
+// take takes those of some files that are segments.
+func (s *segments) take(names []string) error {
+	var all []*file
+	next := uint64(1)
+	for _, path := range names {
+		first, last, rows, number, sum, ok := parseName(path)
+		if !ok {
+			continue
+		}
+		info, err := s.fs.Stat(filepath.Join(s.dir, path))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted meanwhile
+		} else if err != nil {
+			return err
+		}
+		all = append(all, &file{segments: s, path: path, first: first, last: last, rows: rows, bytes: info.Size(), sum: sum})
+		next = max(next, number+1)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,7 +301,7 @@ func (f *file) segment() (*segment.Segment, error) {
 	}
 	size, err := h.Size()
 	if err == nil {
-		f.opened, err = segment.Open(h, size)
+		f.opened, err = segment.OpenSum(h, size, f.sum)
 	}
 	if err == nil && len(f.opened.Parts()) != 1 {
 		err = fmt.Errorf("%w: it has %d row groups instead of one", segment.ErrDamaged, len(f.opened.Parts()))
@@ -361,6 +424,23 @@ func dayOf(ns int64) int64 {
 	return d
 }
 
+// makeDay makes the folder of a day, durably. One that is there need not be durable: making that so may have failed.
+func (s *segments) makeDay(dir string) error {
+	err := disk.MkdirAll(s.fs, dir)
+	s.mu.Lock()
+	known := s.days[dir]
+	s.mu.Unlock()
+	if err == nil && !known {
+		err = s.fs.SyncDir(s.dir)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.days[dir] = err == nil; err != nil {
+		delete(s.days, dir)
+	}
+	return err
+}
+
 // writeOne writes rows of one day as one segment. merged is the content of the file that says what it replaces; empty: it
 // replaces nothing.
 func (s *segments) writeOne(m *vector.Memory, order []uint32, times vector.Ints, merged string) (f *file, err error) {
@@ -369,19 +449,21 @@ func (s *segments) writeOne(m *vector.Memory, order []uint32, times vector.Ints,
 	s.next++
 	s.mu.Unlock()
 	f = &file{segments: s, first: times[order[0]], last: times[order[len(order)-1]], rows: int64(len(order))}
-	f.path = name(f.first, f.last, len(order), number)
-	path := filepath.Join(s.dir, f.path)
-	if err := disk.MkdirAll(s.fs, filepath.Dir(path)); err != nil {
+	// The name has the checksum, which isn't known yet.
+	unnamed := filepath.Join(s.dir, filepath.Dir(name(f.first, f.last, len(order), number, 0)), strconv.FormatUint(number, 10)+suffix+temporary)
+	if err := s.makeDay(filepath.Dir(unnamed)); err != nil {
 		return nil, err
 	}
-	h, err := s.fs.Create(path + temporary)
+	h, err := s.fs.Create(unnamed)
 	if err != nil {
 		return nil, err
 	}
+	left := unnamed
 	defer func() {
 		if err != nil {
 			_ = h.Close()
-			_ = s.fs.Remove(path + temporary)
+			// If it stayed, its rows would be there twice when they are written again.
+			_ = s.fs.Remove(left)
 		}
 	}()
 	buffered := bufio.NewWriterSize(h, 1<<20)
@@ -398,14 +480,18 @@ func (s *segments) writeOne(m *vector.Memory, order []uint32, times vector.Ints,
 	if err := h.Close(); err != nil {
 		return nil, err
 	}
+	f.sum = w.Sum()
+	f.path = name(f.first, f.last, len(order), number, f.sum)
+	path := filepath.Join(s.dir, f.path)
 	if merged != "" {
 		if err := writeFile(s.fs, path+mergeSuffix, []byte(merged)); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.fs.Rename(path+temporary, path); err != nil {
+	if err := s.fs.Rename(unnamed, path); err != nil {
 		return nil, err
 	}
+	left = path
 	return f, s.fs.SyncDir(filepath.Dir(path))
 }
 

@@ -77,12 +77,12 @@ var required = []string{
 
 // unique are the fields whose texts are rarely the same.
 var unique = []string{
-	"event.id", "http.request.id", "http.request.body.content", "http.response.body.content", "url.query", "url.original", "trace.id",
+	"event.id", "url.path", "http.request.id", "http.request.body.content", "http.response.body.content", "url.query", "url.original", "trace.id",
 }
 
 // blooms are the fields that are searched for single values.
 var blooms = []string{
-	"client.ip", "server.ip", "network.community_id", "http.request.id", "trace.id", "culprit.secrets", "url.path",
+	"client.ip", "network.community_id", "http.request.id", "trace.id", "culprit.secrets",
 }
 
 // TextColumns are the fields that a search for a text looks at.

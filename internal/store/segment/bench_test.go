@@ -42,7 +42,7 @@ func BenchmarkBuild(b *testing.B) {
 }
 
 func BenchmarkWrite(b *testing.B) {
-	const n = segment.MaxRows
+	const n = 96 << 10
 	m, _ := exchanges(b, n)
 	order := m.Order()
 	var file bytes.Buffer

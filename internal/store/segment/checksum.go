@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"strconv"
 	"sync/atomic"
 )
 
@@ -15,11 +14,10 @@ import (
 // flips in a page's header, in a bloom filter or in the footer makes other rows.
 //
 //	rows, bloom filters             in blocks of blockSize: their CRC-32C are in the footer, under blocksKey
-//	indexes of pages, and footer    from bodyKey on: their CRC-32C is what Writer.Sum returns, and Open is told
+//	indexes of pages, and footer    their CRC-32C and length are what Writer.Sum returns, and OpenSum is told
 const (
 	blockSize = 32 << 10
 	blocksKey = "culprit.blocks"
-	bodyKey   = "culprit.body"
 )
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
@@ -35,6 +33,7 @@ type summer struct {
 	size int64
 	// tail: the body has ended; from here on there is one checksum.
 	tail bool
+	body int64
 }
 
 func (s *summer) Write(b []byte) (int, error) {
@@ -65,7 +64,7 @@ func (s *summer) endBody() {
 	if s.n > 0 {
 		s.end()
 	}
-	s.tail = true
+	s.tail, s.body = true, s.size
 }
 
 // checked reads a file whose bytes it checks, each block once: the first time it is read.
@@ -80,13 +79,11 @@ type checked struct {
 // errChecksum is the error of bytes that aren't those that were written.
 var errChecksum = errors.New("a checksum doesn't match")
 
-// newChecked returns a reader that has checked the end of a file, after its body, and will check the rest. What the footer
-// says is get's.
-func newChecked(r io.ReaderAt, size int64, sum uint32, get func(key string) (string, bool)) (*checked, error) {
-	text, _ := get(bodyKey)
-	body, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || body < 0 || body > size {
-		return nil, errors.New("nothing tells its checksums")
+// newChecked returns a reader of a file whose end it has checked. It checks the rest after expect.
+func newChecked(r io.ReaderAt, size int64, sum uint64) (*checked, error) {
+	body := size - int64(sum>>32)
+	if body < 0 {
+		return nil, errors.New("it is too short")
 	}
 	c := &checked{r: r, table: castagnoli(), body: body}
 	crc, buf := uint32(0), make([]byte, min(size-body, 8*blockSize))
@@ -98,16 +95,20 @@ func newChecked(r io.ReaderAt, size int64, sum uint32, get func(key string) (str
 		crc = crc32.Update(crc, c.table, part)
 		off += int64(len(part))
 	}
-	if crc != sum {
+	if crc != uint32(sum) {
 		return nil, fmt.Errorf("%w: in its footer", errChecksum)
 	}
-	// From here on the footer is what was written.
-	text, _ = get(blocksKey)
-	if c.sums, err = base64.StdEncoding.DecodeString(text); err != nil || int64(len(c.sums)) != 4*blocks(body) {
-		return nil, fmt.Errorf("its checksums are those of another file")
-	}
-	c.done = make([]atomic.Bool, blocks(body))
 	return c, nil
+}
+
+// expect says what the checksums are, as the footer has them.
+func (c *checked) expect(text string) error {
+	sums, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || int64(len(sums)) != 4*blocks(c.body) {
+		return errors.New("it has the checksums of another file")
+	}
+	c.done, c.sums = make([]atomic.Bool, blocks(c.body)), sums
+	return nil
 }
 
 func blocks(bytes int64) int64 { return (bytes + blockSize - 1) / blockSize }
@@ -125,8 +126,10 @@ func (c *checked) read(b []byte, off int64) error {
 
 // ReadAt implements io.ReaderAt.
 func (c *checked) ReadAt(b []byte, off int64) (int, error) {
-	first := max(off, 0) / blockSize
-	end := blocks(min(max(off, 0)+int64(len(b)), c.body))
+	if c.sums == nil || off < 0 || off >= c.body {
+		return c.r.ReadAt(b, off)
+	}
+	first, end := off/blockSize, blocks(min(off+int64(len(b)), c.body))
 	for first < end && c.done[first].Load() {
 		first++
 	}
@@ -134,7 +137,7 @@ func (c *checked) ReadAt(b []byte, off int64) (int, error) {
 		return c.r.ReadAt(b, off)
 	}
 	// Blocks are read as a whole, and what is wanted is copied, so that it is the bytes that were checked.
-	from := max(off, 0) / blockSize * blockSize
+	from := off / blockSize * blockSize
 	to := min(end*blockSize, c.body)
 	buf := make([]byte, to-from)
 	if err := c.read(buf, from); err != nil {
@@ -155,6 +158,3 @@ func (c *checked) ReadAt(b []byte, off int64) (int, error) {
 	}
 	return n, nil
 }
-
-// switchable is what a file is read through: as it is until it is known what to check.
-type switchable struct{ io.ReaderAt }

@@ -26,7 +26,24 @@ type Segment struct {
 	parts    []vector.Part
 }
 
-// Open opens a segment of a size in bytes. The reader is used until nobody uses the Segment any more.
+// OpenSum is Open for a segment whose Writer returned that Sum: what isn't what was written gives ErrDamaged.
+func OpenSum(r io.ReaderAt, size int64, sum uint64) (s *Segment, err error) {
+	defer guard(&err)
+	c, err := newChecked(r, size, sum)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if s, err = Open(c, size); err != nil {
+		return nil, err
+	}
+	if err := c.expect(s.Get(blocksKey)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return s, nil
+}
+
+// Open opens a segment of a size in bytes, of which only the data of pages is checked. The reader is used until nobody
+// uses the Segment any more.
 func Open(r io.ReaderAt, size int64) (s *Segment, err error) {
 	defer guard(&err)
 	f, err := parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(readBuffer))

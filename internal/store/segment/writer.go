@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"math"
@@ -17,6 +18,7 @@ import (
 type Writer struct {
 	*layout
 	w      *parquet.Writer
+	sums   *summer
 	values []parquet.Value
 	// bytes are in the page so far, rows may be.
 	bytes, rows int
@@ -36,22 +38,24 @@ func NewWriter(w io.Writer, o ...Option) *Writer {
 	l := newLayout()
 	options := []parquet.WriterOption{
 		l.schema, parquet.PageBufferSize(2 * pageSize), parquet.DictionaryMaxBytes(maxDictionary),
-		parquet.CreatedBy("culprit", "1", "1"), parquet.MaxRowsPerRowGroup(math.MaxInt32), parquet.DataPageVersion(1),
-		parquet.DataPageStatistics(false), // the index of pages has them
+		parquet.CreatedBy("culprit", "1", "1"), parquet.MaxRowsPerRowGroup(math.MaxInt32), parquet.DataPageVersion(1), parquet.DataPageStatistics(false),
 		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending("@timestamp"), parquet.Ascending("event.id"))),
 	}
 	if !slices.Contains(o, WithoutBloomFilters) {
 		options = append(options, parquet.BloomFilters(blooms()...))
 	}
-	for _, name := range large {
-		options = append(options, parquet.SkipPageBounds(name))
-	}
 	for i := range record.Columns {
-		if c := &record.Columns[i]; c.Form == record.Headers {
-			options = append(options, parquet.SkipPageBounds(c.Name, "key_value", "value", "list", "element"))
+		switch c := &record.Columns[i]; {
+		case c.Form == record.Headers:
+			options = append(options, parquet.SkipPageBounds(c.Name, "key_value", "key"), parquet.SkipPageBounds(c.Name, "key_value", "value", "list", "element"))
+		case c.Form == record.Lists:
+			options = append(options, parquet.SkipPageBounds(c.Name, "list", "element"))
+		case c.Form == record.Texts && !slices.Contains(bounded, c.Name):
+			options = append(options, parquet.SkipPageBounds(c.Name))
 		}
 	}
-	return &Writer{layout: l, w: parquet.NewWriter(w, options...)}
+	sums := &summer{w: w, table: castagnoli()}
+	return &Writer{layout: l, w: parquet.NewWriter(sums, options...), sums: sums}
 }
 
 // Set puts a text into the file's footer.
@@ -85,7 +89,16 @@ func (w *Writer) Write(m *vector.Memory, order []uint32) error {
 }
 
 // Close writes the footer. It doesn't close the writer beneath.
-func (w *Writer) Close() error { return w.w.Close() }
+func (w *Writer) Close() error {
+	w.sums.endBody()
+	w.Set(blocksKey, base64.StdEncoding.EncodeToString(w.sums.sums))
+	return w.w.Close()
+}
+
+// Sum returns what OpenSum needs to check the file, after Close.
+func (w *Writer) Sum() uint64 {
+	return uint64(w.sums.size-w.sums.body)<<32 | uint64(w.sums.sum)
+}
 
 // level is the definition level of a value that is there.
 func level(c *record.Column) int {
@@ -184,7 +197,7 @@ func (w *Writer) lists(to *parquet.ColumnWriter, leaf int, m *vector.Memory, col
 		return err
 	}
 	empty := parquet.NullValue().Level(0, 0, leaf)
-	w.begin(textRows)
+	w.begin(pageRows)
 	for i, r := range order {
 		items := lists.Items[lists.Ends[r]:lists.Ends[r+1]]
 		if len(items) == 0 {

@@ -26,6 +26,7 @@ type column struct {
 	unique       bool
 	ints         Ints
 	texts, names interner
+	last         uint32   // number of the text before
 	rows         []uint32 // of Texts
 	items, name  []uint32 // of Lists and Headers
 	ends         []uint32
@@ -72,10 +73,9 @@ func room[T any](s []T, n int) []T {
 func (t *interner) reserve(like *interner) {
 	t.dict.Bytes = room(t.dict.Bytes, len(like.dict.Bytes))
 	t.dict.Ends = room(t.dict.Ends, len(like.dict.Ends))
-	t.hashes = room(t.hashes, len(like.hashes))
 	if len(like.table) > 0 {
 		t.seed = maphash.MakeSeed()
-		t.table = make([]uint32, len(like.table))
+		t.table = make([]uint64, len(like.table))
 	}
 }
 
@@ -101,7 +101,11 @@ func (b *Builder) Append(r *record.Row) {
 		case record.Ints:
 			c.ints = append(c.ints, cell.Int)
 		case record.Texts:
-			c.rows = append(c.rows, b.text(&c.texts, cell.Text, c.unique))
+			// Many columns say the same of most rows.
+			if c.last == 0 || !bytes.Equal(c.texts.dict.At(c.last), cell.Text) {
+				c.last = b.text(&c.texts, cell.Text, c.unique)
+			}
+			c.rows = append(c.rows, c.last)
 		case record.Lists:
 			for _, t := range cell.List {
 				c.items = append(c.items, b.text(&c.texts, t, false))
@@ -110,7 +114,8 @@ func (b *Builder) Append(r *record.Row) {
 		case record.Headers:
 			for _, f := range cell.Fields {
 				c.name = append(c.name, b.text(&c.names, f.Name, false))
-				c.items = append(c.items, b.text(&c.texts, f.Value, false))
+				// Most values were met before, but to find that out costs more than to keep them again.
+				c.items = append(c.items, b.text(&c.texts, f.Value, true))
 				b.bytes += 8
 			}
 			c.ends = append(c.ends, uint32(len(c.items)))
@@ -322,42 +327,42 @@ func (m *Memory) Order() []uint32 {
 type interner struct {
 	dict Dict
 	seed maphash.Seed
-	// table has numbers of texts at the places that their hashes say; its length is a power of two. hashes are those of
-	// the texts.
-	table  []uint32
-	hashes []uint32
+	// table has, at the places that hashes say, the hash of a text in the upper half and its number in the lower, 0 where
+	// there is none. So most probes need no look at the texts. Its length is a power of two.
+	table []uint64
 }
 
 // number returns the number of a text, which it adds if it isn't there.
 func (t *interner) number(text []byte) uint32 {
-	if len(t.hashes) >= len(t.table)/2 {
+	if t.dict.Len() >= len(t.table)/2 {
 		t.grow()
 	}
-	h := uint32(maphash.Bytes(t.seed, text))
-	mask := uint32(len(t.table) - 1)
+	h := maphash.Bytes(t.seed, text)
+	mask := uint64(len(t.table) - 1)
 	i := h & mask
 	for ; t.table[i] != 0; i = (i + 1) & mask {
-		if n := t.table[i]; t.hashes[n-1] == h && bytes.Equal(t.dict.At(n), text) {
-			return n
+		if e := t.table[i]; e>>32 == h>>32 && bytes.Equal(t.dict.At(uint32(e)), text) {
+			return uint32(e)
 		}
 	}
 	n := t.dict.Add(text)
-	t.table[i] = n
-	t.hashes = append(t.hashes, h)
+	t.table[i] = h>>32<<32 | uint64(n)
 	return n
 }
 
+// grow doubles the table. Places follow from the lower half of a hash, which isn't kept.
 func (t *interner) grow() {
 	if t.table == nil {
 		t.seed = maphash.MakeSeed()
 	}
-	t.table = make([]uint32, max(2*len(t.table), 16))
-	mask := uint32(len(t.table) - 1)
-	for n, h := range t.hashes {
+	t.table = make([]uint64, max(4*len(t.table), 64))
+	mask := uint64(len(t.table) - 1)
+	for n := uint32(1); n <= uint32(t.dict.Len()); n++ {
+		h := maphash.Bytes(t.seed, t.dict.At(n))
 		i := h & mask
 		for t.table[i] != 0 {
 			i = (i + 1) & mask
 		}
-		t.table[i] = uint32(n + 1)
+		t.table[i] = h>>32<<32 | uint64(n)
 	}
 }

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/culprit-http/culprit/internal/config"
+)
+
+// configFlag names the configuration file.
+const configFlag = "config"
+
+// captureFilterKey is the key of what the command line has words for, but no flag.
+const captureFilterKey = "capture_filter"
+
+// notInFiles are the flags of serve that are no keys: they are about one run.
+var notInFiles = []string{configFlag, "import-only", "help", helpAll}
+
+// inputKeys say where packets come from: those of the command line take the place of all of the file's.
+var inputKeys = []string{"interface", "read", captureFilterKey}
+
+// chooserKeys choose exchanges by their processes, which is a reason to capture.
+var chooserKeys = []string{"process", "pid", "listening"}
+
+// keysOfTrace are those that trace takes from a file: how to read packets and what is known, not which.
+var keysOfTrace = []string{
+	"decode_as", "geoip", "resolve", "ring", "block", "retire", "fanout", "promisc", "snaplen", "hardware_time", "user", "no_process", "include_own",
+	"pending_after", "exchange_timeout", "max_head", "max_fields", "max_waiting", "memory", "workers",
+}
+
+func keyOf(flag string) string             { return strings.ReplaceAll(flag, "-", "_") }
+func flagOf(key string) string             { return strings.ReplaceAll(key, "_", "-") }
+func takes(keys []string, key string) bool { return keys == nil || slices.Contains(keys, key) }
+
+// fileKeys are the keys of a configuration file: the flags of serve.
+func fileKeys() []config.Key {
+	c := config.DefaultServe()
+	keys := []config.Key{{Name: captureFilterKey}}
+	for _, g := range serveGroups(&c, new(string)) {
+		g.VisitAll(func(f *pflag.Flag) {
+			if !slices.Contains(notInFiles, f.Name) {
+				_, list := f.Value.(pflag.SliceValue)
+				keys = append(keys, config.Key{Name: keyOf(f.Name), List: list})
+			}
+		})
+	}
+	return keys
+}
+
+// readConfig applies a configuration file to the flags that weren't given, and to c; only those of keys, unless that is
+// nil. It does nothing when path is empty. Errors are those of usage.
+func readConfig(cmd *cobra.Command, path string, c *config.Capture, keys []string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := parseConfig(path, cmd.InOrStdin())
+	if err != nil {
+		return err
+	}
+	return applyConfig(f, cmd.Flags(), c, keys)
+}
+
+// parseConfig reads a configuration file.
+func parseConfig(path string, stdin io.Reader) (*config.File, error) {
+	in, name := stdin, "standard input"
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("--config: %w", err)
+		}
+		defer f.Close()
+		in, name = f, path
+	}
+	text, err := io.ReadAll(io.LimitReader(in, config.MaxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	return config.ParseFile(name, text, fileKeys())
+}
+
+func applyConfig(f *config.File, flags *pflag.FlagSet, c *config.Capture, keys []string) error {
+	given := map[string]bool{captureFilterKey: c.CaptureFilter != ""}
+	flags.Visit(func(flag *pflag.Flag) { given[keyOf(flag.Name)] = true })
+	if given["interface"] || given["read"] {
+		for _, key := range inputKeys {
+			given[key] = true
+		}
+	}
+	// First where packets come from, for what is said of live captures may be meant for other runs.
+	var live []string
+	for _, g := range []flagGroup{liveFlags(&config.Live{}), tuningFlags(&config.Live{})} {
+		g.VisitAll(func(f *pflag.Flag) { live = append(live, keyOf(f.Name)) })
+	}
+	for _, pass := range []func(key string) bool{
+		func(key string) bool { return slices.Contains(inputKeys, key) },
+		func(key string) bool { return slices.Contains(chooserKeys, key) && len(c.Inputs) == 0 },
+		func(key string) bool {
+			return c.Live.On() || !slices.Contains(live, key) || key == "user" && keys == nil
+		},
+	} {
+		for i := range f.Settings {
+			s := &f.Settings[i]
+			if given[s.Key] || !takes(keys, s.Key) || !pass(s.Key) {
+				continue
+			}
+			given[s.Key] = true
+			if err := apply(f, s, flags, c); err != nil {
+				return err
+			}
+		}
+		c.Live.Complete(len(c.Inputs) > 0)
+	}
+	c.Redaction = f.Redaction
+	c.Enrichment.Services, c.Enrichment.Hosts, c.Enrichment.Routes = f.Services, f.Hosts, f.Routes
+	return nil
+}
+
+// apply sets an option.
+func apply(f *config.File, s *config.Setting, flags *pflag.FlagSet, c *config.Capture) error {
+	if s.Key == captureFilterKey {
+		c.CaptureFilter = s.Values[0]
+		return nil
+	}
+	for nth, value := range s.Values {
+		err := flags.Set(flagOf(s.Key), value)
+		var invalid *pflag.InvalidValueError
+		switch {
+		case errors.As(err, &invalid):
+			return f.Errorf(s.Key, nth, "%q: %s", value, wanted(invalid.Unwrap().Error()))
+		case err != nil:
+			return f.Errorf(s.Key, nth, "%v", err)
+		}
+	}
+	return nil
+}
+
+// wanted says what is wanted instead of a value that can't be read.
+func wanted(text string) string {
+	if strings.Contains(text, "strconv.ParseBool") {
+		return "want true or false"
+	}
+	text = plain(": " + text)
+	return strings.TrimPrefix(strings.TrimPrefix(text, ": "), ": ")
+}
+
+func newConfig() *cobra.Command {
+	cmd := &cobra.Command{Use: "config", Short: "Check configuration files", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "check FILE",
+		Short: "Check a configuration file, and print what holds",
+		Long: `Check a configuration file, and print what holds with it: the file's keys and the
+defaults of others. docs/config.md lists the keys.
+
+Example:
+  culprit config check /etc/culprit.yaml`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return checkConfig(cmd, args[0]) },
+	})
+	return cmd
+}
+
+// checkConfig does all that serve does with a file before it opens something, and opens the GeoIP files.
+func checkConfig(cmd *cobra.Command, path string) error {
+	f, err := parseConfig(path, cmd.InOrStdin())
+	if err != nil {
+		return usage(err)
+	}
+	c := config.DefaultServe()
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	for _, g := range serveGroups(&c, new(string)) {
+		flags.AddFlagSet(g.FlagSet)
+	}
+	if err := applyConfig(f, flags, &c.Capture, nil); err != nil {
+		return usage(err)
+	}
+	about := func(err error) error {
+		var s *statusError
+		if errors.As(err, &s) {
+			err = s.err
+		}
+		return usage(fmt.Errorf("%s: %w", f.Name, err))
+	}
+	if err := c.Validate(); err != nil {
+		return about(err)
+	}
+	t := &capturing{config: &c.Capture, stderr: cmd.ErrOrStderr()}
+	if err := t.parse(); err != nil {
+		return about(err)
+	}
+	defer t.close()
+	if err := t.openEnricher(); err != nil {
+		return about(err)
+	}
+	text, err := effective(f, flags, &c)
+	if err != nil {
+		return err
+	}
+	_, err = cmd.OutOrStdout().Write(text)
+	return err
+}
+
+// effective returns what holds, as a file that says the same.
+func effective(f *config.File, flags *pflag.FlagSet, c *config.Serve) (text []byte, err error) {
+	entry := func(key string, value any, note string) {
+		b, e := yaml.MarshalWithOptions(yaml.MapSlice{{Key: key, Value: value}}, yaml.IndentSequence(true))
+		if err = errors.Join(err, e); note != "" {
+			b = append(bytes.TrimRight(b, "\n"), note...)
+			b = append(b, '\n')
+		}
+		text = append(text, b...)
+	}
+	for _, k := range fileKeys() {
+		note := "  # default"
+		if slices.ContainsFunc(f.Settings, func(s config.Setting) bool { return s.Key == k.Name }) {
+			note = ""
+		}
+		var value any
+		switch flag := flags.Lookup(flagOf(k.Name)); {
+		case flag == nil && c.CaptureFilter != "":
+			value = c.CaptureFilter
+		case flag == nil, note != "" && slices.Contains([]string{"", "0", "0s", "false"}, flag.Value.String()):
+			continue // what does nothing
+		case k.List:
+			if list := flag.Value.(pflag.SliceValue).GetSlice(); len(list) > 0 {
+				value = list
+			}
+		case flag.Value.Type() == "bool":
+			value = flag.Value.String() == "true"
+		case flag.Value.String() != "":
+			value = flag.Value.String()
+			if n, e := strconv.Atoi(flag.Value.String()); e == nil {
+				value = n
+			}
+		}
+		if value != nil {
+			entry(k.Name, value, note)
+		}
+	}
+	for _, s := range []struct {
+		key   string
+		given bool
+		value any
+	}{
+		{"services", len(f.Services) > 0, f.Services}, {"hosts", len(f.Hosts) > 0, f.Hosts}, {"routes", len(f.Routes) > 0, f.Routes},
+		{"redact", true, redactionSection(&f.Redaction)},
+	} {
+		if m, ok := s.value.(yaml.MapSlice); s.given && (!ok || len(m) > 0) {
+			entry(s.key, s.value, "")
+		}
+	}
+	return text, err
+}
+
+// redactionSection is the section redact.
+func redactionSection(r *config.Redaction) (s yaml.MapSlice) {
+	add := func(to yaml.MapSlice, key string, list []string) yaml.MapSlice {
+		if len(list) == 0 {
+			return to
+		}
+		return append(to, yaml.MapItem{Key: key, Value: list})
+	}
+	s = add(add(s, "names", r.Names), "keep", r.Keep)
+	if cookies := add(nil, "keep", r.KeepCookies); cookies != nil {
+		s = append(s, yaml.MapItem{Key: "cookies", Value: cookies})
+	}
+	return add(s, "patterns", r.Patterns)
+}
