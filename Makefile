@@ -5,7 +5,11 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)'
 
 # Packages with more than one goroutine, for the race detector.
-RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/keeper ./internal/output/pcapng ./internal/process
+RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/enrich ./internal/keeper ./internal/output/pcapng ./internal/process \
+	./internal/store/packets ./internal/web
+
+# Those of them that take long with it, so that they run in short.
+RACE_SHORT := ./internal/pipeline ./internal/store/embedded ./internal/store/query ./internal/store/wal
 
 # The largest that the stripped program may become.
 MAX_MB := 25
@@ -17,7 +21,7 @@ LONG_FUZZTIME := 1m
 # Flags of the measurements: make bench BENCH='-short -only small'
 BENCH :=
 
-.PHONY: build demo test test-full bench bench-live lint fuzz deps clean
+.PHONY: build demo test test-full bench bench-live bench-store lint fuzz deps clean
 
 build:
 	$(GOBUILD) -o bin/culprit ./cmd/culprit
@@ -28,19 +32,24 @@ demo: build
 test: deps
 	go test -timeout 20m ./...
 	go test -timeout 20m -race $(RACE)
-	go test -timeout 20m -race -short ./internal/pipeline
+	go test -timeout 20m -race -short $(RACE_SHORT)
 
 test-full: deps lint
 	CULPRIT_SOAK=1 go test -count=1 -timeout 4h -v ./...
 	go test -count=1 -timeout 4h -race ./...
 	.ci/fuzz $(LONG_FUZZTIME)
 	go run ./bench
+	go run ./bench/store
+	go run ./bench/store -n 100000000
 
 bench:
 	go run ./bench $(BENCH)
 
 bench-live:
 	go run ./bench/live $(BENCH)
+
+bench-store:
+	go run ./bench/store $(BENCH)
 
 lint:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:" $$unformatted; exit 1; fi

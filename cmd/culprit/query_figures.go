@@ -128,11 +128,11 @@ func (f *figures) grid(t *store.Table, zone *time.Location) *grid {
 	rows = append(rows, row{-2, 0, &t.Total})
 	g.rows = len(rows)
 
-	foot := func(r *row) string {
+	foot := func(r *row) value {
 		if r.group == -1 {
-			return "other (" + plural(uint64(t.OtherGroups), "group") + ")"
+			return value{text: "other (" + plural(uint64(t.OtherGroups), "group") + ")", raw: "other", label: true}
 		}
-		return "total"
+		return value{text: "total", label: true}
 	}
 	for i, name := range f.groups {
 		c := gridColumn{name: name, min: minText}
@@ -142,8 +142,8 @@ func (f *figures) grid(t *store.Table, zone *time.Location) *grid {
 			case r.group >= 0:
 				c.values = append(c.values, keyValue(&t.Groups[r.group].Keys[i], &f.Groups[i]))
 			case i == 0:
-				c.values = append(c.values, value{text: foot(r), label: true})
-				c.min = max(c.min, len(foot(r)))
+				c.values = append(c.values, foot(r))
+				c.min = max(c.min, len(foot(r).text))
 			default:
 				c.values = append(c.values, value{label: true})
 			}
@@ -162,7 +162,7 @@ func (f *figures) grid(t *store.Table, zone *time.Location) *grid {
 				at := time.Unix(0, r.start)
 				c.values = append(c.values, value{text: at.In(zone).Format(layout), raw: at.UTC().Format(time.RFC3339Nano)})
 			case len(f.groups) == 0:
-				c.values = append(c.values, value{text: foot(r), label: true})
+				c.values = append(c.values, foot(r))
 			default:
 				c.values = append(c.values, value{label: true})
 			}
