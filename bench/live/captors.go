@@ -71,6 +71,16 @@ func captors(culprit string) []*captor {
 			live: trace("ndjson"), id: idInTarget,
 		},
 		{
+			name: "culprit serve", program: "sh", args: serve(culprit, ""), ready: "capturing on",
+			packets: statsPackets, dropped: statsDropped, within: true, complete: statsComplete, found: stored(culprit),
+			remark: "into a store",
+		},
+		{
+			name: "culprit serve, asked", program: "sh", args: serve(culprit, questions), ready: "capturing on",
+			packets: statsPackets, dropped: statsDropped, within: true, complete: statsComplete, found: stored(culprit),
+			remark: "the same while questions are asked without a pause; their CPU time counts, too",
+		},
+		{
 			name: "tcpdump to culprit", program: "sh", args: pipe(culprit), ready: "listening on",
 			packets: statsPackets, dropped: regexp.MustCompile(`(?m)^(\d+) packets? dropped by kernel`),
 			complete: statsComplete, found: lines(""),
@@ -125,6 +135,36 @@ func tshark(flags ...string) func(on string) []string {
 func pipe(culprit string) func(on string) []string {
 	return func(on string) []string {
 		return []string{"-c", fmt.Sprintf("tcpdump -i %s -Z root -U --immediate-mode -w - port 80 | '%s' trace -r - -o line --stats", on, culprit)}
+	}
+}
+
+// questions are asked again and again: figures over everything, and a search through all targets.
+const questions = `
+while kill -0 $serve; do
+	"$culprit" query --store store --group-by 'class(status)' --interval 1s --metric 'p50(duration),p99(duration)' -o csv
+	"$culprit" query --store store --text nowhere-to-be-found -o csv
+done >/dev/null 2>&1`
+
+// serve is culprit with a store in its folder. SIGINT goes to the shell, too, which waits for culprit.
+func serve(culprit, meanwhile string) func(on string) []string {
+	return func(on string) []string {
+		return []string{"-c", fmt.Sprintf(`trap : INT
+culprit='%s'
+"$culprit" serve -i %s --store store --listen 127.0.0.1:0 --user root --stats port 80 &
+serve=$!
+%s
+while kill -0 $serve 2>/dev/null; do wait $serve; done`, culprit, on, meanwhile)}
+	}
+}
+
+// stored counts the exchanges in the store of a captor's folder.
+func stored(culprit string) func(dir string) (int, error) {
+	return func(dir string) (int, error) {
+		out, err := exec.Command(culprit, "query", "--store", filepath.Join(dir, "store"), "--group-by", "transport", "-o", "csv").Output()
+		if err != nil {
+			return 0, fmt.Errorf("culprit query: %w", err)
+		}
+		return max(number(regexp.MustCompile(`(?m)^tcp,(\d+)`), string(out)), 0), nil
 	}
 }
 

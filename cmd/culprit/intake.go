@@ -64,7 +64,12 @@ func newIntake(s appender, waits bool, warn func(format string, args ...any), ti
 		store: s, waits: waits, warn: warn, filling: &record.Batch{}, queue: make(chan *record.Batch, storeQueue),
 		spare: make(chan *record.Batch, storeQueue+1), room: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	go i.write(tick)
+	go func() {
+		if !waits {
+			yield()
+		}
+		i.write(tick)
+	}()
 	return i
 }
 

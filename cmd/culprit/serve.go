@@ -282,8 +282,14 @@ func token(path string) (string, error) {
 // may have written.
 func (s *serving) openStore() (err error) {
 	c := s.config
+	var politely func()
+	if c.Live.On() {
+		// The thread that captures always finds a place to run Go code on, also while all processors have others, that yield.
+		politely = yield
+		runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	}
 	s.store, err = embedded.Open(s.dir, embedded.Options{
-		Workers: runtime.NumCPU(), MaxAge: time.Duration(c.Retain), MaxBytes: int64(c.RetainSize), Writer: "culprit " + version,
+		Workers: runtime.NumCPU(), Yield: politely, MaxAge: time.Duration(c.Retain), MaxBytes: int64(c.RetainSize), Writer: "culprit " + version,
 		Warn: func(text string) { s.warn("%s", text) },
 	})
 	if err == nil && c.KeepPackets > 0 && s.on {

@@ -140,6 +140,8 @@ func callsFor(o Options) []call {
 		call{unix.SYS_TGKILL, []all{{arg(0, self)}}},
 		// Its own limits may be read.
 		call{unix.SYS_PRLIMIT64, []all{append(null(2), arg(0, 0))}},
+		// A thread may take less of the processor.
+		call{unix.SYS_SETPRIORITY, []all{{arg(0, unix.PRIO_PROCESS), arg(1, 0)}}},
 		// Names of threads and of stretches of memory.
 		call{unix.SYS_PRCTL, []all{{arg(0, unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_SET_VMA)}}},
 	)

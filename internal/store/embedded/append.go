@@ -177,6 +177,7 @@ func (e *Engine) flush() error {
 	}
 	go func() {
 		defer e.flushing.Unlock()
+		e.options.yield()
 		if err := e.write(t); err != nil {
 			e.fail(0, err)
 		}
@@ -208,6 +209,7 @@ func (e *Engine) write(t *tail) error {
 // old.
 func (e *Engine) background(ctx context.Context) {
 	defer close(e.done)
+	e.options.yield()
 	tick := time.NewTicker(e.options.SyncEvery)
 	defer tick.Stop()
 	var cleaned time.Time

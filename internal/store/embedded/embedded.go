@@ -50,6 +50,9 @@ type Options struct {
 	Workers      int
 	QueryMemory  int64
 	QueryTimeout time.Duration
+	// Yield is called by each goroutine that writes segments or answers questions, before it does: it may make the
+	// goroutine yield to others. nil: nothing is called.
+	Yield func()
 	// TailRows and TailBytes bound the tail: a segment is written when it has as many exchanges, or takes as much
 	// memory. TailAge is how old it may get.
 	TailRows  int
@@ -99,6 +102,12 @@ func (o Options) complete() Options {
 	o.TailRows = min(o.TailRows, segment.MaxRows)
 	o.TailBytes = min(o.TailBytes, vector.MaxBytes)
 	return o
+}
+
+func (o *Options) yield() {
+	if o.Yield != nil {
+		o.Yield()
+	}
 }
 
 // set gives an option its default.
@@ -299,7 +308,7 @@ func (d decoders) get(header []byte) (*record.Decoder, error) {
 func (e *Engine) limits() query.Limits { return e.options.limits() }
 
 func (o *Options) limits() query.Limits {
-	return query.Limits{Workers: o.Workers, Memory: o.QueryMemory, Timeout: o.QueryTimeout, Now: o.Now}
+	return query.Limits{Workers: o.Workers, Memory: o.QueryMemory, Timeout: o.QueryTimeout, Now: o.Now, Begin: o.Yield}
 }
 
 // Close writes the tail to a segment and closes the store.

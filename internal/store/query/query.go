@@ -22,6 +22,8 @@ type Limits struct {
 	// is cut gives an error that is store.ErrLimit.
 	Memory  int64
 	Timeout time.Duration
+	// Begin is called by each goroutine that looks at chunks, before it does; nil: nothing is.
+	Begin func()
 	// Now tells the time, for Timeout and Cost.Elapsed.
 	Now func() time.Time
 }
@@ -112,6 +114,9 @@ type worker interface {
 func (r *run) each(parts []vector.Part, make func(e *evaluator) worker) error {
 	var next atomic.Int64
 	work := func() {
+		if r.limits.Begin != nil {
+			r.limits.Begin()
+		}
 		w := make(&evaluator{check: r.check})
 		for {
 			n := int(next.Add(1)) - 1
@@ -129,10 +134,17 @@ func (r *run) each(parts []vector.Part, make func(e *evaluator) worker) error {
 		}
 	}
 	var others sync.WaitGroup
-	for range min(max(r.limits.Workers, 1), len(parts)) - 1 {
+	here := r.limits.Begin == nil // whatever Begin does to a goroutine, it isn't the caller's
+	workers := min(max(r.limits.Workers, 1), len(parts))
+	if here {
+		workers--
+	}
+	for range workers {
 		others.Go(work)
 	}
-	work()
+	if here {
+		work()
+	}
 	others.Wait()
 	return r.err
 }
