@@ -97,7 +97,7 @@ func (c *chunk) cell(r, col int, into *record.Row) error {
 // storedCell reads one value of a column that is in the file.
 func (c *chunk) storedCell(r, col int, into *record.Row) error {
 	leaf := c.leaf(col, 0)
-	if leaf == nil || leaf.NullCount() == int64(c.rows) && record.Columns[col].Form < record.Lists {
+	if leaf == nil || leaf.NullCount() == leaf.NumValues() {
 		return nil
 	}
 	values, err := c.values(c.segment.leaves[col][0], r)
