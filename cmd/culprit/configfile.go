@@ -76,14 +76,14 @@ func parseConfig(path string, stdin io.Reader) (*config.File, error) {
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, fmt.Errorf("--config: %w", err)
+			return nil, fmt.Errorf("the configuration: %w", err)
 		}
 		defer f.Close()
 		in, name = f, path
 	}
 	text, err := io.ReadAll(io.LimitReader(in, config.MaxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
+		return nil, fmt.Errorf("the configuration: %w", err)
 	}
 	return config.ParseFile(name, text, fileKeys())
 }
@@ -163,7 +163,12 @@ defaults of others. docs/config.md lists the keys.
 
 Example:
   culprit config check /etc/culprit.yaml`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("want one file to check, - for standard input, and not %d", len(args))
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error { return checkConfig(cmd, args[0]) },
 	})
 	return cmd

@@ -83,7 +83,8 @@ func help(root *cobra.Command, args []string, text string) string {
 			flag = helpAll
 		}
 	})
-	return c.Name() + " --" + flag
+	_, name, _ := strings.Cut(c.CommandPath(), " ") // without the program
+	return name + " --" + flag
 }
 
 // plain replaces what the flag library says of a value that it can't read by what is wanted.

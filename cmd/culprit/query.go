@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,9 @@ type asking struct {
 
 // query runs the command.
 func query(cmd *cobra.Command, c *config.Query, open storeOpener) (err error) {
+	if c.Limit < 0 && cmd.Flags().Changed("limit") {
+		return usage(fmt.Errorf("--limit %d: must not be negative; 0 is all", c.Limit))
+	}
 	if err := c.Validate(); err != nil {
 		return usage(err)
 	}
@@ -139,7 +143,7 @@ func query(cmd *cobra.Command, c *config.Query, open storeOpener) (err error) {
 	}
 	s, err := a.reader.Status(ctx)
 	if err == nil && s.Damaged > 0 {
-		fmt.Fprintf(a.stderr, "culprit: warning: %s of the store in %s are damaged and were set aside: what was in them is missing\n", plural(uint64(s.Damaged), "segment"), a.dir)
+		fmt.Fprintf(a.stderr, "culprit: warning: left out as damaged: %s of the store in %s; exchanges are missing\n", plural(uint64(s.Damaged), "segment"), a.dir)
 		return errLossy
 	}
 	return nil
@@ -251,7 +255,7 @@ func (a *asking) run(ctx context.Context) error {
 	} else {
 		err = a.showExchanges(ctx, w)
 	}
-	return errors.Join(err, done())
+	return cmp.Or(err, done())
 }
 
 // showExchanges lists exchanges.
@@ -279,14 +283,18 @@ func (a *asking) showExchanges(ctx context.Context, t target) error {
 	} else {
 		more, err = search(ctx, a.reader, &q, a.config.Limit, each)
 	}
-	if err = errors.Join(err, out.Close()); err != nil {
+	if err = cmp.Or(err, out.Close()); err != nil { // closing fails as writing did
 		return err
 	}
 	switch {
 	case number == 0:
 		return a.explainNothing(ctx)
 	case more:
-		fmt.Fprintf(a.stderr, "culprit: there are more than these %s: --limit 0 shows all, with -o csv if they are many\n", count(number))
+		hint := ""
+		if a.answer.name == "table" {
+			hint = ", with -o csv if they are many"
+		}
+		fmt.Fprintf(a.stderr, "culprit: there are more than these %s: --limit 0 shows all%s\n", count(number), hint)
 	}
 	return nil
 }
@@ -318,7 +326,9 @@ func (a *asking) explainNothing(ctx context.Context) error {
 		return err
 	}
 	if s.Exchanges == 0 {
-		fmt.Fprintf(a.stderr, "culprit: the store in %s is empty\n", a.dir)
+		if s.Damaged == 0 { // else that is said
+			fmt.Fprintf(a.stderr, "culprit: the store in %s is empty\n", a.dir)
+		}
 		return nil
 	}
 	at := func(ns int64) string {

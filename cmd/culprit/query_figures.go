@@ -80,7 +80,7 @@ func (a *asking) showFigures(ctx context.Context, t target) error {
 	a.figures.Scope = a.scope
 	table, err := a.reader.Aggregate(ctx, &a.figures.Aggregate)
 	switch {
-	case errors.Is(err, store.ErrLimit) && a.figures.Interval > 0:
+	case errors.Is(err, store.ErrLimit) && a.figures.Interval > 0 && !strings.Contains(err.Error(), "interval"):
 		return fmt.Errorf("%w; a longer --interval may help", err)
 	case err != nil:
 		return err

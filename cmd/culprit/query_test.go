@@ -311,6 +311,7 @@ func TestQueryCommand(t *testing.T) {
 		{"damaged", []string{"--store", dir}, func(string) (store.Reader, error) { return pagesOf(1), nil }, exitLossy, "2 segments"},
 		{"usage", []string{"--where", "nonsense ="}, nil, exitUsage, "--where"},
 		{"usage", []string{"status"}, nil, exitUsage, "no argument"},
+		{"usage", []string{"--limit", "-1"}, nil, exitUsage, "--limit -1: must not be negative"},
 	} {
 		var out bytes.Buffer
 		root := newRoot(strings.NewReader(""), &out, &out)
@@ -331,6 +332,33 @@ func TestQueryCommand(t *testing.T) {
 		if status != c.status || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%s: status %d, want %d with %q:\n%s", c.name, status, c.status, c.want, out.String())
 		}
+	}
+}
+
+// What is wrong, and what can be done, is said once, and only where it helps.
+func TestQueryNotes(t *testing.T) {
+	for _, n := range []int{1, 5000} { // writing fails at the end, and before
+		q := config.Query{Output: "csv", Limit: n, Color: "auto"}
+		a := &asking{config: &q, reader: pagesOf(n), target: target{w: failing{}, location: time.UTC}}
+		if err := a.prepare(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.run(context.Background()); err == nil || strings.Count(err.Error(), "no space left") != 1 {
+			t.Errorf("%d exchanges: got %q, want it once", n, err)
+		}
+	}
+	for output, want := range map[string]bool{"table": true, "csv": false} {
+		text, err := ask(t, shop(t), 0, config.Query{Output: output, Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(text, "--limit 0 shows all") || strings.Contains(text, "with -o csv") != want {
+			t.Errorf("-o %s:\n%s", output, text)
+		}
+	}
+	// It holds nothing that can be read, which isn't the same as nothing.
+	if text, err := ask(t, pagesOf(0), 0, config.Query{}); err != nil || strings.Contains(text, "empty") {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

@@ -103,8 +103,19 @@ func (t *table) layout(width int) (shown, widths []int) {
 		}
 		shown = slices.DeleteFunc(shown, func(i int) bool { return i == out })
 	}
-	// First the longest cells are cut, down to the least width; then, if need be, further.
-	for _, floor := range []func(i int) int{least, func(int) int { return 1 }} {
+	// First the longest cells are cut, down to the least width; then, if need be, further. When that isn't enough
+	// either, lines are broken, and names may as well be read.
+	floors := []func(i int) int{least}
+	letter := func(i int) int {
+		if t.columns[i].min > 0 {
+			return min(1, widths[i])
+		}
+		return widths[i]
+	}
+	if total(letter) <= width {
+		floors = append(floors, letter)
+	}
+	for _, floor := range floors {
 		for excess := total(func(i int) int { return widths[i] }) - width; excess > 0; {
 			longest, second := -1, 0
 			for _, i := range shown {

@@ -65,6 +65,22 @@ b 22 - a\x20longer\x20end
 	}
 }
 
+// What doesn't fit anyway keeps names that can be read.
+func TestTableTooWide(t *testing.T) {
+	tab := table{
+		columns: []column{{head: "route", min: 8}, {head: "p99(duration) ms", right: true}, {head: "error_rate %", right: true}},
+		rows:    [][]string{{"/api/products/{id}", "20.1", "0.0"}, {"/cart", "7.0", "1.5"}},
+	}
+	want := `
+route     p99(duration) ms  error_rate %
+/api/p…}              20.1           0.0
+/cart                  7.0           1.5
+`
+	if got := "\n" + string(tab.append(nil, 30)); got != want {
+		t.Errorf("got%swant%s", got, want)
+	}
+}
+
 // A column with nothing in it is left out for people, and stays for programs.
 func TestTableEmptyColumn(t *testing.T) {
 	tab := table{columns: []column{{head: "a"}, {head: "b", drop: 1}, {head: "c"}}, rows: [][]string{{"1", "", ""}}}

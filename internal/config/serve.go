@@ -34,10 +34,13 @@ const (
 	DefaultRetainSize = 20 << 30
 )
 
-// The bounds of what is kept.
+// The bounds of what is kept. The bodies and heads of an exchange, some of whose parts have columns of their own, fit into one
+// record of the log.
 const (
 	minKeepPackets = 1 << 20
 	minRetainSize  = 1 << 20
+	maxStoredBody  = 4 << 20
+	maxStoredHead  = 512 << 10
 )
 
 // DefaultServe returns the defaults.
@@ -56,6 +59,10 @@ func (s *Serve) Validate() error {
 		return errors.New("a capture filter needs packets: name an interface with -i, or a capture file with -r FILE")
 	case s.KeepPackets != 0 && s.KeepPackets < minKeepPackets:
 		return fmt.Errorf("--keep-packets %v: at least %v, or 0 for none", s.KeepPackets, Size(minKeepPackets))
+	case s.MaxBody > maxStoredBody:
+		return fmt.Errorf("--max-body %v is too much for a store: at most %v", s.MaxBody, Size(maxStoredBody))
+	case s.MaxHead > maxStoredHead:
+		return fmt.Errorf("--max-head %v is too much for a store: at most %v", s.MaxHead, Size(maxStoredHead))
 	case s.RetainSize != 0 && s.RetainSize < minRetainSize:
 		return fmt.Errorf("--retain-size %v: at least %v, or 0 for any size", s.RetainSize, Size(minRetainSize))
 	}

@@ -19,6 +19,8 @@ func TestServeValidate(t *testing.T) {
 		"filter of nothing":    {func(s *Serve) { s.CaptureFilter = "port 80" }, "a capture filter needs packets"},
 		"few packets":          {func(s *Serve) { s.KeepPackets = 1000 }, "--keep-packets 1000: at least 1MiB"},
 		"little room":          {func(s *Serve) { s.RetainSize = 1000 }, "--retain-size 1000: at least 1MiB"},
+		"large bodies":         {func(s *Serve) { s.MaxBody, s.Memory = 8<<20, 4<<30 }, "--max-body 8MiB is too much for a store: at most 4MiB"},
+		"large heads":          {func(s *Serve) { s.MaxHead, s.Memory = 1<<20, 4<<30 }, "--max-head 1MiB is too much for a store: at most 512KiB"},
 		"both inputs":          {func(s *Serve) { s.Inputs, s.Live.Interfaces = []string{"a"}, []string{"lo"} }, "-i and -r"},
 		"no address":           {func(s *Serve) { s.Listen = "9870" }, "--listen"},
 		"a name":               {func(s *Serve) { s.Listen = "example.com:80" }, "--listen"},
