@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
+	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/store"
 	"github.com/culprit-http/culprit/internal/store/record"
 )
@@ -179,4 +181,27 @@ type counting struct{ n atomic.Int64 }
 func (c *counting) Append(b *record.Batch) (int, error) {
 	c.n.Add(int64(b.Len()))
 	return b.Len(), nil
+}
+
+// What was under way when an import was interrupted isn't stored: the file will tell how it ended.
+func TestInterruptedImportLeavesOutWhatWasUnderWay(t *testing.T) {
+	for _, interrupted := range []bool{false, true} {
+		g := newGated()
+		close(g.gate)
+		s := &serving{config: &config.Serve{}, capturing: capturing{config: &config.Capture{}}, intake: newIntake(g, true, nil, never())}
+		s.interrupted = func() bool { return interrupted }
+		whole, cut := someExchange(), someExchange()
+		cut.Conn.Why = proto.CaptureEnded
+		if err := s.Exchanges([]*exchange.Exchange{whole, cut}, nil); err != nil {
+			t.Fatal(err)
+		}
+		s.intake.close()
+		added, unfinished := uint64(2), uint64(0)
+		if interrupted {
+			added, unfinished = 1, 1
+		}
+		if s.intake.added.Load() != added || s.unfinished != unfinished {
+			t.Errorf("interrupted %v: %d are stored, %d left out", interrupted, s.intake.added.Load(), s.unfinished)
+		}
+	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/culprit-http/culprit/internal/own"
 	"github.com/culprit-http/culprit/internal/pipeline"
 	"github.com/culprit-http/culprit/internal/privilege"
+	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/store"
 	"github.com/culprit-http/culprit/internal/store/embedded"
 	"github.com/culprit-http/culprit/internal/store/packets"
@@ -91,6 +92,9 @@ type serving struct {
 	// on: packets are read, or were.
 	on     bool
 	status captureStatus
+	// interrupted: the import was ended before its files were. unfinished exchanges were under way then.
+	interrupted func() bool
+	unfinished  uint64
 }
 
 // serve runs the command.
@@ -105,7 +109,10 @@ func serve(cmd *cobra.Command, c *config.Serve, path string) error {
 	if err := c.Validate(); err != nil {
 		return usage(err)
 	}
-	s := &serving{config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr(), did: "given to the store"}}
+	s := &serving{
+		config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr(), did: "given to the store"},
+		interrupted: func() bool { return false },
+	}
 	signalled, stop := untilSignal()
 	defer stop()
 	ctx, end := context.WithCancel(signalled)
@@ -407,6 +414,9 @@ func (s *serving) fill(ctx context.Context) error {
 	if s.ring != nil && c.Retain > 0 {
 		defer s.forgetPackets()()
 	}
+	if asked := ctx; !s.live { // other inputs have no other end
+		s.interrupted = func() bool { return asked.Err() != nil }
+	}
 	if c.Live.On() {
 		fmt.Fprintf(s.stderr, "culprit: capturing on %s\n", strings.Join(c.Live.Interfaces, ", "))
 		ctx = context.Background() // the source ends, with what was captured
@@ -467,6 +477,9 @@ func (s *serving) account(stats *pipeline.Stats, failed error) {
 	if n := i.failed.Load(); n > 0 {
 		s.lose("%s not stored: %v", plural(n, "exchange"), *i.failure.Load())
 	}
+	if s.interrupted() {
+		s.lose("the import was interrupted; %s under way aren't stored: import again for the rest", plural(s.unfinished, "exchange"))
+	}
 	if s.ring != nil {
 		if lost := s.ring.Lost(); lost != "" {
 			s.lose("%s", lost)
@@ -483,6 +496,12 @@ func (s *serving) account(stats *pipeline.Stats, failed error) {
 func (s *serving) Exchanges(done, waiting []*exchange.Exchange) error {
 	for _, x := range done {
 		s.status.grades[x.Grade].Add(1)
+		// What was under way when the import was interrupted isn't as it was on the wire. It would pass for it, also
+		// when the file is imported again.
+		if s.interrupted() && x.Conn.Why == proto.CaptureEnded {
+			s.unfinished++
+			continue
+		}
 		if !s.count(s.choose(x)) {
 			continue
 		}
