@@ -41,14 +41,15 @@ func ask(s source, question func(parts []vector.Part) error) error {
 }
 
 func search(ctx context.Context, s source, q *store.Search, found func(x *exchange.Exchange) error) (page *store.Page, err error) {
-	shown := map[[exchange.IDSize]byte]bool{} // in an earlier try too
+	shown, try := map[[exchange.IDSize]byte]int{}, 0 // in which try
 	err = ask(s, func(parts []vector.Part) error {
+		try++
 		page, err = query.Search(ctx, parts, q, s.limits(), func(x *exchange.Exchange) error {
 			id := x.ID("")
-			if shown[id] {
+			if earlier := shown[id]; earlier > 0 && earlier < try {
 				return nil
 			}
-			shown[id] = true
+			shown[id] = try
 			return found(x)
 		})
 		return err
@@ -87,6 +88,7 @@ func (e *Engine) Exchange(ctx context.Context, id [exchange.IDSize]byte, found f
 
 // Status implements store.Reader.
 func (e *Engine) Status(context.Context) (*store.Status, error) {
+	logged := logBytes(e.options.FS, e.dir)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.status
@@ -100,7 +102,7 @@ func (e *Engine) Status(context.Context) (*store.Status, error) {
 	defer release()
 	e.segments.count(&s)
 	span(&s, parts)
-	s.LogBytes = logBytes(e.options.FS, e.dir)
+	s.LogBytes = logged
 	s.Bytes += s.LogBytes
 	return &s, nil
 }
@@ -182,6 +184,7 @@ func (e *Engine) damage(err error) error {
 func (e *Engine) setAside(f *file, err error) {
 	e.segments.mu.Lock()
 	again := f.gone
+	f.gone = true
 	e.segments.mu.Unlock()
 	if again {
 		return

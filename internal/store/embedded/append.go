@@ -29,13 +29,18 @@ func (e *Engine) Append(b *record.Batch) (stored int, err error) {
 			return 0, e.fail(b.Len(), err)
 		}
 	}
+	// What may fail comes before the log: what is there comes back when the store is opened again.
+	known, err := e.known(e.decoder, b.Bytes())
+	if err != nil {
+		return 0, e.fail(b.Len(), err)
+	}
 	if err := e.log.Append(b.Bytes()); err != nil {
 		if errors.Is(err, wal.ErrFull) {
 			err = fmt.Errorf("%w: %w", store.ErrFull, err)
 		}
 		return 0, e.fail(b.Len(), err)
 	}
-	if stored, err = e.add(e.decoder, b.Bytes()); err != nil {
+	if stored, err = e.add(e.decoder, b.Bytes(), known); err != nil {
 		return stored, err
 	}
 	e.mu.Lock()
@@ -61,27 +66,26 @@ func (e *Engine) fail(n int, err error) error {
 }
 
 // add adds rows to the tail, but for those that are stored already. It returns how many were new.
-func (e *Engine) add(d *record.Decoder, batch []byte) (stored int, err error) {
-	var known map[string]bool
+func (e *Engine) add(d *record.Decoder, batch []byte, k known) (stored int, err error) {
 	for {
-		before := e.segments.changes()
-		if known, err = e.known(d, batch); err != nil {
-			return 0, err
-		}
 		e.mu.Lock()
-		if e.segments.changes() == before {
+		if e.segments.changes() == k.version {
 			break
 		}
 		e.mu.Unlock() // the sealed tail has become a segment meanwhile
+		if k, err = e.known(d, batch); err != nil {
+			return 0, err
+		}
 	}
 	defer e.mu.Unlock()
+	e.tail.logged += int64(len(batch))
 	err = d.Each(batch, func(r *record.Row) error {
 		id := keyOf(r.ID())
 		_, again := e.tail.ids[id]
 		if !again && e.sealed != nil {
 			_, again = e.sealed.ids[id]
 		}
-		if again || known[string(r.ID())] {
+		if again || k.ids[string(r.ID())] {
 			e.status.Duplicates++
 			return nil
 		}
@@ -93,8 +97,26 @@ func (e *Engine) add(d *record.Decoder, batch []byte) (stored int, err error) {
 	return stored, err
 }
 
+// known are the ids of a batch that are in segments, in a version of them.
+type known struct {
+	ids     map[string]bool
+	version uint64
+}
+
 // known returns the ids of a batch that are in segments.
-func (e *Engine) known(d *record.Decoder, batch []byte) (map[string]bool, error) {
+func (e *Engine) known(d *record.Decoder, batch []byte) (k known, err error) {
+	for {
+		k.version = e.segments.changes()
+		if k.ids, err = e.lookUp(d, batch); err == nil {
+			return k, nil
+		}
+		if err = e.damage(err); err != nil { // else the segment is set aside
+			return k, err
+		}
+	}
+}
+
+func (e *Engine) lookUp(d *record.Decoder, batch []byte) (map[string]bool, error) {
 	last := e.segments.last()
 	var ids map[string]int64
 	if err := d.Keys(batch, func(id []byte, start int64) {
@@ -117,8 +139,17 @@ func (e *Engine) known(d *record.Decoder, batch []byte) (map[string]bool, error)
 func (e *Engine) full() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.tail.rows.Len() >= e.options.TailRows || e.tail.rows.Bytes() >= e.options.TailBytes
+	t := e.tail
+	return t.rows.Len() >= e.options.TailRows || t.rows.Bytes() >= e.options.TailBytes || t.logged >= min(tailLog*e.options.TailBytes, maxTailLog)
 }
+
+// tailLog is how many times TailBytes the log of a tail may have, maxTailLog how many bytes: exchanges that are stored
+// already are logged all the same, and texts that are the same in many rows are in the tail once, but written out in
+// the segment, whose columns are read as a whole.
+const (
+	tailLog    = 4
+	maxTailLog = 1 << 30
+)
 
 // Sync implements store.Store.
 func (e *Engine) Sync() error { return e.log.Sync() }
@@ -126,8 +157,9 @@ func (e *Engine) Sync() error { return e.log.Sync() }
 // Flush writes the tail to segments.
 func (e *Engine) Flush() error {
 	e.appending.Lock()
-	defer e.appending.Unlock()
-	if err := e.flush(); err != nil {
+	err := e.flush()
+	e.appending.Unlock()
+	if err != nil {
 		return err
 	}
 	e.flushing.Lock() // until it is written
@@ -145,7 +177,7 @@ func (e *Engine) flush() error {
 	e.flushing.Lock()
 	e.mu.Lock()
 	waiting := e.sealed
-	empty := e.tail.rows.Len() == 0
+	empty, logged := e.tail.rows.Len() == 0, e.tail.logged
 	e.mu.Unlock()
 	if waiting != nil { // it couldn't be written
 		if err := e.write(waiting); err != nil {
@@ -154,7 +186,15 @@ func (e *Engine) flush() error {
 		}
 	}
 	if empty {
-		e.flushing.Unlock()
+		defer e.flushing.Unlock()
+		if logged == 0 {
+			return nil
+		}
+		// All that the log has was stored before.
+		e.mu.Lock()
+		e.tail.logged = 0
+		e.mu.Unlock()
+		e.forgetLog(e.log.Stats().Seq)
 		return nil
 	}
 	e.mu.Lock()
@@ -199,20 +239,22 @@ func (e *Engine) write(t *tail) error {
 	e.segments.replace(nil, written)
 	e.sealed = nil
 	e.mu.Unlock()
-	if err := e.log.Remove(t.through); err != nil {
-		e.options.Warn(fmt.Sprintf("old files of the store's log stay: %v", err))
-	}
+	e.forgetLog(t.through)
 	return nil
 }
 
-// background does what is due: it makes the log durable, writes old tails, merges segments, and forgets what is too
-// old.
-func (e *Engine) background(ctx context.Context) {
-	defer close(e.done)
+// forgetLog deletes files of the log, all of whose exchanges are in segments.
+func (e *Engine) forgetLog(through uint64) {
+	if err := e.log.Remove(through); err != nil {
+		e.options.Warn(fmt.Sprintf("old files of the store's log stay: %v", err))
+	}
+}
+
+// syncing makes the log durable, whatever else takes long, and looks for room.
+func (e *Engine) syncing(ctx context.Context) {
 	e.options.yield()
 	tick := time.NewTicker(e.options.SyncEvery)
 	defer tick.Stop()
-	var cleaned time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -223,6 +265,21 @@ func (e *Engine) background(ctx context.Context) {
 			e.fail(0, err)
 		}
 		e.room()
+	}
+}
+
+// background does what is due: it writes old tails, merges segments, and forgets what is too old.
+func (e *Engine) background(ctx context.Context) {
+	e.options.yield()
+	tick := time.NewTicker(e.options.SyncEvery)
+	defer tick.Stop()
+	var cleaned time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 		now := e.options.Now()
 		e.mu.Lock()
 		old := e.tail.rows.Len() > 0 && now.Sub(e.tail.since) >= e.options.TailAge
@@ -241,7 +298,10 @@ func (e *Engine) background(ctx context.Context) {
 		}
 		if now.Sub(cleaned) >= cleanEvery {
 			cleaned = now
-			if _, err := e.forget(e.retention(now)); err != nil {
+			e.flushing.Lock()
+			_, err := e.forget(e.retention(now))
+			e.flushing.Unlock()
+			if err != nil {
 				e.options.Warn(fmt.Sprintf("deleting old exchanges: %v", err))
 			}
 		}

@@ -147,10 +147,9 @@ type Engine struct {
 	problem      string
 	noRoom       bool
 
-	wake chan struct{}
-	stop context.CancelFunc
-	done chan struct{}
-	once sync.Once
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+	once  sync.Once
 }
 
 // tail are exchanges that are in no segment yet.
@@ -158,6 +157,8 @@ type tail struct {
 	rows  *vector.Builder
 	ids   map[idKey]struct{}
 	since time.Time
+	// logged is how many bytes of the log are about it: also of exchanges that were stored before, which aren't in it.
+	logged int64
 	// chunk are the rows, once it is sealed.
 	chunk *vector.Memory
 	// through is the last file of the log that has any of it, once it is sealed.
@@ -177,7 +178,7 @@ func (t *tail) next(now time.Time) *tail {
 // store.ErrBusy.
 func Open(dir string, o Options) (*Engine, error) {
 	o = o.complete()
-	e := &Engine{dir: dir, options: o, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	e := &Engine{dir: dir, options: o}
 	if err := e.open(); err != nil {
 		if e.lock != nil {
 			_ = e.lock.Unlock()
@@ -186,7 +187,8 @@ func Open(dir string, o Options) (*Engine, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	e.stop = stop
-	go e.background(ctx)
+	e.tasks.Go(func() { e.syncing(ctx) })
+	e.tasks.Go(func() { e.background(ctx) })
 	return e, nil
 }
 
@@ -254,7 +256,11 @@ func (e *Engine) replay() error {
 		if err != nil {
 			return err
 		}
-		if _, err := e.add(d, payload); err != nil {
+		known, err := e.known(d, payload)
+		if err != nil {
+			return err
+		}
+		if _, err := e.add(d, payload, known); err != nil {
 			return err
 		}
 		if noRoom || !e.full() {
@@ -283,6 +289,7 @@ func (e *Engine) replay() error {
 	if report.Records == 0 {
 		return nil
 	}
+	e.tail.logged = report.Bytes
 	// What the log had need not be durable: its writer may have been killed before its sync.
 	if err := e.Flush(); errors.Is(err, store.ErrFull) {
 		e.options.Warn(fmt.Sprintf("the tail of the store stays in the log: %v", err))
@@ -315,7 +322,7 @@ func (o *Options) limits() query.Limits {
 func (e *Engine) Close() (err error) {
 	e.once.Do(func() {
 		e.stop()
-		<-e.done
+		e.tasks.Wait()
 		err = errors.Join(e.log.Sync(), e.Flush(), e.log.Close(), e.segments.close())
 		if e.lock != nil {
 			err = errors.Join(err, e.lock.Unlock())

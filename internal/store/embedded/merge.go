@@ -16,8 +16,9 @@ import (
 const (
 	// mergeAtLeast is how many small segments of a day, one behind the other, are worth merging.
 	mergeAtLeast = 4
-	// mergeMemory bounds the bytes on disk of what is merged at once: it is all in memory.
-	mergeMemory = 32 << 20
+	// mergeBytes bounds the bytes on disk of what is merged at once, mergeMemory those in memory, where it all is.
+	mergeBytes  = 32 << 20
+	mergeMemory = 512 << 20
 )
 
 // merge merges small segments, if there are any worth it. Segments at most double in rank at each merge, so that each
@@ -25,9 +26,15 @@ const (
 func (e *Engine) merge(ctx context.Context) error {
 	e.flushing.Lock()
 	defer e.flushing.Unlock()
+	if err := e.segments.finishFailed(); err != nil {
+		return err
+	}
 	all, release := e.segments.snapshot()
 	defer release()
-	old := mergeable(all)
+	old, err := within(mergeable(all), mergeMemory)
+	if err != nil {
+		return e.damage(err)
+	}
 	if len(old) == 0 {
 		return nil
 	}
@@ -74,7 +81,9 @@ func (e *Engine) rewrite(ctx context.Context, old []*file, keep func(r *record.R
 		return err
 	}
 	e.segments.replace(old, []*file{written})
-	return e.segments.finishMerge(written.path)
+	err = e.segments.finishMerge(written.path)
+	e.segments.unfinished = e.segments.unfinished || err != nil
+	return err
 }
 
 // mergeable returns segments that are to be merged: several of one day, one behind the other, all of about the same
@@ -84,14 +93,14 @@ func mergeable(all []*file) []*file {
 		var run []*file
 		rows, bytes := int64(0), int64(0)
 		for _, f := range all {
-			fits := f.rows <= limit && (len(run) == 0 || dayOf(run[0].first) == dayOf(f.first)) &&
-				rows+f.rows <= segment.MaxRows && bytes+f.bytes <= mergeMemory
+			fits := f.rows <= limit && !f.large && (len(run) == 0 || dayOf(run[0].first) == dayOf(f.first)) &&
+				rows+f.rows <= segment.MaxRows && bytes+f.bytes <= mergeBytes
 			if !fits {
 				if len(run) >= mergeAtLeast {
 					return run
 				}
 				run, rows, bytes = nil, 0, 0
-				if f.rows > limit {
+				if f.rows > limit || f.large {
 					continue
 				}
 			}
@@ -106,6 +115,38 @@ func mergeable(all []*file) []*file {
 		}
 	}
 	return nil
+}
+
+// within returns the first of some segments, those that fit into so many bytes of memory together; none if that is less than
+// two, and then it notes which of them is too large to be merged. Few bytes on a disk may be many in memory.
+func within(old []*file, memory int64) ([]*file, error) {
+	all := make([]int, len(record.Columns))
+	for i := range all {
+		all[i] = i
+	}
+	sum, before := int64(0), int64(0)
+	for i, f := range old {
+		c, err := f.Open()
+		if err != nil {
+			return nil, err
+		}
+		cost := c.Cost(all)
+		c.Release()
+		switch sum += cost; {
+		case sum <= memory:
+			before = cost
+			continue
+		case i == 1 && before > cost:
+			old[0].large = true
+		case i < 2:
+			f.large = true
+		}
+		if i < 2 {
+			return nil, nil
+		}
+		return old[:i], nil
+	}
+	return old, nil
 }
 
 // finishMerge deletes the segments that one replaces, and then the list of them.
@@ -128,6 +169,19 @@ func (s *segments) finishMerge(path string) error {
 		return err
 	}
 	return s.fs.Remove(list)
+}
+
+// finishFailed finishes the merges whose old segments couldn't be deleted. Before that nothing may replace or delete the
+// segments that they made: the old ones would count again. The caller holds flushing.
+func (s *segments) finishFailed() error {
+	if !s.unfinished {
+		return nil
+	}
+	if err := s.finishMerges(); err != nil {
+		return err
+	}
+	s.unfinished = false
+	return nil
 }
 
 // finishMerges finishes the merges that a crash left unfinished.
@@ -161,12 +215,15 @@ func (e *Engine) Delete(ctx context.Context, r store.Retention) (store.Deleted, 
 	if err := e.Flush(); err != nil {
 		return store.Deleted{}, err
 	}
+	e.flushing.Lock()
+	defer e.flushing.Unlock()
 	d, err := e.forget(r)
 	if err != nil || r.Before == 0 {
 		return d, err
 	}
-	e.flushing.Lock()
-	defer e.flushing.Unlock()
+	if err := e.segments.finishFailed(); err != nil {
+		return d, err
+	}
 	all, release := e.segments.snapshot()
 	defer release()
 	for _, f := range all {
@@ -188,10 +245,12 @@ func (e *Engine) Delete(ctx context.Context, r store.Retention) (store.Deleted, 
 	return d, nil
 }
 
-// forget deletes segments as a whole, when all of their exchanges are to be; the tail is left alone.
+// forget deletes segments as a whole, when all of their exchanges are to be; the tail is left alone. The caller holds
+// flushing.
 func (e *Engine) forget(r store.Retention) (d store.Deleted, err error) {
-	e.flushing.Lock()
-	defer e.flushing.Unlock()
+	if err := e.segments.finishFailed(); err != nil {
+		return d, err
+	}
 	all, release := e.segments.snapshot()
 	defer release()
 	bytes := int64(0)

@@ -24,7 +24,7 @@ type Reader struct {
 	options  Options
 	mu       sync.Mutex
 	segments *segments
-	// damaged are the paths of segments that couldn't be read.
+	// damaged are the paths of segments that couldn't be read. It is guarded by segments.mu.
 	damaged map[string]bool
 }
 
@@ -62,7 +62,9 @@ func (r *Reader) Status(context.Context) (*store.Status, error) {
 		return nil, err
 	}
 	defer release()
+	r.segments.mu.Lock()
 	s := &store.Status{Damaged: len(r.damaged)}
+	r.segments.mu.Unlock()
 	r.segments.count(s)
 	span(s, parts)
 	for _, p := range parts {
@@ -196,11 +198,13 @@ func (r *Reader) setAside(f *file, err error) {
 	r.segments.mu.Lock()
 	again := f.gone
 	f.gone = true
+	if !again {
+		r.damaged[f.path] = true
+	}
 	r.segments.mu.Unlock()
 	if again {
 		return
 	}
-	r.damaged[f.path] = true
 	r.segments.replace([]*file{f}, nil)
 	r.options.Warn(fmt.Sprintf("%v: its %d exchanges are left out", err, f.rows))
 }

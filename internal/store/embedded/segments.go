@@ -40,6 +40,10 @@ type segments struct {
 	// lookups counts those of filters, whose hashes seed makes.
 	lookups uint64
 	seed    maphash.Seed
+	// unfinished: segments that were merged couldn't be deleted. garbage are files that couldn't be. Both are guarded by
+	// Engine.flushing.
+	unfinished bool
+	garbage    []string
 	// days are the folders that are known durable.
 	days map[string]bool
 }
@@ -57,6 +61,7 @@ type file struct {
 	// The rest is guarded by segments.mu. refs are those who read it; gone: it is deleted, or set aside.
 	refs   int
 	gone   bool
+	large  bool // too large in memory to be merged; guarded by Engine.flushing
 	handle disk.File
 	opened *segment.Segment
 	filter *idFilter // nil: not made, or given up
@@ -388,7 +393,7 @@ func (s *segments) write(m *vector.Memory) (written []*file, err error) {
 	defer func() {
 		if err != nil {
 			for _, f := range written {
-				_ = s.fs.Remove(filepath.Join(s.dir, f.path))
+				s.discard(filepath.Join(s.dir, f.path))
 			}
 			written = nil
 		}
@@ -424,6 +429,25 @@ func dayOf(ns int64) int64 {
 	return d
 }
 
+// discard deletes a file that is of no use, now or before the next segment is written: then its rows would be there
+// twice.
+func (s *segments) discard(path string) {
+	if err := s.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.garbage = append(s.garbage, path)
+	}
+}
+
+// sweep deletes what couldn't be deleted before.
+func (s *segments) sweep() error {
+	for len(s.garbage) > 0 {
+		if err := s.fs.Remove(s.garbage[0]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing a segment that wasn't finished: %w", err)
+		}
+		s.garbage = s.garbage[1:]
+	}
+	return nil
+}
+
 // makeDay makes the folder of a day, durably. One that is there need not be durable: making that so may have failed.
 func (s *segments) makeDay(dir string) error {
 	err := disk.MkdirAll(s.fs, dir)
@@ -444,6 +468,9 @@ func (s *segments) makeDay(dir string) error {
 // writeOne writes rows of one day as one segment. merged is the content of the file that says what it replaces; empty: it
 // replaces nothing.
 func (s *segments) writeOne(m *vector.Memory, order []uint32, times vector.Ints, merged string) (f *file, err error) {
+	if err := s.sweep(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	number := s.next
 	s.next++
@@ -462,8 +489,7 @@ func (s *segments) writeOne(m *vector.Memory, order []uint32, times vector.Ints,
 	defer func() {
 		if err != nil {
 			_ = h.Close()
-			// If it stayed, its rows would be there twice when they are written again.
-			_ = s.fs.Remove(left)
+			s.discard(left)
 		}
 	}()
 	buffered := bufio.NewWriterSize(h, 1<<20)

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/culprit-http/culprit/internal/store/record"
 	"github.com/culprit-http/culprit/internal/store/vector"
@@ -55,8 +56,8 @@ func Open(r io.ReaderAt, size int64) (s *Segment, err error) {
 	if s.leaves[record.Time][0] < 0 || s.leaves[record.ID][0] < 0 {
 		return nil, fmt.Errorf("%w: it has no %s or %s", ErrDamaged, record.Columns[record.Time].Name, record.Columns[record.ID].Name)
 	}
-	for _, rg := range f.RowGroups() {
-		g := &group{segment: s, columns: rg.ColumnChunks(), rows: int(rg.NumRows())}
+	for i, rg := range f.RowGroups() {
+		g := &group{segment: s, number: i, columns: rg.ColumnChunks(), rows: int(rg.NumRows())}
 		if g.rows > math.MaxInt32 {
 			return nil, fmt.Errorf("%w: a row group of %d rows", ErrDamaged, g.rows)
 		}
@@ -102,6 +103,7 @@ func (s *Segment) Parts() []vector.Part { return s.parts }
 // group is a row group. It implements vector.Part.
 type group struct {
 	segment     *Segment
+	number      int // in the file
 	columns     []parquet.ColumnChunk
 	rows        int
 	first, last int64
@@ -187,11 +189,25 @@ func (c *chunk) MayHave(col int, text []byte) (may bool) {
 	defer func() { may = may || err != nil }()
 	defer guard(&err)
 	filter := leaf.BloomFilter()
-	if filter == nil {
+	if filter == nil || c.outgrown(leaf) {
 		return true
 	}
 	may, err = filter.Check(parquet.ByteArrayValue(text))
 	return may
+}
+
+// outgrown reports whether a column has more different texts than its dictionary has room for. Then the bloom filter has
+// those of the dictionary only: the library fills it from there.
+func (c *chunk) outgrown(leaf *parquet.FileColumnChunk) bool {
+	var dictionary, plain bool
+	for _, s := range c.metadata(leaf).EncodingStats {
+		if s.PageType == format.DictionaryPage {
+			continue
+		}
+		byNumber := s.Encoding == format.RLEDictionary || s.Encoding == format.PlainDictionary
+		dictionary, plain = dictionary || byNumber, plain || !byNumber
+	}
+	return dictionary && plain
 }
 
 // pages calls f for each page of a leaf.
@@ -467,12 +483,12 @@ func (c *chunk) Cost(cols []int) (bytes int64) {
 
 // size returns the length of a column in bytes, before compression.
 func (c *chunk) size(leaf *parquet.FileColumnChunk) int64 {
-	for i := range c.segment.file.RowGroups() {
-		if c.segment.parts[i] == vector.Part(c.group) {
-			return c.segment.file.Metadata().RowGroups[i].Columns[leaf.Column()].MetaData.TotalUncompressedSize
-		}
-	}
-	return 0
+	return c.metadata(leaf).TotalUncompressedSize
+}
+
+// metadata returns what the file says of a column.
+func (c *chunk) metadata(leaf *parquet.FileColumnChunk) *format.ColumnMetaData {
+	return &c.segment.file.Metadata().RowGroups[c.number].Columns[leaf.Column()].MetaData
 }
 
 // Release implements vector.Chunk.
