@@ -189,7 +189,7 @@ func TestInterruptedImportLeavesOutWhatWasUnderWay(t *testing.T) {
 		g := newGated()
 		close(g.gate)
 		s := &serving{config: &config.Serve{}, capturing: capturing{config: &config.Capture{}}, intake: newIntake(g, true, nil, never())}
-		s.interrupted = func() bool { return interrupted }
+		s.interrupted.Store(interrupted)
 		whole, cut := someExchange(), someExchange()
 		cut.Conn.Why = proto.CaptureEnded
 		if err := s.Exchanges([]*exchange.Exchange{whole, cut}, nil); err != nil {

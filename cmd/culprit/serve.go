@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +37,11 @@ import (
 const (
 	// storeMemory is what the store may take beside --memory: its tail, the one that is being written, questions, and the
 	// queue before it.
-	storeMemory = 512 << 20
+	storeMemory = 768 << 20
+	// questions may be answered at once, and each may take questionMemory: a column of header values is a hundred
+	// megabytes.
+	questions      = 2
+	questionMemory = 160 << 20
 	// endWithin is how long answers that are on their way may take at the end.
 	endWithin = 2 * time.Second
 	// cleanEvery is how often packets that are too old are looked for.
@@ -93,7 +98,7 @@ type serving struct {
 	on     bool
 	status captureStatus
 	// interrupted: the import was ended before its files were. unfinished exchanges were under way then.
-	interrupted func() bool
+	interrupted atomic.Bool
 	unfinished  uint64
 }
 
@@ -109,10 +114,7 @@ func serve(cmd *cobra.Command, c *config.Serve, path string) error {
 	if err := c.Validate(); err != nil {
 		return usage(err)
 	}
-	s := &serving{
-		config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr(), did: "given to the store"},
-		interrupted: func() bool { return false },
-	}
+	s := &serving{config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr(), did: "given to the store"}}
 	signalled, stop := untilSignal()
 	defer stop()
 	ctx, end := context.WithCancel(signalled)
@@ -296,7 +298,7 @@ func (s *serving) openStore() (err error) {
 		runtime.GOMAXPROCS(runtime.NumCPU() + 1)
 	}
 	s.store, err = embedded.Open(s.dir, embedded.Options{
-		Workers: runtime.NumCPU(), Yield: politely, MaxAge: time.Duration(c.Retain), MaxBytes: int64(c.RetainSize), Writer: "culprit " + version,
+		QueryMemory: questionMemory, Workers: runtime.NumCPU(), Yield: politely, MaxAge: time.Duration(c.Retain), MaxBytes: int64(c.RetainSize), Writer: "culprit " + version,
 		Warn: func(text string) { s.warn("%s", text) },
 	})
 	if err == nil && c.KeepPackets > 0 && s.on {
@@ -355,7 +357,7 @@ func (s *serving) work(ctx context.Context, end func(), stdout io.Writer) error 
 // openWeb makes what answers.
 func (s *serving) openWeb() (err error) {
 	c := s.config
-	o := web.Options{Store: s.store, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now}
+	o := web.Options{Store: s.store, Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now}
 	if !c.Loopback() { // names can be made to lead here by others, addresses can't
 		for _, a := range hostAddresses() {
 			o.Hosts = append(o.Hosts, a.String())
@@ -414,8 +416,8 @@ func (s *serving) fill(ctx context.Context) error {
 	if s.ring != nil && c.Retain > 0 {
 		defer s.forgetPackets()()
 	}
-	if asked := ctx; !s.live { // other inputs have no other end
-		s.interrupted = func() bool { return asked.Err() != nil }
+	if !s.live { // other inputs have no other end
+		s.pipeline.Interrupted = func() { s.interrupted.Store(true) }
 	}
 	if c.Live.On() {
 		fmt.Fprintf(s.stderr, "culprit: capturing on %s\n", strings.Join(c.Live.Interfaces, ", "))
@@ -477,7 +479,7 @@ func (s *serving) account(stats *pipeline.Stats, failed error) {
 	if n := i.failed.Load(); n > 0 {
 		s.lose("%s not stored: %v", plural(n, "exchange"), *i.failure.Load())
 	}
-	if s.interrupted() {
+	if s.interrupted.Load() {
 		s.lose("the import was interrupted; %s under way aren't stored: import again for the rest", plural(s.unfinished, "exchange"))
 	}
 	if s.ring != nil {
@@ -498,7 +500,7 @@ func (s *serving) Exchanges(done, waiting []*exchange.Exchange) error {
 		s.status.grades[x.Grade].Add(1)
 		// What was under way when the import was interrupted isn't as it was on the wire. It would pass for it, also
 		// when the file is imported again.
-		if s.interrupted() && x.Conn.Why == proto.CaptureEnded {
+		if s.interrupted.Load() && x.Conn.Why == proto.CaptureEnded {
 			s.unfinished++
 			continue
 		}
@@ -571,6 +573,9 @@ func (s *serving) shut() error {
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("closing the store: %w", err))
+		}
+		if status, err := s.store.Status(context.Background()); err == nil && status.Expired > 0 {
+			fmt.Fprintf(s.stderr, "culprit: %s deleted by --retain and --retain-size\n", plural(uint64(status.Expired), "exchange"))
 		}
 	}
 	if s.ring != nil {

@@ -280,7 +280,7 @@ func TestServePackets(t *testing.T) {
 
 // What isn't sent by the token's owner gets nothing.
 func TestServeNeedsTheToken(t *testing.T) {
-	p := startServe(t, "-r", demo, "--store", storeFolder(t))
+	p := startServe(t, "--store", storeFolder(t))
 	p.token = "another"
 	if r := p.ask(t, "/api/status"); r.StatusCode != http.StatusUnauthorized {
 		t.Errorf("got %s", r.Status)

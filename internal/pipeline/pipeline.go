@@ -69,6 +69,9 @@ type Config struct {
 	// Opened, if not nil, is told of connections when their first packet is looked at, from any goroutine.
 	Opened func(f *proto.Flow)
 
+	// Interrupted, if not nil, is called when the run is ended before its source is, before the exchanges that were
+	// under way are delivered.
+	Interrupted func()
 	// Progress, if not nil, is called at the end of epochs with the packets and bytes so far.
 	Progress func(received Count)
 }
@@ -147,6 +150,14 @@ func (r *run) start() {
 	}
 }
 
+// interrupted ends the reading before the source ends.
+func (r *run) interrupted() error {
+	if r.config.Interrupted != nil {
+		r.config.Interrupted()
+	}
+	return nil
+}
+
 // read takes the packets one after the other.
 func (r *run) read(ctx context.Context) error {
 	var rec capture.Record
@@ -158,7 +169,7 @@ func (r *run) read(ctx context.Context) error {
 		case err == nil:
 		case errors.Is(err, capture.ErrIdle):
 			if ctx.Err() != nil {
-				return nil
+				return r.interrupted()
 			}
 			if err := r.idle(); err != nil {
 				return err
@@ -175,7 +186,7 @@ func (r *run) read(ctx context.Context) error {
 		r.last = clock.Mark{Time: rec.Time, Packet: rec.Number, Tap: rec.Tap, Peer: -1}
 		if tick := r.clock.Advance(rec.Time); tick || r.inEpoch.Packets >= epochPackets || r.inEpoch.Bytes >= uint64(r.config.Memory/epochShare) {
 			if ctx.Err() != nil {
-				return nil
+				return r.interrupted()
 			}
 			if err := r.epoch(tick, false); err != nil {
 				return err

@@ -255,6 +255,8 @@ type Status struct {
 	Bytes, LogBytes int64
 	Segments        int
 	Tail            int64
+	// Expired exchanges were deleted by retention since the store was opened.
+	Expired int64
 	// Damaged segments were set aside; Lost exchanges could not be stored, and Duplicates were not stored
 	// again.
 	Damaged          int

@@ -13,6 +13,7 @@ type stored struct {
 	Damaged    int    `json:"damaged"`
 	Lost       int64  `json:"lost"`
 	Duplicates int64  `json:"duplicates"`
+	Expired    int64  `json:"expired"`
 	// Problem says what is wrong at the moment; empty: nothing.
 	Problem text `json:"problem"`
 }
@@ -37,7 +38,7 @@ func (s *Server) status(c *call) error {
 		Version: s.options.Version, Now: stamp(c.now.UnixNano()), Packets: s.options.Packets != nil, Reveal: s.options.Reveal,
 		Store: stored{
 			Exchanges: st.Exchanges, Bytes: st.Bytes, LogBytes: st.LogBytes, Segments: st.Segments, Tail: st.Tail,
-			Damaged: st.Damaged, Lost: st.Lost, Duplicates: st.Duplicates, Problem: text(st.Problem),
+			Damaged: st.Damaged, Lost: st.Lost, Duplicates: st.Duplicates, Expired: st.Expired, Problem: text(st.Problem),
 		},
 		Live: s.feed.state(),
 	}

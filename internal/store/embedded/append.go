@@ -298,10 +298,7 @@ func (e *Engine) background(ctx context.Context) {
 		}
 		if now.Sub(cleaned) >= cleanEvery {
 			cleaned = now
-			e.flushing.Lock()
-			_, err := e.forget(e.retention(now))
-			e.flushing.Unlock()
-			if err != nil {
+			if err := e.expire(); err != nil {
 				e.options.Warn(fmt.Sprintf("deleting old exchanges: %v", err))
 			}
 		}

@@ -318,12 +318,23 @@ func (o *Options) limits() query.Limits {
 	return query.Limits{Workers: o.Workers, Memory: o.QueryMemory, Timeout: o.QueryTimeout, Now: o.Now, Begin: o.Yield}
 }
 
-// Close writes the tail to a segment and closes the store.
+// expire applies retention.
+func (e *Engine) expire() error {
+	e.flushing.Lock()
+	defer e.flushing.Unlock()
+	d, err := e.forget(e.retention(e.options.Now()))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.status.Expired += d.Exchanges
+	return err
+}
+
+// Close writes the tail to a segment, applies retention, and closes the store.
 func (e *Engine) Close() (err error) {
 	e.once.Do(func() {
 		e.stop()
 		e.tasks.Wait()
-		err = errors.Join(e.log.Sync(), e.Flush(), e.log.Close(), e.segments.close())
+		err = errors.Join(e.log.Sync(), e.Flush(), e.expire(), e.log.Close(), e.segments.close())
 		if e.lock != nil {
 			err = errors.Join(err, e.lock.Unlock())
 		}

@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/store"
 	"github.com/culprit-http/culprit/internal/store/embedded"
+	"github.com/culprit-http/culprit/internal/store/record"
 	"github.com/culprit-http/culprit/internal/store/storetest"
 )
 
@@ -59,5 +61,23 @@ func TestSecondWriter(t *testing.T) {
 	e := open(t, t.TempDir(), embedded.Options{})
 	if _, err := embedded.Open(e.dir, embedded.Options{}); !errors.Is(err, store.ErrBusy) {
 		t.Errorf("a second writer gets %v", err)
+	}
+}
+
+// Retention holds for what is closed at once, too.
+func TestRetentionAtClose(t *testing.T) {
+	e := open(t, t.TempDir(), embedded.Options{MaxAge: time.Hour}) // exchanges of the suite are older
+	var b record.Batch
+	for _, x := range storetest.Exchanges(1, 20) {
+		b.Add(x)
+	}
+	if n, err := e.Append(&b); err != nil || n != 20 {
+		t.Fatalf("%d were stored: %v", n, err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := e.Status(context.Background()); err != nil || s.Expired != 20 || s.Exchanges != 0 {
+		t.Errorf("the status is %+v, %v", s, err)
 	}
 }

@@ -33,7 +33,7 @@ const (
 	textRows = 32 << 10
 	pageSize = 1 << 20
 	// maxDictionary is the largest dictionary of a column, in bytes; what exceeds it is stored plainly.
-	maxDictionary = 2 << 20
+	maxDictionary = 4 << 20
 	// bloomBits are the bits for each value in bloom filters: one in fifty look-ups is in vain.
 	bloomBits = 8
 )
