@@ -95,7 +95,7 @@ func (g *guard) local(host string) bool {
 // place says whether a request comes from a place that may ask at all.
 func (g *guard) place(r *http.Request) error {
 	if !g.local(r.Host) {
-		return problems.host.of("this server isn't %s; ask for localhost, or start culprit serve with that name among its hosts", clip(r.Host))
+		return problems.host.of("this server isn't %s; ask for localhost, or start culprit serve with --allow-host and that name", clip(r.Host))
 	}
 	if origins := r.Header.Values("Origin"); len(origins) > 0 {
 		u, err := url.Parse(origins[0])

@@ -236,7 +236,7 @@ func checkFormat(f disk.FS, dir string, create bool) error {
 	case errors.Is(err, fs.ErrNotExist) && create:
 		return writeFile(f, path, []byte(format))
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s holds no store: culprit serve fills one", dir)
+		return errors.New("the folder holds none: culprit serve fills one")
 	case err != nil:
 		return err
 	case string(text) != format:

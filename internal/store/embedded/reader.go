@@ -32,7 +32,7 @@ type Reader struct {
 func OpenReader(dir string, o Options) (*Reader, error) {
 	o = o.complete()
 	if err := checkFormat(o.FS, dir, false); err != nil {
-		return nil, fmt.Errorf("opening the store: %w", err)
+		return nil, err
 	}
 	r := &Reader{dir: dir, options: o, damaged: map[string]bool{}}
 	r.segments = newSegments(o.FS, filepath.Join(dir, segmentsDir), r.setAside)
