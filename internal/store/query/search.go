@@ -578,7 +578,9 @@ type span struct{ from, to int }
 
 func newAnswer(s *search, columns []int) (*answer, error) {
 	d, err := record.NewDecoder(record.Header())
-	return &answer{search: s, columns: columns, decoder: d}, err
+	a := &answer{search: s, columns: columns, decoder: d}
+	a.maker.Only(columns)
+	return a, err
 }
 
 // errRoom ends a read of too many rows.

@@ -1,8 +1,13 @@
 package record
 
 import (
+	"bytes"
 	"reflect"
+	"strconv"
 	"testing"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/proto"
 )
 
 // derived are the columns from which no exchange is made, and what their values follow from.
@@ -65,5 +70,30 @@ func TestEveryColumnIsUsed(t *testing.T) {
 	}
 	if len(Columns) > maxColumns {
 		t.Errorf("%d columns are more than %d", len(Columns), maxColumns)
+	}
+}
+
+// The Host header that is made up of domain and port has these.
+func TestAuthority(t *testing.T) {
+	for _, host := range []string{"a", "a:80", "[::1]", "[::1]:80", "[a:b]", "a:b:c", "[a:b:c]:7", "a]b:80", "x]:y:z", "a:", ":80", "[::1]x", "a:99999", "[[:::"} {
+		x := exchange.Exchange{HasRequest: true}
+		set := func(host []byte) (domain []byte, port int64, has bool) {
+			m := &x.Request
+			m.Raw = append([]byte("GET / host "), host...)
+			m.Method, m.Target = proto.Span{Off: 0, Len: 3}, proto.Span{Off: 4, Len: 1}
+			m.Fields = []proto.Field{{Name: proto.Span{Off: 6, Len: 4}, Value: proto.Span{Off: 11, Len: uint32(len(host))}}}
+			u := x.URL()
+			n, err := strconv.ParseUint(string(u.Port), 10, 16)
+			return u.Host, int64(n), err == nil
+		}
+		domain, port, has := set([]byte(host))
+		domain = bytes.Clone(domain)
+		if len(domain) == 0 {
+			continue // then there is no column to make it of
+		}
+		made := appendAuthority(nil, domain, port, has)
+		if d, p, h := set(made); !bytes.Equal(d, domain) || h != has || has && p != port {
+			t.Errorf("%s becomes %s, which has the domain %s and the port %d, %v", host, made, d, p, h)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -23,6 +24,16 @@ type Maker struct {
 	places    [2]exchange.Place
 	agent     exchange.UserAgent
 	used      []bool
+	// without tells, for requests and responses, that rows lack the headers though the message may have some.
+	without [2]bool
+	scratch []byte
+}
+
+// Only says which columns rows will have, as Needs returned them; nil, and all before the first call: all.
+func (k *Maker) Only(columns []int) {
+	for i, c := range [...]*messageColumns{&cols.request, &cols.response} {
+		k.without[i] = columns != nil && !slices.Contains(columns, c.headers)
+	}
 }
 
 // Exchange makes the exchange of a row. It is valid until the next call, and owns its memory.
@@ -170,6 +181,9 @@ func (k *Maker) fields(r *Row, c *messageColumns, m *proto.Message) {
 			}
 		}
 	}
+	if k.without[m.Kind] {
+		k.makeUp(r, m, add)
+	}
 	if trailers := r.Cell(c.trailers); trailers != nil {
 		for _, t := range trailers.List {
 			name, value, _ := bytes.Cut(t, []byte(": "))
@@ -184,6 +198,20 @@ func (k *Maker) fields(r *Row, c *messageColumns, m *proto.Message) {
 		}
 	}
 	m.Raw = append(m.Raw, "\r\n\r\n"...)
+}
+
+// makeUp adds the headers from which the values of columns follow.
+func (k *Maker) makeUp(r *Row, m *proto.Message, add func(name, value []byte, flags proto.FieldFlags)) {
+	for _, h := range headerColumns[m.Kind] {
+		if c := r.Cell(h.col); c != nil {
+			add(h.header, c.Text, 0)
+		}
+	}
+	if domain := r.Text(domainColumn); m.Kind == proto.Request && len(domain) > 0 {
+		port, hasPort := r.Int(portColumn)
+		k.scratch = appendAuthority(k.scratch[:0], domain, port, hasPort)
+		add([]byte("host"), k.scratch, 0)
+	}
 }
 
 // finishProcesses sets what the columns of the two processes don't tell: that there is one of which nothing is known,

@@ -1,8 +1,10 @@
 package record
 
 import (
+	"bytes"
 	"encoding/binary"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -23,10 +25,8 @@ var needs = []struct {
 	{[]string{"network.type"}, []string{"client.ip"}},
 	{[]string{"network.community_id"},
 		[]string{"client.ip", "client.port", "server.ip", "server.port", "network.transport"}},
-	{[]string{"url."}, []string{"client.bytes", "url.original", "http.request.method", "http.request.headers"}},
-	{[]string{"http.request.id", "http.request.mime_type", "http.request.referrer", "user_agent.original", "trace.id"},
-		[]string{"client.bytes", "http.request.headers"}},
-	{[]string{"http.response.mime_type"}, []string{"http.response.headers"}},
+	{[]string{"url."}, []string{"client.bytes", "url.original", "http.request.method", "url.domain", "url.port"}},
+	{[]string{"user_agent.original", "trace.id"}, []string{"client.bytes"}},
 	{[]string{"http.request.headers"}, []string{"culprit.stored.request.names", "culprit.stored.request.trailers", "culprit.stored.request.folded"}},
 	{[]string{"http.response.headers"}, []string{"culprit.stored.response.names", "culprit.stored.response.trailers", "culprit.stored.response.folded"}},
 	{[]string{"culprit.timing.ttfb"},
@@ -37,6 +37,52 @@ var needs = []struct {
 	{[]string{"source.process.", "destination.process.", "process.", "container.", "kubernetes.", "culprit.process."},
 		[]string{"source.process.", "destination.process.", "process.", "container.", "kubernetes.", "culprit.process.",
 			"culprit.stored.processes", "culprit.stored.client.", "culprit.stored.server."}},
+}
+
+// headersOf are the columns whose values stand in a header. A Maker that is given them without the headers makes these
+// up, with that name.
+var headersOf = []struct {
+	column, header string
+	response       bool
+}{
+	{"http.request.id", "x-request-id", false}, {"http.request.mime_type", "content-type", false},
+	{"http.request.referrer", "referer", false}, {"user_agent.original", "user-agent", false}, {"trace.id", "x-b3-traceid", false},
+	{"http.response.mime_type", "content-type", true},
+}
+
+// headerColumn is a row of headersOf by the number of the column.
+type headerColumn struct {
+	col    int
+	header []byte
+}
+
+// headerColumns are those of requests and of responses.
+var headerColumns = func() (all [2][]headerColumn) {
+	for _, h := range headersOf {
+		message := 0
+		if h.response {
+			message = 1
+		}
+		all[message] = append(all[message], headerColumn{Index(h.column), []byte(h.header)})
+	}
+	return all
+}()
+
+// The columns of which the Host header is made up.
+var domainColumn, portColumn = Index("url.domain"), Index("url.port")
+
+// appendAuthority appends the Host header of which exchange.URL makes this domain and port.
+func appendAuthority(dst, domain []byte, port int64, hasPort bool) []byte {
+	colons := bytes.Count(domain, []byte(":"))
+	if colons == 1 || colons > 1 && (hasPort || domain[0] == '[') {
+		dst = append(append(append(dst, '['), domain...), ']')
+	} else {
+		dst = append(dst, domain...)
+	}
+	if hasPort {
+		dst = strconv.AppendInt(append(dst, ':'), port, 10)
+	}
+	return dst
 }
 
 // Needs returns the columns that a Maker needs to give an exchange these fields, its id and its start, in
