@@ -127,7 +127,7 @@ func TestRing(t *testing.T) {
 	closeRing(t, r)
 	// With a smaller limit, what is too much goes at once.
 	o.Limit = 2 << 20
-	r = openRing(t, dir, o)
+	openRing(t, dir, o)
 	if n := size(t, dir); n > o.Limit || n == 0 {
 		t.Errorf("%d bytes, the limit is %d", n, o.Limit)
 	}

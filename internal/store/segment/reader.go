@@ -204,7 +204,7 @@ func (c *chunk) outgrown(leaf *parquet.FileColumnChunk) bool {
 		if s.PageType == format.DictionaryPage {
 			continue
 		}
-		byNumber := s.Encoding == format.RLEDictionary || s.Encoding == format.PlainDictionary
+		byNumber := s.Encoding == format.RLEDictionary
 		dictionary, plain = dictionary || byNumber, plain || !byNumber
 	}
 	return dictionary && plain

@@ -48,6 +48,9 @@ var repeated = []string{
 	"http.request.body.bytes", "culprit.stored.net",
 }
 
+// singled are the columns of unique texts that every list of exchanges shows: their pages are small.
+var singled = []string{"event.id", "url.path"}
+
 // bounded are the columns of texts that have statistics: the id, by which an exchange is found, and those with so few
 // values that a whole file may lack one.
 var bounded = []string{

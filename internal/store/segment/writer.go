@@ -17,7 +17,7 @@ import (
 // Writer writes a segment.
 type Writer struct {
 	*layout
-	w      *parquet.Writer
+	w      *parquet.GenericWriter[any]
 	sums   *summer
 	values []parquet.Value
 	// bytes are in the page so far, rows may be.
@@ -55,7 +55,7 @@ func NewWriter(w io.Writer, o ...Option) *Writer {
 		}
 	}
 	sums := &summer{w: w, table: castagnoli()}
-	return &Writer{layout: l, w: parquet.NewWriter(sums, options...), sums: sums}
+	return &Writer{layout: l, w: parquet.NewGenericWriter[any](sums, options...), sums: sums}
 }
 
 // Set puts a text into the file's footer.
@@ -174,7 +174,7 @@ func (w *Writer) texts(to *parquet.ColumnWriter, leaf int, c *record.Column, m *
 		return err
 	}
 	null, def := parquet.NullValue().Level(0, 0, leaf), level(c)
-	if w.begin(pageRows); c.Unique {
+	if w.begin(pageRows); c.Unique && !slices.Contains(singled, c.Name) {
 		w.begin(textRows)
 	}
 	for i, r := range order {
