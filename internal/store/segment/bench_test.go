@@ -2,14 +2,7 @@ package segment_test
 
 import (
 	"bytes"
-	"fmt"
-	"io"
-	"os"
-	"sort"
 	"testing"
-	"time"
-
-	"github.com/parquet-go/parquet-go"
 
 	"github.com/culprit-http/culprit/bench/store/generate"
 	"github.com/culprit-http/culprit/internal/store/record"
@@ -56,29 +49,6 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/row")
 	b.ReportMetric(float64(file.Len())/n, "B/row")
-	f, err := parquet.OpenFile(bytes.NewReader(file.Bytes()), int64(file.Len()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	type col struct {
-		name string
-		size int64
-	}
-	var cols []col
-	bloom := int64(0)
-	for _, c := range f.Metadata().RowGroups[0].Columns {
-		name := ""
-		for _, p := range c.MetaData.PathInSchema {
-			name += p + "/"
-		}
-		cols = append(cols, col{name, c.MetaData.TotalCompressedSize})
-		bloom += int64(c.MetaData.BloomFilterLength)
-	}
-	sort.Slice(cols, func(i, k int) bool { return cols[i].size > cols[k].size })
-	for _, c := range cols[:60] {
-		fmt.Fprintf(os.Stderr, "%7.2f %s\n", float64(c.size)/n, c.name)
-	}
-	fmt.Fprintf(os.Stderr, "bloom %.2f\n", float64(bloom)/n)
 }
 
 func BenchmarkRead(b *testing.B) {
@@ -118,6 +88,3 @@ func BenchmarkRead(b *testing.B) {
 		}
 	})
 }
-
-var _ = io.Discard
-var _ = time.Now
