@@ -270,7 +270,7 @@ func decodeChunks(b []byte, s *summary) (all []chunk, err error) {
 	at := uint64(0)
 	for len(b) > 0 && err == nil {
 		n, from, length := next(), next(), next()
-		if n == 0 || n > chunkSize || from > uint64(s.to-s.from) || length > uint64(s.to-s.from)-from {
+		if n == 0 || n > chunkSize || n > uint64(len(b)) || from > uint64(s.to-s.from) || length > uint64(s.to-s.from)-from {
 			return nil, errIndex
 		}
 		c := chunk{from: s.from + int64(from), refs: make([]ref, n)}
