@@ -6,16 +6,16 @@ GOBUILD := CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)
 
 # Packages with more than one goroutine, for the race detector.
 RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/enrich ./internal/keeper ./internal/output/pcapng ./internal/process \
-	./internal/store/packets ./internal/web
+	./internal/web
 
 # Those of them that take long with it, so that they run in short.
-RACE_SHORT := ./internal/pipeline ./internal/store/embedded ./internal/store/query ./internal/store/wal
+RACE_SHORT := ./internal/pipeline ./internal/store/query ./internal/store/wal
 
 # The largest that the stripped program may become.
 MAX_MB := 25
 
 # How long each fuzz target runs, in make fuzz and in make test-full.
-FUZZTIME := 2s
+FUZZTIME := 1s
 LONG_FUZZTIME := 1m
 
 # Flags of the measurements: make bench BENCH='-short -only small'
@@ -33,6 +33,7 @@ test: deps
 	go test -timeout 20m ./...
 	go test -timeout 20m -race $(RACE)
 	go test -timeout 20m -race -short $(RACE_SHORT)
+	go test -timeout 20m -race -short -run 'Sync|Reader|SecondWriter|Retention' ./internal/store/embedded
 
 test-full: deps lint
 	CULPRIT_SOAK=1 go test -count=1 -timeout 4h -v ./...
