@@ -11,12 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/culprit-http/culprit/internal/privilege"
+	"github.com/culprit-http/culprit/internal/store/disktest"
 )
 
 // On the host itself: what passes the loopback is stored, but for what culprit serves, by a process without privileges;
@@ -96,40 +96,12 @@ func TestServeLoopback(t *testing.T) {
 	p.end(t, 0)
 }
 
-// inNamespaces is set in the environment of a test's second life.
-const inNamespaces = "CULPRIT_TEST_NAMESPACES"
-
 // On a disk that runs full, a capture goes on, counts what it couldn't store, and says so; an import ends.
 func TestServeFullDisk(t *testing.T) {
-	if os.Getenv(inNamespaces) == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), inNamespaces+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{
-			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-			UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-			Pdeathsig:   syscall.SIGKILL,
-		}
-		out, err := cmd.CombinedOutput()
-		switch {
-		case err != nil && cmd.ProcessState == nil:
-			t.Skipf("no user namespaces here: %v", err)
-		case strings.Contains(string(out), "--- SKIP"):
-			t.Skipf("%s", out)
-		case err != nil || !strings.Contains(string(out), "--- PASS"):
-			t.Errorf("%v\n%s", err, out)
-		}
+	dir := disktest.Small(t, "16k")
+	if dir == "" {
 		return
 	}
-	dir := t.TempDir()
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		t.Skipf("no mount namespace of one's own here: %v", err)
-	}
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=16k"); err != nil {
-		t.Skipf("no tmpfs of one's own here: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-
 	var out strings.Builder
 	importing := exec.CommandContext(t.Context(), "culprit", "serve", "-r", demo, "--store", filepath.Join(dir, "a"), "--import-only")
 	importing.Env, importing.Stderr = append(os.Environ(), "XDG_CONFIG_HOME="+t.TempDir()), &out

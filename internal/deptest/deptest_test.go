@@ -69,6 +69,8 @@ var layers = []layer{
 		"files and folders know nothing of what is kept in them"},
 	{"internal/store/faultfs", []string{"internal/store/disk"},
 		"it stands in for a disk"},
+	{"internal/store/disktest", nil,
+		"it makes file systems for tests"},
 	{"internal/store/wal", []string{"internal/store/disk"},
 		"records are opaque to the log"},
 	{"internal/store/record", []string{"internal/clock", "internal/exchange", "internal/packet", "internal/proto"},
@@ -138,7 +140,7 @@ type ban struct {
 
 var bans = []ban{
 	{[]string{"os", "os/exec", "syscall", "golang.org/x/sys/...", "golang.org/x/term"},
-		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/enrich", "internal/keeper", "internal/own", "internal/privilege", "internal/process", "internal/redact", "internal/store/disk", "internal/store/faultfs",
+		[]string{"cmd/...", "bench/...", "internal/capture", "internal/capture/afpacket", "internal/enrich", "internal/keeper", "internal/own", "internal/privilege", "internal/process", "internal/redact", "internal/store/disk", "internal/store/disktest", "internal/store/faultfs",
 			"internal/store/packets", "internal/synth/cmd/...", "internal/output/outputtest", "internal/lab"},
 		"only packet sources, stores, the redaction key and main packages touch the operating system"},
 	{[]string{"os/signal", "flag", "github.com/spf13/..."},
@@ -150,7 +152,7 @@ var bans = []ban{
 		"the same capture gives the same output"},
 	{[]string{"C"}, nil,
 		"the binary is static"},
-	{[]string{"testing"}, []string{"internal/output/outputtest", "internal/proto/prototest", "internal/store/storetest"},
+	{[]string{"testing"}, []string{"internal/output/outputtest", "internal/proto/prototest", "internal/store/disktest", "internal/store/storetest"},
 		"test code stays out of the program"},
 }
 

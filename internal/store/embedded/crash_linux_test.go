@@ -4,66 +4,21 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/culprit-http/culprit/internal/output/ndjson"
 	"github.com/culprit-http/culprit/internal/store"
+	"github.com/culprit-http/culprit/internal/store/disktest"
 	"github.com/culprit-http/culprit/internal/store/embedded"
 )
-
-// inNamespaces is set in the environment of a test's second life.
-const inNamespaces = "CULPRIT_TEST_NAMESPACES"
-
-// small returns a folder on a small file system of its own, in a second life of the test; in the first it runs the
-// second and returns "".
-func small(t *testing.T, size string) string {
-	t.Helper()
-	if os.Getenv(inNamespaces) != "" {
-		dir := t.TempDir()
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Skipf("no mount namespace of one's own here: %v", err)
-		}
-		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size="+size); err != nil {
-			t.Skipf("no tmpfs of one's own here: %v", err)
-		}
-		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-		return dir
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), inNamespaces+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-		Pdeathsig:   syscall.SIGKILL,
-	}
-	out, err := cmd.CombinedOutput()
-	switch {
-	case err != nil && cmd.ProcessState == nil:
-		t.Skipf("no user namespaces here: %v", err)
-	case strings.Contains(string(out), "--- SKIP"):
-		t.Skipf("%s", out)
-	case err != nil:
-		t.Errorf("%v\n%s", err, out)
-	case !strings.Contains(string(out), "--- PASS"):
-		t.Errorf("it didn't run: %s", out)
-	default:
-		t.Logf("%s", out)
-	}
-	return ""
-}
 
 // On a file system that runs full: storing stops with ErrFull, which the status says, and nothing that was stored is lost;
 // questions are answered; and storing goes on by itself when there is room.
 func TestFullDisk(t *testing.T) {
-	root := small(t, "3m")
+	root := disktest.Small(t, "3m")
 	if root == "" {
 		return
 	}
