@@ -416,6 +416,11 @@ func (s *serving) fill(ctx context.Context) error {
 	if s.ring != nil && c.Retain > 0 {
 		defer s.forgetPackets()()
 	}
+	s.pipeline.Datagram = func(name string, payload []byte, at int64) {
+		if name == "dns" && s.enricher != nil {
+			s.enricher.LearnDNS(payload, at)
+		}
+	}
 	if !s.live { // other inputs have no other end
 		s.pipeline.Interrupted = func() { s.interrupted.Store(true) }
 	}

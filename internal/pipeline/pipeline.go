@@ -69,6 +69,9 @@ type Config struct {
 	// Opened, if not nil, is told of connections when their first packet is looked at, from any goroutine.
 	Opened func(f *proto.Flow)
 
+	// Datagram, if not nil, is given the payload of each UDP packet that passes the filters, with the name of what it is
+	// recognised as and its time in nanoseconds, in the goroutine that reads. The payload is borrowed until return.
+	Datagram func(name string, payload []byte, at int64)
 	// Interrupted, if not nil, is called when the run is ended before its source is, before the exchanges that were
 	// under way are delivered.
 	Interrupted func()
@@ -214,7 +217,7 @@ func (r *run) read(ctx context.Context) error {
 			r.config.Recorder.Packet(&rec, &p, &key)
 		}
 		if p.Proto == packet.ProtoUDP {
-			r.datagram(&p, len(rec.Data))
+			r.datagram(&p, &rec)
 			continue
 		}
 		s := key.Hash() % Shards
@@ -228,14 +231,17 @@ func (r *run) read(ctx context.Context) error {
 }
 
 // datagram counts a UDP packet under the protocol it is recognised as.
-func (r *run) datagram(p *packet.Packet, length int) {
+func (r *run) datagram(p *packet.Packet, rec *capture.Record) {
 	name := detect.Datagram(p.Payload, p.SrcPort, p.DstPort)
 	c := r.udp[name]
 	if c == nil {
 		c = new(Count)
 		r.udp[name] = c
 	}
-	c.add(1, uint64(length))
+	c.add(1, uint64(len(rec.Data)))
+	if r.config.Datagram != nil {
+		r.config.Datagram(name, p.Payload, rec.Time)
+	}
 }
 
 // idle says that the input pauses: what is finished is shown, and time goes on.
