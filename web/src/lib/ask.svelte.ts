@@ -1,0 +1,66 @@
+// Asking while things change: a question that is computed from state is asked again when it changes, the one before is
+// aborted, and what was answered stays until the next answer, so that nothing flickers.
+
+import { untrack } from "svelte";
+import { get, Problem } from "./api";
+
+/** After this many milliseconds without an answer something says that it takes time. */
+const slowAfter = 300;
+
+export class Ask<T> {
+  /** The last answer; of an earlier question while busy. */
+  data = $state.raw<T>();
+  /** What went wrong with the last question. */
+  problem = $state.raw<Problem>();
+  busy = $state(false);
+  /** It takes longer than people take for at once. */
+  slow = $state(false);
+  #again = $state(0);
+
+  /** question gives the URL to ask, or undefined while there is nothing to ask. It is called within a component. */
+  constructor(question: () => string | undefined) {
+    $effect(() => {
+      const asked = question();
+      void this.#again;
+      if (asked === undefined) {
+        untrack(() => {
+          this.data = this.problem = undefined;
+        });
+        return;
+      }
+      const abort = new AbortController();
+      this.busy = true;
+      const timer = setTimeout(() => (this.slow = true), slowAfter);
+      get<T>(asked, abort.signal)
+        .then((answer) => {
+          if (abort.signal.aborted) return;
+          this.data = answer;
+          this.problem = undefined;
+        })
+        .catch((e: unknown) => {
+          if (abort.signal.aborted) return;
+          if (!(e instanceof Problem)) throw e;
+          this.problem = e;
+        })
+        .finally(() => {
+          if (abort.signal.aborted) return;
+          clearTimeout(timer);
+          this.busy = this.slow = false;
+        });
+      return () => {
+        clearTimeout(timer);
+        abort.abort();
+      };
+    });
+  }
+
+  /** retry asks the same question again. */
+  retry(): void {
+    this.#again++;
+  }
+}
+
+/** ask makes a question; see Ask. */
+export function ask<T>(question: () => string | undefined): Ask<T> {
+  return new Ask<T>(question);
+}
