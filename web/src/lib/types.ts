@@ -48,23 +48,27 @@ export interface Series {
 }
 
 export interface HistogramAnswer {
-  from: Stamp;
-  to: Stamp;
-  /** Width of the buckets, in nanoseconds. */
+  by: string[];
+  /** When the first bucket begins, the width of the buckets in nanoseconds, and how many there are. */
+  start: Stamp;
   interval: number;
-  starts: Stamp[];
+  buckets: number;
   series: Series[];
-  other: Series | null;
+  other: { groups: number; count: number; counts: number[] };
+  total: Totals;
   cost: Cost;
 }
 
 export interface HeatmapAnswer {
-  from: Stamp;
-  to: Stamp;
-  interval: number;
-  starts: Stamp[];
   field: string;
+  unit: string;
+  start: Stamp;
+  interval: number;
+  buckets: number;
   bands: { from: number; to: number; count: number; counts: number[]; errors: number[] }[];
+  /** Exchanges that lack the field. */
+  missing: number;
+  total: number;
   cost: Cost;
 }
 
@@ -134,6 +138,16 @@ export interface Status {
   /** null: nothing is captured or imported, only what was stored before is served. */
   capture: CaptureStatus | null;
   live: { subscribers: number; left_out: number };
+  /** What culprit itself takes; what the system doesn't tell is null. */
+  process: {
+    cpu: number | null;
+    rss: number | null;
+    peak_rss: number | null;
+    threads: number | null;
+    goroutines: number;
+    started: Stamp;
+    uptime: number;
+  } | null;
 }
 
 export interface CaptureStatus {
@@ -154,8 +168,122 @@ export interface CaptureStatus {
     waiting: number;
     lost: { queue: number; store: number };
   };
-  /** Events a second over the last seconds, while it runs. */
-  rates?: { packets: number; exchanges: number } | null;
-  /** How far files are read, in bytes; size is null when it isn't known. */
-  progress?: { read: number; size: number | null } | null;
+  /** Counted over so many nanoseconds; null: it has just begun, or ended. */
+  rates: { packets: number; bytes: number; exchanges: number; over: number } | null;
+  /** How far files are read, in bytes; size is null when it isn't known. null: it is a live capture. */
+  import: { read: number; size: number | null; first: Stamp | null; last: Stamp | null; files: number } | null;
+  /** Every limit, also those that weren't hit. */
+  limits: { limit: string; count: number; what: string }[] | null;
+  /** Of one moment of the capture, at. Packets received = analysed + ignored + dropped. */
+  totals: {
+    at: Stamp | null;
+    received: number;
+    bytes: number;
+    dropped: { kernel: number; interface: number };
+    analysed: number;
+    ignored: Record<string, number>;
+    connections: Record<string, number>;
+    missing_bytes: number;
+    gaps: number;
+  } | null;
+  redaction: { lumped: number; unlisted: number };
+  enrichment: {
+    user_agents: number;
+    geoip_errors: number;
+    lookups: number;
+    lookups_failed: number;
+    lookups_skipped: number;
+  } | null;
+  kept_packets: {
+    received: number;
+    written: number;
+    deleted: number;
+    other: number;
+    cut: number;
+    dropped: number;
+    failed: number;
+    files: number;
+    bytes: number;
+    oldest: Stamp | null;
+  } | null;
+}
+
+/** What is under way now: /api/inflight. */
+export interface InFlightAnswer {
+  running: boolean;
+  /** The time of the capture; null: no packet came yet. */
+  now: Stamp | null;
+  total: number;
+  left_out: number;
+  exchanges: UnderWay[];
+}
+
+export interface UnderWay {
+  state: string;
+  /** How long it has been under way, in nanoseconds. */
+  elapsed: number;
+  request_bytes: number;
+  response_bytes: number;
+  exchange: Doc;
+}
+
+export interface Difference {
+  field: string;
+  label: string;
+  unit?: string;
+  /** Of a range: its smallest value, and to the first above it. */
+  value: Key;
+  to?: number;
+  selected: number;
+  rest: number;
+  selected_share: number;
+  rest_share: number;
+  score: number;
+  /** The filter for it; "" when that would be too long. */
+  where: string;
+}
+
+export interface DifferencesAnswer {
+  selected: number;
+  rest: number;
+  differences: Difference[];
+  /** How many more there are. */
+  more: number;
+  fields: string[];
+  /** What the selection is made by, and what wasn't looked at for another reason. */
+  asked: string[];
+  left_out: { field: string; why: string }[];
+  cut: { field: string; values: number }[];
+  cost: Cost;
+}
+
+export interface HostAnswer {
+  /** It is measured now. */
+  on: boolean;
+  problem: string;
+  start: Stamp;
+  interval: number;
+  buckets: number;
+  samples: number;
+  lost: number;
+  damaged: number;
+  processors: number;
+  memory_total: number;
+  interfaces: string[];
+  series: {
+    name: string;
+    unit: string;
+    label: string;
+    values: (number | null)[];
+    max?: (number | null)[];
+    min?: (number | null)[];
+  }[];
+  processes: {
+    pid: number;
+    start: Stamp;
+    name: string;
+    cpu: (number | null)[];
+    cpu_max: (number | null)[];
+    rss: (number | null)[];
+  }[];
 }

@@ -1,0 +1,23 @@
+/** The fields that a short list of exchanges shows: components/ExchangeTable. */
+export const summaryFields = [
+  "@timestamp",
+  "event.id",
+  "event.duration",
+  "client.ip",
+  "client.port",
+  "client.domain",
+  "http.request.method",
+  "url.domain",
+  "url.original",
+  "http.response.status_code",
+  "http.response.body.bytes",
+  "culprit.grade",
+  "error.message",
+  "culprit.timing.connect",
+  "culprit.timing.tls",
+  "culprit.timing.idle",
+  "culprit.timing.send",
+  "culprit.timing.wait",
+  "culprit.timing.receive",
+  "culprit.timing.total",
+].join(",");
