@@ -322,6 +322,32 @@ func TestRecording(t *testing.T) {
 	}
 }
 
+// The loopback interface shows every packet twice; a recording has it once.
+func TestRecordingOfLoopback(t *testing.T) {
+	l := newLab(t)
+	n := must(l.Namespace("alone"))(t)
+	server := must(n.Nginx(t.TempDir(), "127.0.0.1:80"))(t)
+	check(t, n.Listening(80, server.Process))
+	r := must(n.Record("lo"))(t)
+	must(n.Drive(t.Context(), Load{Address: "127.0.0.1:80", Connections: 4, Requests: 40}))(t)
+	check(t, Settle(n))
+	pcap, _, err := r.Stop()
+	check(t, err)
+	if answers := bytes.Count(pcap, []byte("HTTP/1.1 200 OK")); answers != 40 {
+		t.Errorf("%d answers, 40 requests", answers)
+	}
+}
+
+// Nobody waits for a process that has ended to listen.
+func TestListeningOfTheDead(t *testing.T) {
+	l := newLab(t)
+	n := must(l.Namespace("alone"))(t)
+	p := must(n.Start(exec.Command("true")))(t)
+	if err := n.Listening(80, p); err == nil || !strings.Contains(err.Error(), "ended before it listened on port 80: exit status 0") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestPushAndPop(t *testing.T) {
 	frame := []byte("aaaaaabbbbbb\x08\x00payload")
 	tags := []Tag{{TagService, 100}, {TagVLAN, 7}}

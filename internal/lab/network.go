@@ -213,6 +213,34 @@ func (n *Namespace) Connections() (connections int, err error) {
 	return connections, err
 }
 
+// Listening waits until a process of the namespace listens on a TCP port, without connecting to it, for as long
+// as p lives.
+func (n *Namespace) Listening(port uint16, p *Process) error {
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	suffix := fmt.Sprintf(":%04X", port)
+	for late := time.After(Patience); ; {
+		there := false
+		if err := n.Do(func() error {
+			b, err := os.ReadFile("/proc/thread-self/net/tcp")
+			for row := range strings.Lines(string(b)) {
+				f := strings.Fields(row)
+				there = there || len(f) > 3 && f[3] == listen && strings.HasSuffix(f[1], suffix)
+			}
+			return err
+		}); err != nil || there {
+			return err
+		}
+		select {
+		case <-poll.C:
+		case <-p.Ended():
+			return fmt.Errorf("%s ended before it listened on port %d: %v", p.Cmd.Path, port, p.Cmd.ProcessState)
+		case <-late:
+			return fmt.Errorf("%s doesn't listen on port %d after %v", p.Cmd.Path, port, Patience)
+		}
+	}
+}
+
 // Settle waits until no TCP connection of the namespaces is under way: then no packet of one is.
 func Settle(spaces ...*Namespace) error {
 	poll := time.NewTicker(time.Millisecond)

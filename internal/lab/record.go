@@ -17,6 +17,7 @@ import (
 // nothing to the programs that are tested.
 type Recording struct {
 	fd     int
+	lo     bool
 	buf    []byte
 	file   bytes.Buffer
 	quit   chan struct{}
@@ -28,7 +29,8 @@ type Recording struct {
 // maxRecording bounds a recording, in bytes.
 const maxRecording = 512 << 20
 
-// Record begins to record. VLAN tags are where they were on the wire.
+// Record begins to record. VLAN tags are where they were on the wire. The loopback interface carries every packet
+// out and in; one of the two is recorded.
 func (n *Namespace) Record(iface string) (*Recording, error) {
 	r := &Recording{buf: make([]byte, longestFrame), quit: make(chan struct{}), done: make(chan error, 1), iface: iface}
 	err := n.Do(func() error {
@@ -36,6 +38,7 @@ func (n *Namespace) Record(iface string) (*Recording, error) {
 		if err != nil {
 			return err
 		}
+		r.lo = i.Flags&net.FlagLoopback != 0
 		r.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return fmt.Errorf("a packet socket: %w", err)
@@ -73,7 +76,7 @@ func (r *Recording) run() error {
 			ending = true
 		default:
 		}
-		n, oobn, flags, _, err := unix.Recvmsg(r.fd, r.buf[vlanLen:], oob, unix.MSG_TRUNC)
+		n, oobn, flags, from, err := unix.Recvmsg(r.fd, r.buf[vlanLen:], oob, unix.MSG_TRUNC)
 		switch {
 		case errors.Is(err, unix.EAGAIN) && ending: // all that came before Stop was called has been read
 			return r.lost()
@@ -83,6 +86,9 @@ func (r *Recording) run() error {
 			return err
 		case flags&unix.MSG_TRUNC != 0:
 			return fmt.Errorf("a frame of %d bytes", n)
+		}
+		if a, ok := from.(*unix.SockaddrLinklayer); r.lo && ok && a.Pkttype == unix.PACKET_OUTGOING {
+			continue
 		}
 		messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 		if err != nil {
