@@ -21,21 +21,33 @@ LONG_FUZZTIME := 1m
 # Flags of the measurements: make bench BENCH='-short -only small'
 BENCH :=
 
-.PHONY: build demo test test-full bench bench-live bench-store lint fuzz deps clean
+# The web UI, as it gets into the program.
+UI := internal/web/ui/dist/index.html.gz
 
-build:
+.PHONY: build demo test test-ui test-full bench bench-live bench-store lint fuzz deps clean
+
+build: $(UI)
 	$(GOBUILD) -o bin/culprit ./cmd/culprit
+
+$(UI): .ci/ui $(filter-out web/node_modules/%,$(wildcard web/*.* web/.npmrc)) $(shell find web/src -type f)
+	.ci/ui
 
 demo: build
 	bin/culprit trace -r testdata/demo.pcap --stats
+	testdata/sample/demo.sh bin/culprit
 
-test: deps
+test: deps test-ui
 	go test -timeout 20m ./...
 	go test -timeout 20m -race $(RACE)
 	go test -timeout 20m -race -short $(RACE_SHORT)
 	go test -timeout 20m -race -short -run 'Sync|Reader|SecondWriter|Retention' ./internal/store/embedded
 
-test-full: deps lint
+# Browser tests of the web UI; web/tests/README.md.
+test-ui: deps build
+	cd web && CULPRIT_BIN=../bin/culprit npm test --silent
+
+test-full: deps lint build
+	cd web && CULPRIT_SOAK=1 CULPRIT_BIN=../bin/culprit npm test --silent
 	CULPRIT_SOAK=1 go test -count=1 -timeout 4h -v ./...
 	go test -count=1 -timeout 4h -race ./...
 	.ci/fuzz $(LONG_FUZZTIME)
@@ -52,7 +64,8 @@ bench-live:
 bench-store:
 	go run ./bench/store $(BENCH)
 
-lint:
+lint: $(UI)
+	cd web && npm run --silent lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:" $$unformatted; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
@@ -70,4 +83,5 @@ deps:
 	@.ci/deps
 
 clean:
-	rm -rf bin
+	rm -rf bin web/node_modules web/test-results
+	find internal/web/ui/dist -type f ! -name .gitkeep -delete
