@@ -69,6 +69,7 @@ func serveGroups(c *config.Serve, path *string) []flagGroup {
 	keep.Var(&c.KeepPackets, "keep-packets", "`SIZE` of the ring of packets (docs/kept-packets.md; default none)")
 	keep.Var(&c.Retain, "retain", "delete what is older than `TIME`, as in 7d (default never)")
 	keep.Var(&c.RetainSize, "retain-size", "delete the oldest beyond `SIZE`; 0: never")
+	keep.BoolVar(&c.HostMetrics, "host-metrics", false, "CPU, memory, pressure, network each second (docs/host-metrics.md)")
 
 	serve := newFlagGroup("Serving (docs/serve.md)")
 	serve.StringVar(&c.Listen, "listen", c.Listen, "at `ADDRESS:PORT`")

@@ -15,6 +15,7 @@ import (
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
 	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
 	"github.com/culprit-http/culprit/internal/config"
+	"github.com/culprit-http/culprit/internal/host"
 	"github.com/culprit-http/culprit/internal/keeper"
 	"github.com/culprit-http/culprit/internal/privilege"
 	"github.com/culprit-http/culprit/internal/process"
@@ -28,6 +29,7 @@ const (
 	diagService      = "diag"       // nothing: sockets for process.NewDiag
 	ownersService    = "owners"     // see process.Serve
 	socketsService   = "sockets"    // see process.Lister; only if agreed
+	usageService     = "usage"      // see host.Seen; only if agreed
 )
 
 // agreement is what the keeper may be asked for.
@@ -112,14 +114,21 @@ func (p *privileged) services(separate bool) (keeper.Services, error) {
 	if err == nil && separate {
 		scanner.Ignore(os.Getppid())
 	}
+	seen := host.NewSeen(host.ReadProcess("/proc"))
 	owners := func(req []byte) ([]byte, []*os.File, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		reply, err := process.Serve(scanner, req)
+		reply, err := process.Serve(noted{all: scanner, seen: seen}, req)
 		return reply, nil, err
 	}
 	services := keeper.Services{ringService: p.ring, handshakeService: p.handshakes, diagService: p.diag, ownersService: owners}
+	if p.Live.Usage {
+		services[usageService] = func(req []byte) ([]byte, []*os.File, error) {
+			reply, err := seen.Serve(req)
+			return reply, nil, err
+		}
+	}
 	if p.Live.Sockets {
 		o := process.Options{}
 		if separate {
@@ -133,6 +142,26 @@ func (p *privileged) services(separate bool) (keeper.Services, error) {
 	}
 	return services, nil
 }
+
+// noted remembers the processes that it finds to hold sockets: of them alone it is told what they use.
+type noted struct {
+	all  process.Owners
+	seen *host.Seen
+}
+
+// Owners implements process.Owners.
+func (n noted) Owners(wants []process.Want) ([]process.Answer, error) {
+	answers, err := n.all.Owners(wants)
+	for _, a := range answers {
+		if a.Process != nil {
+			n.seen.See(a.Process.PID)
+		}
+	}
+	return answers, err
+}
+
+// Blind implements process.Owners.
+func (n noted) Blind() (process.Blind, error) { return n.all.Blind() }
 
 // sockets lists the sockets of the network namespace of the capture.
 func (p *privileged) sockets(o process.Options) (*process.Listing, error) {

@@ -235,12 +235,13 @@ func totals(s *pipeline.Stats, shown string) string {
 	if s.TCP.Gaps > 0 {
 		fmt.Fprintf(&b, "%-11s %s in %s\n", "missing", plural(s.TCP.MissingBytes, "byte"), plural(s.TCP.Gaps, "hole"))
 	}
-	limits := map[string]uint64{
-		"held segments": s.TCP.HeldLimit, "connections evicted": s.TCP.Evicted, "memory budget": s.BudgetEvicted,
-		"idle connections": s.TCP.TimedOut, "exchange timeout": s.TimedOut, "max waiting": s.Overflow, "interim responses": s.Interim,
-		"clock jumps": s.ClockJumps,
+	hits := map[string]uint64{}
+	for i := range limits {
+		if l := &limits[i]; !l.quiet {
+			hits[l.name] = l.count(s)
+		}
 	}
-	if hit := listed(limits); len(hit) > 0 {
+	if hit := listed(hits); len(hit) > 0 {
 		fmt.Fprintf(&b, "%-11s hit: %s\n", "limits", strings.Join(hit, ", "))
 	}
 	return b.String()

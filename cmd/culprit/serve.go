@@ -32,6 +32,7 @@ import (
 	"github.com/culprit-http/culprit/internal/store/embedded"
 	"github.com/culprit-http/culprit/internal/store/packets"
 	"github.com/culprit-http/culprit/internal/web"
+	"github.com/culprit-http/culprit/internal/web/ui"
 )
 
 const (
@@ -53,16 +54,16 @@ const (
 // packetsFolder is where packets are kept, in the folder of the store; storeNames is all that is there.
 const packetsFolder = "packets"
 
-var storeNames = []string{"culprit.lock", "format", "log", "segments", "damaged", packetsFolder}
+var storeNames = []string{"culprit.lock", "format", "log", "segments", "damaged", packetsFolder, hostFolder}
 
 func newServe() *cobra.Command {
 	c := config.DefaultServe()
 	var path string
 	cmd := &cobra.Command{
 		Use:   "serve [-i IFACE | -r FILE] [FLAGS] [CAPTURE FILTER]",
-		Short: "Store HTTP exchanges, and answer questions about them",
-		Long: `Capture or import HTTP exchanges into a store on this machine, and answer
-questions about them over HTTP; without -i and -r, about those stored before.
+		Short: "Store HTTP exchanges, and show them in a browser",
+		Long: `Capture or import HTTP exchanges into a store on this machine, and show them in
+a browser; without -i and -r, those stored before. It prints the URL to open.
 
 Examples:
   culprit serve -i eth0 port 8000
@@ -88,6 +89,7 @@ type serving struct {
 	ring     *packets.Ring
 	keeper   *packets.Keeper
 	intake   *intake
+	host     hostMetrics
 	listener net.Listener
 	token    string
 	web      *web.Server
@@ -97,6 +99,10 @@ type serving struct {
 	// on: packets are read, or were.
 	on     bool
 	status captureStatus
+	flight inFlight
+	// started is when the program was, self tells what it takes.
+	started time.Time
+	self    selfStatus
 	// interrupted: the import was ended before its files were. unfinished exchanges were under way then.
 	interrupted atomic.Bool
 	unfinished  uint64
@@ -114,7 +120,7 @@ func serve(cmd *cobra.Command, c *config.Serve, path string) error {
 	if err := c.Validate(); err != nil {
 		return usage(err)
 	}
-	s := &serving{config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr(), did: "given to the store"}}
+	s := &serving{started: time.Now(), self: openSelfStatus(), config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr(), did: "given to the store"}}
 	signalled, stop := untilSignal()
 	defer stop()
 	ctx, end := context.WithCancel(signalled)
@@ -160,21 +166,31 @@ func (s *serving) prepare(ctx context.Context, cmd *cobra.Command) error {
 	if err := handOver(s.dir, c.Live.User); err != nil {
 		return &statusError{exitFailed, fmt.Errorf("the store's folder: %w", err)}
 	}
+	c.Live.Usage = c.HostMetrics
 	if s.on {
 		inputs, err := s.open(ctx, cmd.InOrStdin())
 		if err != nil {
+			return err
+		}
+		if err := s.openHost(); err != nil {
 			return err
 		}
 		if !s.live {
 			s.progress = newProgress(s.stderr, inputs, false)
 		}
 		s.analysis(storeMemory)
-		s.pipeline.Progress = s.progressed
+		s.pipeline.Progress, s.pipeline.Watch = s.progressed, &s.status.watch
+		if m, ok := s.sources[0].(capture.Measured); ok {
+			s.status.source = m
+		}
 		if c.Reveal {
 			s.warn("--reveal: secrets are stored and served as they were sent; what was stored with it isn't redacted later")
 		}
 		o := privilege.Options{User: c.Live.User, WritePaths: []string{s.dir}, ReadPaths: paths(inputs), Serve: !c.ImportOnly}
 		return s.drop(o)
+	}
+	if err := s.openHost(); err != nil {
+		return err
 	}
 	return s.drop(privilege.Options{User: c.Live.User, WritePaths: []string{s.dir}, Serve: true})
 }
@@ -317,6 +333,9 @@ func (s *serving) work(ctx context.Context, end func(), stdout io.Writer) error 
 	if err := s.openStore(); err != nil {
 		return &statusError{exitFailed, err}
 	}
+	if err := s.openHostStore(); err != nil {
+		return &statusError{exitFailed, err}
+	}
 	if s.on {
 		s.intake = newIntake(s.store, !s.live, s.warn, nil)
 		s.status.begin(s.config)
@@ -357,14 +376,19 @@ func (s *serving) work(ctx context.Context, end func(), stdout io.Writer) error 
 // openWeb makes what answers.
 func (s *serving) openWeb() (err error) {
 	c := s.config
-	o := web.Options{Store: s.store, Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now}
+	o := web.Options{Store: s.store, UI: ui.Files(), Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now}
 	if !c.Loopback() { // names can be made to lead here by others, addresses can't
 		for _, a := range hostAddresses() {
 			o.Hosts = append(o.Hosts, a.String())
 		}
 	}
+	o.Process = s.process
 	if s.on {
 		o.Capture = s.state
+		o.InFlight = func(ctx context.Context) (*web.InFlight, error) { return s.flight.get(ctx, &s.status.watch) }
+	}
+	if s.host.store != nil {
+		o.Host = &s.host
 	}
 	switch dir := filepath.Join(s.dir, packetsFolder); {
 	case s.ring != nil:
@@ -428,7 +452,10 @@ func (s *serving) fill(ctx context.Context) error {
 		fmt.Fprintf(s.stderr, "culprit: capturing on %s\n", strings.Join(c.Live.Interfaces, ", "))
 		ctx = context.Background() // the source ends, with what was captured
 	}
+	followed := s.follow()
 	stats, err := s.run(ctx, s)
+	followed()
+	s.flight.forget()
 	s.intake.close()
 	if failure := s.intake.failure.Load(); err == nil && failure != nil && s.intake.waits {
 		err = *failure // the last exchanges were the first that couldn't be stored
@@ -451,6 +478,23 @@ func (s *serving) fill(ctx context.Context) error {
 	}
 	s.lose("the import has ended early, and what was read until then is served: %v", explainFull(err))
 	return nil
+}
+
+// follow keeps the state of the capture up to date for those who ask, until what it returns is called.
+func (s *serving) follow() (stop func()) {
+	if s.web == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.status.follow(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 // forgetPackets deletes packets that are older than the exchanges that are kept, until what it returns is called.
@@ -512,6 +556,7 @@ func (s *serving) Exchanges(done, waiting []*exchange.Exchange) error {
 		if !s.count(s.choose(x)) {
 			continue
 		}
+		s.host.note(x)
 		x.Number = s.number
 		s.finish(x)
 		if err := s.intake.add(x); err != nil {
@@ -572,6 +617,9 @@ func (s *serving) shut() error {
 		}
 		cancel()
 	}
+	if err := s.host.end(); err != nil {
+		errs = append(errs, err)
+	}
 	if s.intake != nil {
 		s.intake.close()
 	}
@@ -597,6 +645,8 @@ func (s *serving) close() {
 	if s.listener != nil {
 		s.listener.Close()
 	}
+	s.host.close()
+	s.self.close()
 	s.capturing.close()
 }
 

@@ -128,3 +128,85 @@ func TestServeFullDisk(t *testing.T) {
 	}
 	p.end(t, exitLossy)
 }
+
+// hostAnswer is the part of /api/host that the test looks at.
+type hostAnswer struct {
+	On         bool
+	Problem    string
+	Samples    int
+	Processors int
+	Series     []struct {
+		Name   string
+		Values []*float64
+	}
+	Processes []struct {
+		PID int
+		CPU []*float64
+	}
+}
+
+// used is the largest mean of processor time of a process, 0 when it isn't there.
+func (h *hostAnswer) used(pid int) (most float64) {
+	for _, p := range h.Processes {
+		for _, v := range p.CPU {
+			if p.PID == pid && v != nil {
+				most = max(most, *v)
+			}
+		}
+	}
+	return most
+}
+
+// A process without privileges measures the machine, and the process that serves: this test. What was measured is there
+// after a restart, also when nothing is measured any more.
+func TestServeHostMetrics(t *testing.T) {
+	if len(privilege.Missing(privilege.CapNetRaw)) > 0 {
+		t.Skip("capturing needs CAP_NET_RAW; run this as root")
+	}
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") }))
+	defer site.Close()
+	at, err := url.Parse(site.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := storeFolder(t)
+	p := startServe(t, "-i", "lo", "--host-metrics", "--store", dir, "port", at.Port())
+	p.until(t, "capturing on lo")
+	var h hostAnswer
+	for h.used(os.Getpid()) == 0 { // which keeps this process busy
+		for range 20 {
+			answer, err := http.Get(site.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, answer.Body)
+			answer.Body.Close()
+		}
+		h = hostAnswer{}
+		if p.get(t, "/api/host?last=1m&interval=1s", &h); !h.On || h.Problem != "" {
+			t.Fatalf("%+v", h)
+		}
+	}
+	measured := map[string]bool{}
+	for _, s := range h.Series {
+		for _, v := range s.Values {
+			measured[s.Name] = measured[s.Name] || v != nil && *v > 0
+		}
+	}
+	for _, name := range []string{"cpu.busy", "memory.available", "network.in.bytes", "network.out.packets"} {
+		if !measured[name] {
+			t.Errorf("%s isn't measured", name)
+		}
+	}
+	if h.Processors == 0 || h.Samples == 0 {
+		t.Errorf("%d processors, %d samples", h.Processors, h.Samples)
+	}
+	p.end(t, 0)
+
+	p = startServe(t, "--store", dir)
+	var after hostAnswer
+	if p.get(t, "/api/host?last=10m", &after); after.On || after.Samples < h.Samples || after.used(os.Getpid()) == 0 {
+		t.Errorf("after a restart: %+v", after)
+	}
+	p.end(t, 0)
+}

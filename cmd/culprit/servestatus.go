@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -9,6 +12,7 @@ import (
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/pipeline"
+	"github.com/culprit-http/culprit/internal/web"
 )
 
 // captureStatus is what is known of a capture while it runs. The goroutines of the pipeline tell it, those of the API
@@ -16,16 +20,38 @@ import (
 type captureStatus struct {
 	grades [exchange.Grades]atomic.Uint64
 
+	// watch asks the pipeline how it stands.
+	watch pipeline.Watch
+	// source says how far files are read; nil: nothing does.
+	source capture.Measured
+
 	mu    sync.Mutex
 	what  string
 	from  []string
 	began time.Time
+	// view has the totals as they were told last, nil before the first time. samples are what there was each second, the
+	// latest last.
+	view    *pipeline.View
+	samples []sample
 	// Those of the pipeline's goroutines, as they were told last.
 	counted                         pipeline.Count
 	dropped, ifDropped              uint64
 	number, hidden, others, unowned uint64
 	lumped, unlisted                uint64
-	final                           *pipeline.Stats
+}
+
+const (
+	// sampleEvery is how often the totals are asked for, and rates are counted, firstSample how often until there are the
+	// first. rateOver is how many of these intervals a rate is the mean of.
+	sampleEvery = time.Second
+	firstSample = 100 * time.Millisecond
+	rateOver    = 10
+)
+
+// sample is what there was at a time.
+type sample struct {
+	at                        time.Time
+	packets, bytes, exchanges uint64
 }
 
 // The states of a capture.
@@ -63,6 +89,52 @@ func (c *captureStatus) drops(taps []capture.Tap) {
 	}
 }
 
+// follow asks for the totals each second, and counts for the rates, until ctx is done.
+func (c *captureStatus) follow(ctx context.Context) {
+	ticker := time.NewTicker(firstSample)
+	defer ticker.Stop()
+	c.told(nil, time.Now())
+	for first := true; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		wait, cancel := context.WithTimeout(ctx, sampleEvery)
+		v, err := c.watch.Ask(pipeline.Totals).Wait(wait)
+		cancel()
+		if err != nil || !v.Running {
+			v = nil
+		}
+		if first && v != nil {
+			first = false
+			ticker.Reset(sampleEvery)
+		}
+		c.told(v, time.Now())
+	}
+}
+
+// told notes the totals, nil when they weren't told in time, and what there is now.
+func (c *captureStatus) told(v *pipeline.View, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v != nil && c.what != stateEnded {
+		c.view = v
+	}
+	var is sample
+	if c.view != nil {
+		is.packets, is.bytes = c.view.Stats.Received.Packets, c.view.Stats.Received.Bytes
+	}
+	for g := range c.grades {
+		is.exchanges += c.grades[g].Load()
+	}
+	is.at = now
+	if len(c.samples) > rateOver {
+		c.samples = slices.Delete(c.samples, 0, 1)
+	}
+	c.samples = append(c.samples, is)
+}
+
 // note notes what became of exchanges, in the goroutine that counts them.
 func (c *captureStatus) note(t *capturing) {
 	c.mu.Lock()
@@ -77,8 +149,11 @@ func (c *captureStatus) note(t *capturing) {
 func (c *captureStatus) end(s *pipeline.Stats, taps []capture.Tap) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.what, c.counted, c.final = stateEnded, s.Received, s
+	c.what, c.counted = stateEnded, s.Received
 	c.drops(taps)
+	if v, err := c.watch.Ask(pipeline.Totals).Wait(context.Background()); err == nil { // at once: nothing runs
+		c.view = v
+	}
 }
 
 // The JSON of /api/status. Names are those of --stats.
@@ -96,8 +171,14 @@ type (
 		// Enrichment and KeptPackets count what became of look-ups and packets; null: there is none.
 		Enrichment  *statusOfEnrichment  `json:"enrichment"`
 		KeptPackets *statusOfKeptPackets `json:"kept_packets"`
-		// Totals are there when the capture has ended.
+		// Totals are at most about a second old; null: it has just begun.
 		Totals *statusOfTotals `json:"totals"`
+		// Limits are all that the pipeline counts, also those that weren't hit.
+		Limits []statusOfLimit `json:"limits"`
+		// Rates are those of the last seconds; null: it has just begun, or ended.
+		Rates *statusOfRates `json:"rates"`
+		// Import says how far files are read; null: it is a live capture.
+		Import *statusOfImport `json:"import"`
 	}
 	statusOfPackets struct {
 		Received uint64        `json:"received"`
@@ -154,12 +235,39 @@ type (
 		Oldest *time.Time `json:"oldest"`
 	}
 	statusOfTotals struct {
+		// At is the time of the capture at which they were taken, null before the first packet.
+		At *time.Time `json:"at"`
+		// Received = Analysed + Ignored + Dropped, in packets; Bytes are those of the packets that weren't dropped.
+		Received    uint64            `json:"received"`
+		Bytes       uint64            `json:"bytes"`
+		Dropped     statusOfDrops     `json:"dropped"`
 		Analysed    uint64            `json:"analysed"`
 		Ignored     map[string]uint64 `json:"ignored"`
 		Connections map[string]uint64 `json:"connections"`
 		// MissingBytes were in Gaps holes.
 		MissingBytes uint64 `json:"missing_bytes"`
 		Gaps         uint64 `json:"gaps"`
+	}
+	statusOfLimit struct {
+		Limit string `json:"limit"`
+		Count uint64 `json:"count"`
+		What  string `json:"what"`
+	}
+	statusOfRates struct {
+		// A second, over so many nanoseconds.
+		Packets   float64 `json:"packets"`
+		Bytes     float64 `json:"bytes"`
+		Exchanges float64 `json:"exchanges"`
+		Over      int64   `json:"over"`
+	}
+	statusOfImport struct {
+		// Read bytes of Size, compressed or not; null: the size isn't known, as of a pipe.
+		Read int64  `json:"read"`
+		Size *int64 `json:"size"`
+		// First and Last are the times of the capture read so far; null: no packet yet.
+		First *time.Time `json:"first"`
+		Last  *time.Time `json:"last"`
+		Files int        `json:"files"`
 	}
 )
 
@@ -168,9 +276,8 @@ func (s *serving) state() any {
 	c := &s.status
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a := &statusOfCapture{State: c.what, Since: c.began, From: c.from, Bytes: c.counted.Bytes}
-	a.Packets.Received = c.counted.Packets + c.dropped + c.ifDropped
-	a.Packets.Dropped = statusOfDrops{c.dropped, c.ifDropped}
+	a := &statusOfCapture{State: c.what, Since: c.began, From: c.from}
+	c.packets(a)
 	a.Exchanges.Grades = map[string]uint64{}
 	for g := range c.grades {
 		if n := c.grades[g].Load(); n > 0 {
@@ -198,14 +305,73 @@ func (s *serving) state() any {
 			a.KeptPackets.Oldest = &t
 		}
 	}
-	if f := c.final; f != nil {
-		a.Totals = &statusOfTotals{
-			Analysed: f.Analysed.Packets, Ignored: map[string]uint64{}, Connections: f.Connections,
-			MissingBytes: uint64(f.TCP.MissingBytes), Gaps: uint64(f.TCP.Gaps),
-		}
-		for name, n := range f.Ignored {
-			a.Totals.Ignored[name] = n.Packets
+	return a
+}
+
+// packets tells of packets, all at one moment: that of the totals, once there are some.
+func (c *captureStatus) packets(a *statusOfCapture) {
+	a.Bytes = c.counted.Bytes
+	a.Packets.Received = c.counted.Packets + c.dropped + c.ifDropped
+	a.Packets.Dropped = statusOfDrops{c.dropped, c.ifDropped}
+	var stats pipeline.Stats
+	if v := c.view; v != nil {
+		stats = v.Stats
+		a.Totals = totalsOf(v)
+		a.Bytes, a.Packets.Received, a.Packets.Dropped = a.Totals.Bytes, a.Totals.Received, a.Totals.Dropped
+	}
+	for i := range limits {
+		l := &limits[i]
+		a.Limits = append(a.Limits, statusOfLimit{l.name, l.count(&stats), l.what})
+	}
+	if n := len(c.samples); n > 1 && c.what != stateEnded {
+		from, to := &c.samples[0], &c.samples[n-1]
+		over := to.at.Sub(from.at)
+		rate := func(a, b uint64) float64 { return float64(b-a) / over.Seconds() }
+		a.Rates = &statusOfRates{
+			Packets: rate(from.packets, to.packets), Bytes: rate(from.bytes, to.bytes), Exchanges: rate(from.exchanges, to.exchanges),
+			Over: over.Nanoseconds(),
 		}
 	}
-	return a
+	if c.source != nil {
+		read, size := c.source.Progress()
+		a.Import = &statusOfImport{Read: read, Files: len(c.from)}
+		if size >= 0 {
+			a.Import.Size = &size
+		}
+		if v := c.view; v != nil {
+			a.Import.First, a.Import.Last = instant(v.First), instant(v.Now)
+		}
+	}
+}
+
+// totalsOf gives the totals of a moment.
+func totalsOf(v *pipeline.View) *statusOfTotals {
+	s := &v.Stats
+	t := &statusOfTotals{
+		At: instant(v.Now), Received: s.Received.Packets + s.Dropped + s.IfDropped, Bytes: s.Received.Bytes,
+		Dropped: statusOfDrops{s.Dropped, s.IfDropped}, Analysed: s.Analysed.Packets,
+		Ignored: map[string]uint64{}, Connections: s.Connections, MissingBytes: s.TCP.MissingBytes, Gaps: s.TCP.Gaps,
+	}
+	for name, n := range s.Ignored {
+		if n.Packets > 0 {
+			t.Ignored[name] = n.Packets
+		}
+	}
+	return t
+}
+
+// instant is a time in nanoseconds since 1970, nil when it is 0.
+func instant(ns int64) *time.Time {
+	if ns == 0 {
+		return nil
+	}
+	t := time.Unix(0, ns).UTC()
+	return &t
+}
+
+// process is what the program takes. It is called by several goroutines.
+func (s *serving) process() web.Process {
+	p := web.Process{Goroutines: runtime.NumGoroutine(), Started: s.started.UTC(), Uptime: time.Since(s.started).Nanoseconds()}
+	s.self.read(&p)
+	return p
 }

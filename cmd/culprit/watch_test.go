@@ -50,8 +50,8 @@ func connected(local, remote string, holders ...process.Holder) process.Socket {
 	}
 }
 
-// host is a listing of sockets of a host with two addresses.
-func host(sockets ...process.Socket) *process.Listing {
+// hostWith is a listing of sockets of a host with two addresses.
+func hostWith(sockets ...process.Socket) *process.Listing {
 	return &process.Listing{Sockets: sockets, Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1"), netip.MustParseAddr("127.0.0.1")}}
 }
 
@@ -109,7 +109,7 @@ func TestTrafficFindsListener(t *testing.T) {
 		"10.0.0.1:81": "both", "[fd00::1]:81": "both", "10.0.0.1:82": "mapped", "127.0.0.1:83": "anymapped", "127.0.0.1:84": "loop",
 		"10.0.0.2:80": "", "[fd00::2]:80": "", "10.0.0.1:84": "", "127.0.0.1:82": "", "10.0.0.1:85": "",
 	} {
-		tr := newTraffic(watched(t, nil), newCensus(host(all...), watched(t, nil)), began)
+		tr := newTraffic(watched(t, nil), newCensus(hostWith(all...), watched(t, nil)), began)
 		tr.add(request("192.0.2.7:5000", server, after(1), 5, nil))
 		serves, calls := tr.rows(after(10))
 		if len(serves) != len(all) || len(calls) > 0 {
@@ -130,7 +130,7 @@ func TestTrafficFindsListener(t *testing.T) {
 func TestTrafficReusePort(t *testing.T) {
 	a, b := listens("0.0.0.0:80", holder(9, "nginx")), listens("0.0.0.0:80", holder(8, "nginx"))
 	a.RecvQueue, b.RecvQueue = 1, 2
-	c := newCensus(host(a, b, connected("10.0.0.1:80", "192.0.2.7:1"), connected("10.0.0.1:80", "192.0.2.7:2")), watched(t, nil))
+	c := newCensus(hostWith(a, b, connected("10.0.0.1:80", "192.0.2.7:1"), connected("10.0.0.1:80", "192.0.2.7:2")), watched(t, nil))
 	if len(c.waits) != 1 || c.waits[0].connections != 2 {
 		t.Fatalf("%d lines, %d connections", len(c.waits), c.waits[0].connections)
 	}
@@ -144,7 +144,7 @@ func TestTrafficGroupsCallers(t *testing.T) {
 	nginx, worker, php := holder(412, "nginx"), holder(413, "nginx"), holder(97, "php-fpm")
 	other := holder(600, "nginx")
 	other.ContainerID = "c0ffee"
-	all := host(
+	all := hostWith(
 		listens("0.0.0.0:80", nginx, worker),
 		connected("10.0.0.1:80", "192.0.2.7:5000", worker),
 		connected("10.0.0.1:40001", "10.0.0.2:8000", nginx), connected("10.0.0.1:40002", "10.0.0.2:8000", worker), connected("[::ffff:10.0.0.1]:40003", "[::ffff:10.0.0.2]:8000", worker),
@@ -172,7 +172,7 @@ func TestTrafficGroupsCallers(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	// What was unknown is known when the next listing has it.
-	tr = newTraffic(c, newCensus(host(), c), began)
+	tr = newTraffic(c, newCensus(hostWith(), c), began)
 	tr.add(request("10.0.0.1:40001", "10.0.0.2:8000", after(1), 5, nil))
 	if _, calls = tr.rows(after(2)); seen(calls, 2) != "10.0.0.2:8000 1\n" {
 		t.Errorf("before: %s", seen(calls, 2))
@@ -182,7 +182,7 @@ func TestTrafficGroupsCallers(t *testing.T) {
 		t.Errorf("after: %s", seen(calls, 2))
 	}
 	// And it is shown for some time when they have closed.
-	tr.adopt(newCensus(host(), c), after(4))
+	tr.adopt(newCensus(hostWith(), c), after(4))
 	if _, calls = tr.rows(after(4)); seen(calls, 4) != "10.0.0.2:8000 1 nginx (412 +1)\n" {
 		t.Errorf("closed: %s", seen(calls, 4))
 	}
@@ -190,7 +190,7 @@ func TestTrafficGroupsCallers(t *testing.T) {
 
 func TestTrafficSelection(t *testing.T) {
 	nginx, worker, php := holder(412, "nginx"), holder(413, "nginx"), holder(97, "php-fpm")
-	all := host(
+	all := hostWith(
 		listens("0.0.0.0:80", nginx, worker), listens("0.0.0.0:9000", php),
 		connected("10.0.0.1:40001", "10.0.0.2:8000", nginx), connected("10.0.0.1:40002", "10.0.0.2:8000", worker), connected("10.0.0.1:40005", "10.0.0.2:8000", php),
 	)
@@ -270,7 +270,7 @@ func TestTrafficOutcomes(t *testing.T) {
 			x.Flow.Port[0], x.Flow.Port[1] = x.Flow.Port[1], x.Flow.Port[0]
 		}, 1, 0, true},
 	} {
-		tr := newTraffic(c, newCensus(host(listens("0.0.0.0:80")), c), began)
+		tr := newTraffic(c, newCensus(hostWith(listens("0.0.0.0:80")), c), began)
 		tr.add(request("192.0.2.7:5000", "10.0.0.1:80", after(0.5), 64, o.change))
 		serves, _ := tr.rows(after(1))
 		r := serves[0].rates
@@ -280,7 +280,7 @@ func TestTrafficOutcomes(t *testing.T) {
 	}
 	// On one interface, what is in a VLAN comes once.
 	c = watched(t, func(c *config.Sockets) { c.Interface = "eth0" })
-	tr := newTraffic(c, newCensus(host(listens("0.0.0.0:80")), c), began)
+	tr := newTraffic(c, newCensus(hostWith(listens("0.0.0.0:80")), c), began)
 	tr.add(request("192.0.2.7:5000", "10.0.0.1:80", after(0.5), 64, func(x *exchange.Exchange) { x.Flow.Net = 7 }))
 	if serves, _ := tr.rows(after(1)); serves[0].rates.Requests != 1 {
 		t.Errorf("VLAN at eth0: %+v", serves[0].rates)
@@ -291,11 +291,11 @@ func TestTrafficOutcomes(t *testing.T) {
 func TestTrafficForgets(t *testing.T) {
 	c := watched(t, nil)
 	nginx := holder(412, "nginx")
-	first := newCensus(host(listens("0.0.0.0:80"), connected("10.0.0.1:40001", "10.0.0.2:8000", nginx)), c)
+	first := newCensus(hostWith(listens("0.0.0.0:80"), connected("10.0.0.1:40001", "10.0.0.2:8000", nginx)), c)
 	tr := newTraffic(c, first, began)
 	tr.add(request("192.0.2.7:5000", "10.0.0.1:80", after(1), 5, nil))
 	tr.add(request("10.0.0.1:40001", "10.0.0.2:8000", after(1), 5, nil))
-	tr.adopt(newCensus(host(listens("0.0.0.0:80")), c), after(2))
+	tr.adopt(newCensus(hostWith(listens("0.0.0.0:80")), c), after(2))
 	at := func(seconds float64) string {
 		tr.forget(after(seconds))
 		serves, calls := tr.rows(after(seconds))
@@ -319,7 +319,7 @@ func TestTrafficForgets(t *testing.T) {
 
 func TestTrafficWaiting(t *testing.T) {
 	c := watched(t, nil)
-	tr := newTraffic(c, newCensus(host(listens("127.0.0.1:80")), c), began)
+	tr := newTraffic(c, newCensus(hostWith(listens("127.0.0.1:80")), c), began)
 	hung := func() *exchange.Exchange { return request("127.0.0.1:5000", "127.0.0.1:80", after(2), -1, nil) }
 	a, b := hung(), hung()
 	b.Start.Packet, b.Start.Offset = a.Start.Packet, 100 // two requests in one packet
@@ -352,7 +352,7 @@ func TestTrafficLimits(t *testing.T) {
 	for i := range maxTalks + 10 {
 		all = append(all, connected(fmt.Sprintf("10.0.0.1:%d", 10000+i), fmt.Sprintf("10.1.%d.%d:80", i/250, i%250), holder(7, "crawler")))
 	}
-	tr := newTraffic(c, newCensus(host(all...), c), began)
+	tr := newTraffic(c, newCensus(hostWith(all...), c), began)
 	if len(tr.talks) != maxTalks || tr.untold != 10 {
 		t.Errorf("%d talks, %d untold", len(tr.talks), tr.untold)
 	}
@@ -375,7 +375,7 @@ func TestTrafficLimits(t *testing.T) {
 
 func TestTrafficAllocatesNothing(t *testing.T) {
 	c := watched(t, nil)
-	tr := newTraffic(c, newCensus(host(listens("0.0.0.0:80"), connected("10.0.0.1:40001", "10.0.0.1:80", holder(1, "wrk"))), c), began)
+	tr := newTraffic(c, newCensus(hostWith(listens("0.0.0.0:80"), connected("10.0.0.1:40001", "10.0.0.1:80", holder(1, "wrk"))), c), began)
 	x := request("10.0.0.1:40001", "10.0.0.1:80", after(1), 5, nil)
 	tr.add(x)
 	if n := testing.AllocsPerRun(1000, func() { tr.add(x) }); n > 0 {
@@ -574,7 +574,7 @@ func TestWatchCells(t *testing.T) {
 func BenchmarkRows(b *testing.B) {
 	c := &config.Sockets{Watch: true}
 	_ = c.Validate()
-	tr := newTraffic(c, newCensus(host(), c), began)
+	tr := newTraffic(c, newCensus(hostWith(), c), began)
 	for i := range 1000 * 100 {
 		tr.add(request("10.0.0.1:5", fmt.Sprintf("10.2.0.0:%d", 1+i%1000), after(float64(i%10)), 1+i%97, nil))
 	}

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,7 +39,15 @@ type SecretSource interface {
 	Secrets() []Secret
 }
 
-// Open opens inputs for reading as one Source, which is a SecretSource.
+// Measured is a Source that knows how far it has read its input.
+type Measured interface {
+	Source
+	// Progress returns how many bytes of the inputs have been read, as they are stored, compressed or not, and how many
+	// they had when they were opened, -1 when that isn't known. It may be called from any goroutine.
+	Progress() (read, size int64)
+}
+
+// Open opens inputs for reading as one Source, which is a SecretSource, and Measured.
 //
 // Inputs of one name are one tap, merged by time. Files without a name and of one link type are one tap
 // where each begins after the one before has ended: the parts of a rotated capture, taken in the order of
@@ -106,7 +115,10 @@ type source struct {
 	warnings []string
 	secrets  []Secret
 	size     int // bytes of secrets
-	failed   []error
+	// read counts the bytes read of inputs; length is how many they have, -1 when that isn't known.
+	read   atomic.Int64
+	length int64
+	failed []error
 
 	parts   []*part
 	waiting []*reader
@@ -183,6 +195,12 @@ func (s *source) add(p *part, several bool) error {
 			return fmt.Errorf("%s is a directory: give the capture files in it", p.Path)
 		}
 		regular = info.Mode().IsRegular() && !s.options.Follow
+		if regular && s.length >= 0 {
+			s.length += info.Size()
+		}
+	}
+	if !regular {
+		s.length = -1
 	}
 	switch {
 	case !regular:
@@ -239,7 +257,7 @@ func (s *source) openFile(p *part) (*reader, error) {
 		f.Close()
 		return nil, err
 	}
-	content, err := decompress(&wholeFile{f, info.Size()})
+	content, err := decompress(&counted{&wholeFile{f, info.Size()}, &s.read})
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", p.label(), err)
@@ -264,7 +282,7 @@ func (s *source) openWaiting(p *part) *reader {
 		case s.options.Stdin == nil:
 			f = os.Stdin
 		default:
-			return io.NopCloser(s.options.Stdin), nil
+			return &counted{io.NopCloser(s.options.Stdin), &s.read}, nil
 		}
 		var in io.ReadCloser = f
 		if info, err := f.Stat(); s.options.Follow && err == nil && info.Mode().IsRegular() {
@@ -273,7 +291,7 @@ func (s *source) openWaiting(p *part) *reader {
 		if p.Path == Stdin {
 			in = io.NopCloser(in)
 		}
-		return in, nil
+		return &counted{in, &s.read}, nil
 	})
 	rd := s.newReader(p, pump)
 	rd.pump = pump
@@ -504,6 +522,21 @@ func (s *source) warn(f string, args ...any) {
 	if w := fmt.Sprintf(f, args...); !slices.Contains(s.warnings, w) {
 		s.warnings = append(s.warnings, w)
 	}
+}
+
+func (s *source) Progress() (read, size int64) { return s.read.Load(), s.length }
+
+// counted counts the bytes that are read.
+type counted struct {
+	io.ReadCloser
+	to *atomic.Int64
+}
+
+// Read implements io.Reader.
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.ReadCloser.Read(b)
+	c.to.Add(int64(n))
+	return n, err
 }
 
 func (s *source) Taps() []Tap        { return s.taps }

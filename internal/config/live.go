@@ -38,6 +38,8 @@ type Live struct {
 	IncludeOwn bool
 	// Sockets: the sockets of the network namespace are listed, too, again and again.
 	Sockets bool
+	// Usage: it is asked, again and again, what the processes at the ends of connections use.
+	Usage bool
 }
 
 func defaultLive() Live {

@@ -24,6 +24,8 @@ type Serve struct {
 	// Retain is how old exchanges may get, RetainSize how many bytes they may take on the disk; 0: any.
 	Retain     Age
 	RetainSize Size
+	// HostMetrics: the machine is measured each second.
+	HostMetrics bool
 	// ImportOnly: nothing is served, and the command ends when the files are read.
 	ImportOnly bool
 }
@@ -55,6 +57,8 @@ func (s *Serve) Validate() error {
 		return errors.New("--import-only needs files to import: name them with -r FILE, - for standard input")
 	case s.ImportOnly && s.Follow:
 		return errors.New("--import-only ends at the end of the files, and --follow waits there: leave one of them out")
+	case s.ImportOnly && s.HostMetrics:
+		return errors.New("--host-metrics measures this machine while traffic is captured, and --import-only reads what was captured before: leave one of them out")
 	case s.CaptureFilter != "" && len(s.Inputs) == 0 && !s.Live.On():
 		return errors.New("a capture filter needs packets: name an interface with -i, or a capture file with -r FILE")
 	case s.KeepPackets != 0 && s.KeepPackets < minKeepPackets:

@@ -16,6 +16,8 @@ func TestServeValidate(t *testing.T) {
 		"no limits":            {func(s *Serve) { s.RetainSize, s.KeepPackets = 0, 0 }, ""},
 		"import of nothing":    {func(s *Serve) { s.ImportOnly = true }, "--import-only needs files"},
 		"import that follows":  {func(s *Serve) { s.Inputs, s.ImportOnly, s.Follow = []string{"a"}, true, true }, "--import-only ends"},
+		"import that measures": {func(s *Serve) { s.Inputs, s.ImportOnly, s.HostMetrics = []string{"a"}, true, true }, "--host-metrics measures"},
+		"host alone":           {func(s *Serve) { s.HostMetrics = true }, ""},
 		"filter of nothing":    {func(s *Serve) { s.CaptureFilter = "port 80" }, "a capture filter needs packets"},
 		"few packets":          {func(s *Serve) { s.KeepPackets = 1000 }, "--keep-packets 1000: at least 1MiB"},
 		"little room":          {func(s *Serve) { s.RetainSize = 1000 }, "--retain-size 1000: at least 1MiB"},

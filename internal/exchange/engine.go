@@ -36,8 +36,9 @@ type Engine struct {
 	tap    func(index uint32) *Tap
 
 	// waiting and announced are the requests without the head of a response, in the order in which they
-	// began to wait; announced are those that were shown as waiting.
-	waiting, announced queue
+	// began to wait; announced are those that were shown as waiting. answered are the exchanges whose response has
+	// begun, and that aren't finished. So each exchange under way is in one of the three.
+	waiting, announced, answered queue
 
 	out     *Collector
 	memory  int
@@ -161,11 +162,11 @@ func (e *Engine) wait(x *Exchange) {
 	e.waiting.push(x)
 }
 
-// snapshot copies what is known of a waiting request.
+// snapshot copies what is known of a request.
 func (x *Exchange) snapshot(at clock.Mark) *Exchange {
 	c := &Exchange{
 		Flow: x.Flow, Tap: x.Tap, Client: x.Client, Protocol: x.Protocol, Index: x.Index,
-		HasRequest: true, Grade: Unanswered, Start: x.Start, Completed: at, FirstPacket: x.FirstPacket,
+		HasRequest: x.HasRequest, Grade: Unanswered, Start: x.Start, Completed: at, FirstPacket: x.FirstPacket,
 		LastPacket: at.Packet, Anomalies: x.Anomalies,
 	}
 	c.Request.CopyFrom(&x.Request)

@@ -161,7 +161,7 @@ type Exchange struct {
 	expected int64
 	// charged is what the exchange takes of the memory budget.
 	charged int
-	// since is when it began to wait for its answer; in is the queue of those that do; shown: it was
+	// since is when it began to wait for its answer; in is the engine's queue that it is in; shown: it was
 	// shown as waiting.
 	since      int64
 	in         *queue

@@ -24,6 +24,7 @@ type table struct {
 	out    exchange.Collector
 	limits exchange.Limits
 	now    int64
+	wrong  []string // what underWay found
 }
 
 const epoch = 1_700_000_000_000_000_000

@@ -32,8 +32,10 @@ type Pairer struct {
 
 	// pending are the exchanges that aren't finished, in the order of their requests.
 	pending []*Exchange
-	// sending and answering are those whose request or response is under way.
+	// sending and answering are those whose request or response is under way, request and response the parser's
+	// messages as long as they are.
 	sending, answering *Exchange
+	request, response  *proto.Message
 	index              uint32
 
 	// lost marks directions in which messages may have gone unseen since the last sure pair, and lostAt
@@ -90,7 +92,7 @@ func counts(h *proto.HalfFacts) Counts {
 func (p *Pairer) Head(m *proto.Message) proto.Answers {
 	switch m.Kind {
 	case proto.Request:
-		p.request(m)
+		p.begun(m)
 		return proto.AnswersUnknown
 	case proto.Interim:
 		x := p.match(m)
@@ -124,14 +126,15 @@ func (p *Pairer) Head(m *proto.Message) proto.Answers {
 			x.Anomalies.Set(proto.EarlyResponse)
 		}
 	}
+	p.engine.answered.push(x)
 	x.HasResponse = true
 	x.Response.CopyFrom(m)
-	p.answering = x
+	p.answering, p.response = x, m
 	return answers(x)
 }
 
-// request begins an exchange with its request.
-func (p *Pairer) request(m *proto.Message) {
+// begun begins an exchange with its request.
+func (p *Pairer) begun(m *proto.Message) {
 	first := p.firstWaiting()
 	if len(p.pending) >= p.engine.limits.MaxWaiting && first < len(p.pending) {
 		p.engine.Counters.Overflow++
@@ -143,7 +146,7 @@ func (p *Pairer) request(m *proto.Message) {
 	x := p.begin(m)
 	x.HasRequest, x.expected = true, m.First.Peer
 	x.Request.CopyFrom(m)
-	p.sending = x
+	p.sending, p.request = x, m
 	p.pending = append(p.pending, x)
 	p.engine.wait(x)
 }
@@ -176,7 +179,7 @@ func (p *Pairer) firstWaiting() int {
 // WantsBody implements proto.Sink.
 func (p *Pairer) WantsBody(m *proto.Message) int {
 	e := p.engine
-	if x := p.sending; x != nil && m.Kind == proto.Request && x.in != nil {
+	if x := p.sending; x != nil && m.Kind == proto.Request && !x.HasResponse {
 		e.wait(x) // it isn't waiting for its answer while it is still being sent
 	}
 	limit := e.limits.MaxBody
@@ -226,9 +229,9 @@ func (p *Pairer) End(m *proto.Message) {
 		p.sending = nil
 		x.Request.Finish(m)
 		switch {
-		case x.in != nil:
+		case !x.HasResponse:
 			p.engine.wait(x) // now it does
-		case x.HasResponse && x.Response.End != proto.Unfinished:
+		case x.Response.End != proto.Unfinished:
 			p.heard = max(p.heard, m.Last.Offset+1)
 			p.complete(x, m.Last)
 		}

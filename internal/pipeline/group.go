@@ -75,6 +75,20 @@ func (t *turns) Idle() error {
 	return t.failed
 }
 
+// Inspect implements Inspector. What a receiver that has failed can't look at, nobody gets: it may hold secrets.
+func (t *turns) Inspect(list []Snapshot) []Snapshot {
+	t.receiving.Lock()
+	defer t.receiving.Unlock()
+	to, ok := t.to.(Inspector)
+	switch {
+	case !ok:
+		return list
+	case t.failed != nil:
+		return nil
+	}
+	return to.Inspect(list)
+}
+
 // Packet implements Recorder.
 func (t *turns) Packet(r *capture.Record, p *packet.Packet, key *packet.Flow) {
 	t.recording.Lock()

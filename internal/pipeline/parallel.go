@@ -47,12 +47,16 @@ type control struct {
 	idle    bool
 	elapsed int64
 	at      clock.Mark
+	asked   *asked // nil: nobody has
 }
 
-// result is what a worker finished in one epoch. idle: the input pauses behind it.
+// result is what a worker finished in one epoch. idle: the input pauses behind it. standing answers asked, if that
+// isn't nil.
 type result struct {
 	done, waiting []*exchange.Exchange
 	idle          bool
+	asked         *asked
+	standing      standing
 }
 
 // send queues a packet for the worker. The block that the packet lies in is held until it is done.
@@ -122,16 +126,16 @@ func (w *worker) work() {
 			if c.tick {
 				w.tick(c.elapsed, c.at)
 			}
-			w.hand(c.idle)
+			w.hand(&c)
 		case endCapture:
 			w.close(c.at)
-			w.hand(false)
+			w.hand(&c)
 		}
 	}
 }
 
 // hand gives the exchanges of the epoch to the merger, and takes back those that were shown.
-func (w *worker) hand(idle bool) {
+func (w *worker) hand(c *control) {
 	for more := true; more; {
 		select {
 		case list := <-w.used:
@@ -141,7 +145,11 @@ func (w *worker) hand(idle bool) {
 		}
 	}
 	prepare(w.out.Done)
-	w.results <- result{w.out.Done, w.out.Waiting, idle}
+	r := result{done: w.out.Done, waiting: w.out.Waiting, idle: c.idle, asked: c.asked}
+	if c.asked != nil {
+		r.standing = w.standing(c.asked)
+	}
+	w.results <- r
 	w.out.Done, w.out.Waiting = nil, nil
 }
 
@@ -170,9 +178,11 @@ func (m *merger) merge() {
 	defer close(m.done)
 	var all, waiting []*exchange.Exchange
 	parts := make([][]*exchange.Exchange, len(m.workers))
+	standings := make([]standing, len(m.workers))
 	for {
 		all, waiting = all[:0], waiting[:0]
 		idle := false
+		var asked *asked
 		for i, w := range m.workers {
 			r, ok := <-w.results
 			if !ok {
@@ -181,12 +191,17 @@ func (m *merger) merge() {
 			parts[i] = r.done
 			all = append(all, r.done...)
 			waiting = append(waiting, r.waiting...)
-			idle = r.idle
+			standings[i] = r.standing
+			idle, asked = r.idle, r.asked
 		}
 		slices.SortStableFunc(all, order)
 		slices.SortStableFunc(waiting, order)
 		if m.show.show(all, waiting, idle); m.show.err != nil {
 			m.failed.Store(&m.show.err)
+		}
+		if asked != nil {
+			m.show.answer(asked, standings)
+			clear(standings)
 		}
 		for i, w := range m.workers {
 			select {

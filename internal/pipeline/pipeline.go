@@ -77,6 +77,8 @@ type Config struct {
 	Interrupted func()
 	// Progress, if not nil, is called at the end of epochs with the packets and bytes so far.
 	Progress func(received Count)
+	// Watch, if not nil, is how the run is asked how it stands.
+	Watch *Watch
 }
 
 // Recorder takes packets as they were captured.
@@ -107,11 +109,13 @@ func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats,
 	}
 	r.live, r.clock.Live = src.(capture.Live)
 	r.start()
-	err := r.read(ctx)
+	r.watched = c.Watch.join()
+	err := r.packets(ctx)
 	if e := r.finish(); err == nil {
 		err = e
 	}
 	r.total()
+	r.watched.leave(&r.stats, r.first, r.clock.Now())
 	return r.stats, err
 }
 
@@ -129,6 +133,8 @@ type run struct {
 
 	workers []*worker
 	merger  *merger // nil with one worker
+	watched *watched
+	first   int64 // the time of the first packet
 
 	udp      map[string]*Count
 	filtered Count
@@ -161,8 +167,8 @@ func (r *run) interrupted() error {
 	return nil
 }
 
-// read takes the packets one after the other.
-func (r *run) read(ctx context.Context) error {
+// packets takes the packets one after the other.
+func (r *run) packets(ctx context.Context) error {
 	var rec capture.Record
 	var p packet.Packet
 	var key packet.Flow // one for all packets: what is handed to a recorder is on the heap
@@ -183,7 +189,10 @@ func (r *run) read(ctx context.Context) error {
 		default:
 			return err
 		}
-		if int(rec.Tap) >= r.taps.known() {
+		if known := r.taps.known(); int(rec.Tap) >= known {
+			if known == 0 {
+				r.first = rec.Time
+			}
 			r.taps.learn(r.src.Taps())
 		}
 		r.last = clock.Mark{Time: rec.Time, Packet: rec.Number, Tap: rec.Tap, Peer: -1}
@@ -265,9 +274,10 @@ func (r *run) epoch(tick, idle bool) error {
 	}
 	mark := r.last
 	mark.Time = r.clock.Now()
+	asked := r.hear(mark)
 	if r.merger != nil {
 		for _, w := range r.workers {
-			w.control(control{kind: endEpoch, tick: tick, idle: idle, elapsed: r.clock.Elapsed(), at: mark})
+			w.control(control{kind: endEpoch, tick: tick, idle: idle, elapsed: r.clock.Elapsed(), at: mark, asked: asked})
 		}
 		return r.merger.err()
 	}
@@ -276,6 +286,9 @@ func (r *run) epoch(tick, idle bool) error {
 		w.tick(r.clock.Elapsed(), mark)
 	}
 	w.deliver(&r.show, idle)
+	if asked != nil {
+		r.show.answer(asked, []standing{w.standing(asked)})
+	}
 	return r.show.err
 }
 
@@ -299,7 +312,15 @@ func (r *run) finish() error {
 
 // total sums up the counters.
 func (r *run) total() {
-	s := &r.stats
+	r.stats = r.read()
+	for _, w := range r.workers {
+		w.total(&r.stats)
+	}
+}
+
+// read returns what the reader has counted. What workers ignored is among the packets analysed.
+func (r *run) read() Stats {
+	s := Stats{Received: r.stats.Received, Ignored: map[string]Count{}, Connections: map[string]uint64{}}
 	counts := r.decoder.Counts()
 	s.ignored(counts)
 	s.Analysed = Count(counts[packet.Decoded])
@@ -321,21 +342,24 @@ func (r *run) total() {
 	}
 	s.ClockJumps = r.clock.Jumps
 	s.Aggregated = r.decoder.Aggregated()
-	for _, w := range r.workers {
-		s.BudgetEvicted += w.tally.evicted
-		s.TCP.Evicted -= w.tally.evicted // counted there too
-		for v, c := range w.tally.verdicts {
-			if tcp.Verdict(v) != tcp.Analysed && c.Packets > 0 {
-				s.ignore(tcp.Verdict(v).String(), c.Packets, c.Bytes)
-				s.Analysed.subtract(c)
-			}
+	return s
+}
+
+// total adds what the worker has counted, and takes what it ignored from the packets analysed.
+func (w *worker) total(s *Stats) {
+	s.BudgetEvicted += w.tally.evicted
+	s.TCP.Evicted -= w.tally.evicted // counted there too
+	for v, c := range w.tally.verdicts {
+		if tcp.Verdict(v) != tcp.Analysed && c.Packets > 0 {
+			s.ignore(tcp.Verdict(v).String(), c.Packets, c.Bytes)
+			s.Analysed.subtract(c)
 		}
-		for name, n := range w.tally.connections {
-			s.Connections[name] += n
-		}
-		for _, sh := range w.owned {
-			s.addShard(sh)
-		}
+	}
+	for name, n := range w.tally.connections {
+		s.Connections[name] += n
+	}
+	for _, sh := range w.owned {
+		s.addShard(sh)
 	}
 }
 
@@ -355,6 +379,8 @@ func (s *Stats) addShard(sh *shard) {
 	s.SCTP.Evicted += sh.sctp.Counters.Evicted
 	s.SCTP.Refused += sh.sctp.Counters.Refused
 	s.SCTP.HeldLimit += sh.sctp.Counters.HeldLimit
+	s.SCTP.Jumps += sh.sctp.Counters.Jumps
+	s.SCTP.TimedOut += sh.sctp.Counters.TimedOut
 	s.TimedOut += e.TimedOut
 	s.Overflow += e.Overflow
 	s.Interim += e.Interim

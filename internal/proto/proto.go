@@ -161,7 +161,9 @@ type Limits struct {
 //
 // For each message a parser calls Head once, then Body any number of times, then End once. Heads
 // come in the order of their first bytes within a direction; in protocols without stream ids the
-// next Head of a direction comes after the End of the one before, but for interim responses.
+// next Head of a direction comes after the End of the one before, but for interim responses. From Head to
+// End m is the same pointer, and between calls of the parser it says how far the message has come: a sink may
+// look at it then, but for Raw and what points into it.
 type Sink interface {
 	// Head says that the head of m is complete. For a response it returns what the request was that
 	// it answers, as far as known, since its framing may depend on it. m is borrowed.
@@ -330,6 +332,12 @@ func (m *Message) Finish(src *Message) {
 		f.Value.Off += base
 		m.Fields = append(m.Fields, f)
 	}
+}
+
+// Progress takes from src, the same message while it is under way, how far it has come.
+func (m *Message) Progress(src *Message) {
+	m.Last, m.Size, m.BodyBytes, m.MissingBytes, m.Chunks = src.Last, src.Size, src.BodyBytes, src.MissingBytes, src.Chunks
+	m.Anomalies |= src.Anomalies
 }
 
 // CopyFrom makes m a copy of src that owns its memory.

@@ -475,13 +475,18 @@ func (s *Server) complete(c *call) error {
 
 // and joins two conditions, the first of which may be nil.
 func and(a, b filter.Node) filter.Node {
-	switch first := a.(type) {
-	case nil:
+	if a == nil {
 		return b
-	case *filter.And:
-		return &filter.And{Nodes: append(slices.Clone(first.Nodes), b)}
 	}
-	return &filter.And{Nodes: []filter.Node{a, b}}
+	return &filter.And{Nodes: slices.Concat(parts(a), parts(b))}
+}
+
+// parts are the conditions that an And joins, or else the condition alone.
+func parts(n filter.Node) []filter.Node {
+	if joined, ok := n.(*filter.And); ok {
+		return joined.Nodes
+	}
+	return []filter.Node{n}
 }
 
 // asciiLower makes the ASCII letters lower case, as the filter's lower does. Other bytes stay, UTF-8 or not.

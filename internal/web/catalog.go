@@ -50,7 +50,7 @@ type filterError struct {
 func (s *Server) filter(c *call) error {
 	answer := struct {
 		OK        bool         `json:"ok"`
-		Canonical text         `json:"canonical"`
+		Canonical string       `json:"canonical"` // it has escapes of its own, and nothing else that isn't to be shown
 		Fields    []string     `json:"fields"`
 		Error     *filterError `json:"error,omitempty"`
 	}{Fields: []string{}}
@@ -64,7 +64,7 @@ func (s *Server) filter(c *call) error {
 	default:
 		answer.OK = true
 		if f != nil { // an empty filter is all
-			answer.Canonical = text(f.String())
+			answer.Canonical = f.String()
 			for _, field := range f.Fields() {
 				answer.Fields = append(answer.Fields, field.Name)
 			}

@@ -107,12 +107,16 @@ func (g *guard) place(r *http.Request) error {
 	case "", "same-origin", "none":
 		return nil
 	default:
-		followed := r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
-		if !followed {
+		if !navigation(r) {
 			return problems.origin.of("a page of another site asks (%s); only pages of this server may", clip(site))
 		}
 	}
 	return nil
+}
+
+// navigation reports whether a browser asks for what it is going to show in a tab, as it tells itself.
+func navigation(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
 // admit says whether a request knows the token.

@@ -96,7 +96,7 @@ func TestFirstVisit(t *testing.T) {
 	}
 	r := request("/", "Authorization: ")
 	r.AddCookie(c)
-	if w := do(s, r); w.Code != 200 || !strings.Contains(w.Body.String(), "/api/openapi.yaml") || len(w.Result().Cookies()) != 0 {
+	if w := do(s, r); w.Code != 200 || unzipped(t, w) != testIndex || len(w.Result().Cookies()) != 0 {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	if w := do(s, request("/?token=wrong", "Authorization: ")); w.Code != 401 || len(w.Result().Cookies()) != 0 {

@@ -63,7 +63,7 @@ func TestOpenAPIRoutes(t *testing.T) {
 			security = *item.Get.Security
 		}
 		inQuery := slices.ContainsFunc(security, func(s openapi3.SecurityRequirement) bool { _, ok := s["query"]; return ok })
-		if (len(security) == 0) != (r.access == public) || inQuery != (r.access == linked) {
+		if (len(security) == 0) != (r.access == public) || inQuery != (r.access == linked || r.access == page) {
 			t.Errorf("%s: the file says %v", path, security)
 		}
 	}
@@ -82,6 +82,7 @@ func TestOpenAPIResponses(t *testing.T) {
 	s := serve(t, func(o *Options) { o.Packets, o.Reveal = packets{"pcapng"}, true })
 	hidden := serve(t, func(o *Options) { o.Packets = packets{"pcapng"} })
 	id := dig(ask(t, s, "/api/exchanges?limit=1"), "exchanges", 0, "event", "id").(string)
+	pageID := dig(ask(t, s, "/api/pages?limit=1"), "pages", 0, "id").(string)
 	const scope = "where=status+%3E+100&text=a&from=-1h&to=now"
 	covered := map[string]bool{}
 	check := func(s *Server, r *http.Request, status int) {
@@ -124,25 +125,29 @@ func TestOpenAPIResponses(t *testing.T) {
 		}
 	}
 	for _, target := range []string{
-		"/", "/healthz", "/api/openapi.yaml", "/api/status", "/api/fields", "/api/filter?where=status+==+200", "/api/filter?where=nope", "/api/filter",
+		"/", "/search?x=1", "/exchange/1", "/assets/app-1.css", "/assets/land-2.json", "/healthz", "/api/openapi.yaml", "/api/status", "/api/fields", "/api/filter?where=status+==+200", "/api/filter?where=nope", "/api/filter",
 		"/api/exchanges", "/api/exchanges?" + scope + "&fields=status,path&sort=duration&ascending=true&limit=3", "/api/exchanges?format=ndjson",
 		"/api/exchanges.ndjson?limit=1000000", "/api/exchanges.har?" + scope, "/api/exchanges/" + id, "/api/exchanges/" + id + "/packets?connection=true",
 		"/api/trace/4bf92f3577b34da6a3ce929d0e0e4736?limit=2&fields=status", "/api/histogram?" + scope + "&group=class(status)&metric=p50(duration),rate&limit=1", "/api/histogram?interval=1m",
 		"/api/heatmap?" + scope + "&buckets=10", "/api/aggregate?" + scope + "&interval=5m&group=route,status&metric=p99(duration),distinct(client)&sort=count&limit=3",
 		"/api/aggregate?where=status+==+1&metric=min(duration)", "/api/terms?field=route&metric=errors&sort=errors", "/api/terms?field=culprit.stream",
-		"/api/cardinality?field=client&last=1h", "/api/complete?field=status&prefix=2&limit=1",
+		"/api/differences?selection=status==503", "/api/differences?" + scope + "&selection=duration%3E1s&fields=route,magnitude(size)&limit=1",
+		"/api/pages", "/api/pages?" + scope + "&confidence=0.4&limit=2", "/api/pages/" + pageID,
+		"/api/host?last=1h&interval=5m", "/api/cardinality?field=client&last=1h", "/api/complete?field=status&prefix=2&limit=1",
+		"/api/inflight", "/api/inflight?where=has(status)&limit=1&fields=status",
 	} {
 		check(s, request(target), 200)
 	}
 	covered["/api/live"] = true // TestLive
 	check(s, request("/?token="+testToken), 303)
+	check(s, request("/search/x?token="+testToken), 303)
 	check(s, request("/api/status", "Authorization: "), 401)
 	check(s, request("/api/status", "Origin: null"), 403)
 	check(s, request("/api/exchanges?where=stauts", ""), 400)
 	check(s, request("/api/exchanges/00000000000000000000000000"), 404)
 	check(hidden, request("/api/exchanges/"+id+"/packets"), 403)
-	empty := serve(t, func(o *Options) { o.Store, o.Capture = storeOf(t, nil), nil })
-	for _, target := range []string{"/api/status", "/api/exchanges", "/api/histogram", "/api/heatmap", "/api/terms?field=path", "/api/cardinality?field=path", "/api/aggregate"} {
+	empty := serve(t, func(o *Options) { o.Store, o.Capture, o.Process, o.InFlight = storeOf(t, nil), nil, nil, nil })
+	for _, target := range []string{"/api/status", "/api/exchanges", "/api/histogram", "/api/heatmap", "/api/terms?field=path", "/api/cardinality?field=path", "/api/aggregate", "/api/differences?selection=has(status)", "/api/pages"} {
 		check(empty, request(target), 200)
 	}
 	for path := range doc.Paths.Map() {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"math"
 	"net/url"
 	"slices"
@@ -137,13 +138,33 @@ func (p *params) fields(name string) ([]*exchange.Field, error) {
 }
 
 // where gives the exchange filter, nil when there is none.
-func (p *params) where() (*filter.Filter, error) {
-	s := p.values.Get("where")
+func (p *params) where() (*filter.Filter, error) { return p.condition("where") }
+
+// condition gives the exchange filter that a parameter has, nil when there is none.
+func (p *params) condition(name string) (*filter.Filter, error) {
+	s := p.values.Get(name)
 	if strings.TrimSpace(s) == "" {
 		return nil, nil
 	}
-	return filter.Parse(s)
+	f, err := filter.Parse(s)
+	var bad *filter.Error
+	if errors.As(err, &bad) {
+		return nil, &badFilter{name, bad}
+	}
+	return f, err
 }
+
+// badFilter is a filter that can't be used, and the parameter that has it.
+type badFilter struct {
+	parameter string
+	err       *filter.Error
+}
+
+// Error implements error.
+func (b *badFilter) Error() string { return b.parameter + ": " + b.err.Error() }
+
+// Unwrap gives what is wrong with it.
+func (b *badFilter) Unwrap() error { return b.err }
 
 // scope gives the exchanges that a question is about.
 func (p *params) scope(timeout time.Duration) (store.Scope, error) {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/culprit-http/culprit/internal/filter"
 	"github.com/culprit-http/culprit/internal/store"
 )
 
@@ -41,7 +40,7 @@ type kind struct {
 
 // problems are the kinds of problems.
 var problems = struct {
-	parameter, filter, cursor, token, origin, notRevealed, host, notFound, notKept, noRoute, method, body, tooLong, limit, tooMany, closing, internal kind
+	parameter, filter, cursor, token, origin, notRevealed, host, notFound, notKept, notBuilt, noRoute, method, body, tooLong, limit, tooMany, busy, closing, internal kind
 }{
 	kind{"bad-parameter", "A parameter is wrong", http.StatusBadRequest},
 	kind{"bad-filter", "The filter is wrong", http.StatusBadRequest},
@@ -52,12 +51,14 @@ var problems = struct {
 	kind{"wrong-host", "Another host is meant", http.StatusMisdirectedRequest},
 	kind{"not-found", "It isn't stored", http.StatusNotFound},
 	kind{"not-kept", "The packets aren't kept", http.StatusNotFound},
+	kind{"not-built", "The user interface isn't built in", http.StatusNotFound},
 	kind{"no-such-path", "There is nothing here", http.StatusNotFound},
 	kind{"bad-method", "The method isn't allowed", http.StatusMethodNotAllowed},
 	kind{"no-body", "There can't be a body", http.StatusRequestEntityTooLarge},
 	kind{"too-long", "The query is too long", http.StatusRequestURITooLong},
 	kind{"limit", "The question takes too much", http.StatusUnprocessableEntity},
 	kind{"too-many", "Too much is asked at once", http.StatusTooManyRequests},
+	kind{"busy", "The capture is busy", http.StatusServiceUnavailable},
 	kind{"closing", "The server ends", http.StatusServiceUnavailable},
 	kind{"failed", "The store failed", http.StatusInternalServerError},
 }
@@ -77,13 +78,13 @@ func (k kind) about(name, format string, args ...any) *problem {
 // problemOf makes a problem of any error.
 func problemOf(err error) *problem {
 	var p *problem
-	var bad *filter.Error
+	var bad *badFilter
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &bad):
-		p = problems.filter.about("where", "%s", bad.Msg)
-		p.Position, p.Length = &bad.Pos, &bad.Len
+		p = problems.filter.about(bad.parameter, "%s", bad.err.Msg)
+		p.Position, p.Length = &bad.err.Pos, &bad.err.Len
 		return p
 	case errors.Is(err, store.ErrNotFound):
 		return problems.notFound.of("%v; it may be too old to be kept", err)
@@ -95,6 +96,9 @@ func problemOf(err error) *problem {
 	return problems.internal.of("%v", err)
 }
 
+// challenge says how to be let in (RFC 6750).
+const challenge = `Bearer realm="culprit"`
+
 // writeProblem answers with a problem, if nothing was answered yet.
 func writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	h := w.Header()
@@ -103,7 +107,7 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *problem) {
 	h.Set("Content-Type", "application/problem+json")
 	switch p.Status {
 	case http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", `Bearer realm="culprit"`)
+		h.Set("WWW-Authenticate", challenge)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", "1")
 	case http.StatusRequestEntityTooLarge:

@@ -1,5 +1,7 @@
 package web
 
+import "time"
+
 // stored says what is stored.
 type stored struct {
 	Exchanges int64 `json:"exchanges"`
@@ -18,6 +20,21 @@ type stored struct {
 	Problem text `json:"problem"`
 }
 
+// Process is what the program itself takes. What the system doesn't tell is null.
+type Process struct {
+	// CPU is the time of processors that it has had, of itself and of the system on its behalf, in nanoseconds.
+	CPU *int64 `json:"cpu"`
+	// RSS is its memory, in bytes, PeakRSS the most that it was.
+	RSS     *int64 `json:"rss"`
+	PeakRSS *int64 `json:"peak_rss"`
+	Threads *int   `json:"threads"`
+
+	Goroutines int `json:"goroutines"`
+	// Started is when it was started, Uptime how long ago that is, in nanoseconds.
+	Started time.Time `json:"started"`
+	Uptime  int64     `json:"uptime"`
+}
+
 // status answers with what is stored, what is captured, and who watches.
 func (s *Server) status(c *call) error {
 	st, err := s.options.Store.Status(c.Context())
@@ -34,6 +51,7 @@ func (s *Server) status(c *call) error {
 		// Capture is null when there is none.
 		Capture any       `json:"capture"`
 		Live    liveState `json:"live"`
+		Process *Process  `json:"process"`
 	}{
 		Version: s.options.Version, Now: stamp(c.now.UnixNano()), Packets: s.options.Packets != nil, Reveal: s.options.Reveal,
 		Store: stored{
@@ -48,6 +66,10 @@ func (s *Server) status(c *call) error {
 	}
 	if s.options.Capture != nil {
 		answer.Capture = s.options.Capture()
+	}
+	if s.options.Process != nil {
+		p := s.options.Process()
+		answer.Process = &p
 	}
 	return c.json(&answer)
 }

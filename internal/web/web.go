@@ -10,6 +10,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
@@ -37,6 +38,9 @@ const (
 	DefaultComplete, MaxComplete = 20, 100
 	// MaxSeries is how many series a histogram may have; DefaultSeries are those without a limit.
 	DefaultSeries, MaxSeries = 10, 100
+	// DefaultDifferences and MaxDifferences are how many differences there may be, MaxTraits how many fields are looked at.
+	DefaultDifferences, MaxDifferences = 30, 100
+	MaxTraits                          = 64
 	// DefaultGroups are the groups of an aggregate without a limit.
 	DefaultGroups = 100
 	// MaxRows is how many rows an aggregate with an interval may have: groups times buckets.
@@ -92,6 +96,14 @@ type Options struct {
 	// Capture gives the counters of the capture as something that becomes a JSON object; nil: none runs. It is
 	// called by several goroutines.
 	Capture func() any
+	// InFlight gives the exchanges under way, at most a second ago; nil: none runs. It is called by several goroutines.
+	InFlight func(ctx context.Context) (*InFlight, error)
+	// Process gives what the program itself takes; nil: nobody knows. It is called by several goroutines.
+	Process func() Process
+	// UI has the files of the user interface, as package ui does; nil or empty: it isn't built in.
+	UI fs.FS
+	// Host knows how the machine was doing; nil: nobody does.
+	Host HostSource
 	// Version is culprit's.
 	Version string
 	// Now is the clock that relative times count from; nil: time.Now.
@@ -140,7 +152,9 @@ func New(o Options) (*Server, error) {
 	for i := range all {
 		s.mux.Handle(all[i].path, &endpoint{s, &all[i]})
 	}
-	s.mux.Handle("/", &endpoint{s, &route{handle: (*Server).unknown}})
+	for _, pattern := range [...]string{"/", "/api", "/api/{path}", "/assets"} { // all but the first would be views
+		s.mux.Handle(pattern, &endpoint{s, &route{handle: (*Server).unknown}})
+	}
 	return s, nil
 }
 
@@ -164,6 +178,8 @@ const (
 	private access = iota
 	// linked takes it from the query, too, for what browsers and other programs open by its URL.
 	linked
+	// page is linked, and gets notices for people; what else is in the query is the page's own.
+	page
 	// public needs none.
 	public
 )
@@ -197,7 +213,10 @@ func with(more ...string) []string { return append(more, scope...) }
 // routes are all routes.
 func routes() []route {
 	return []route{
-		{"/{$}", (*Server).index, linked, light, nil},
+		{"/{$}", (*Server).page, page, light, nil},
+		{"/{view}", (*Server).page, page, light, nil},
+		{"/{view}/{id}", (*Server).page, page, light, nil},
+		{"/assets/{file}", (*Server).asset, private, light, nil},
 		{"/healthz", (*Server).health, public, light, nil},
 		{"/api/openapi.yaml", (*Server).openAPI, private, light, nil},
 		{"/api/status", (*Server).status, private, light, nil},
@@ -211,10 +230,15 @@ func routes() []route {
 		{"/api/trace/{id}", (*Server).trace, private, query, []string{"from", "to", "last", "fields", "limit", "after"}},
 		{"/api/histogram", (*Server).histogram, private, query, with("interval", "buckets", "group", "metric", "limit")},
 		{"/api/heatmap", (*Server).heatmap, private, query, with("interval", "buckets", "field")},
+		{"/api/host", (*Server).host, private, query, []string{"from", "to", "last", "interval", "buckets"}},
 		{"/api/aggregate", (*Server).aggregate, private, query, with("interval", "group", "metric", "sort", "limit")},
 		{"/api/terms", (*Server).terms, private, query, with("field", "metric", "sort", "limit")},
 		{"/api/cardinality", (*Server).cardinality, private, query, with("field")},
+		{"/api/differences", (*Server).differences, private, query, with("selection", "fields", "limit")},
 		{"/api/complete", (*Server).complete, private, query, with("field", "prefix", "limit")},
+		{"/api/inflight", (*Server).inFlight, private, light, []string{"where", "fields", "limit"}},
+		{"/api/pages", (*Server).pages, private, query, with("confidence", "limit")},
+		{"/api/pages/{id}", (*Server).onePage, private, query, nil},
 		{"/api/live", (*Server).live, linked, stream, []string{"where", "fields"}},
 	}
 }
@@ -250,9 +274,11 @@ type endpoint struct {
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	harden(w.Header())
 	c := &call{Request: r, answer: newAnswer(w, r)}
-	if err := e.serve(c); err != nil {
-		c.fail(err)
+	err := e.serve(c)
+	if err == nil || e.access == page && c.explain(problemOf(err)) {
+		return
 	}
+	c.fail(err)
 }
 
 func (e *endpoint) serve(c *call) error {
@@ -274,16 +300,16 @@ func (e *endpoint) serve(c *call) error {
 		return problems.tooLong.of("the query has %d bytes, and %d are allowed", len(c.URL.RawQuery), MaxQuery)
 	}
 	values, err := url.ParseQuery(c.URL.RawQuery)
-	if err != nil {
+	if err != nil && e.access != page {
 		return problems.parameter.of("the query can't be read: %v; write %%25, %%26, %%2B and %%3B for the characters %%, &, + and ;", err)
 	}
 	if e.access != public {
-		if err := s.guard.admit(c.Request, values, e.access == linked); err != nil {
+		if err := s.guard.admit(c.Request, values, e.access == linked || e.access == page); err != nil {
 			return err
 		}
 	}
 	c.params = params{values: values, now: s.options.Now()}
-	if e.path != "" { // an unknown path has the same answer whatever is asked
+	if e.path != "" && e.access != page { // an unknown path has the same answer whatever is asked
 		if err := c.known(e.route); err != nil {
 			return err
 		}
@@ -312,17 +338,6 @@ func (e *endpoint) within(c *call) error {
 
 func (s *Server) unknown(c *call) error {
 	return problems.noRoute.of("there is nothing at %s; /api/openapi.yaml lists what there is", clip(c.URL.Path))
-}
-
-// index says where the API is. The first visit brings the token; the cookie does from then on, so that it goes from
-// the address bar and the history.
-func (s *Server) index(c *call) error {
-	if c.values.Get("token") != "" {
-		http.SetCookie(c.w, s.guard.cookie(c.Request))
-		c.w.Header().Set("Location", "/")
-		return c.empty(http.StatusSeeOther)
-	}
-	return c.json(map[string]string{"name": "culprit", "version": s.options.Version, "api": "/api/openapi.yaml"})
 }
 
 func (s *Server) health(c *call) error { return c.send("text/plain; charset=utf-8", []byte("ok\n")) }

@@ -77,8 +77,8 @@ func storeOf(t testing.TB, all []*exchange.Exchange) store.Store {
 func serve(t testing.TB, change ...func(*Options)) *Server {
 	t.Helper()
 	o := Options{
-		Store: storeOf(t, shop(60)), Token: testToken, Version: "1.2.3", Now: func() time.Time { return noon },
-		Capture: func() any { return map[string]int{"packets": 17} }, Hosts: []string{"culprit.example"},
+		Store: storeOf(t, shop(60)), Token: testToken, Version: "1.2.3", Host: machine{}, Now: func() time.Time { return noon },
+		Capture: capturing, Process: running, InFlight: func(context.Context) (*InFlight, error) { return inFlightOf(shop(4)), nil }, Hosts: []string{"culprit.example"}, UI: testUI(),
 	}
 	for _, f := range change {
 		f(&o)
@@ -238,7 +238,7 @@ func TestExchange(t *testing.T) {
 	for _, bad := range []string{"x", "etc%2fpasswd", "%00", strings.Repeat("Z", 26), strings.Repeat("0", 5000)} {
 		refused(t, s, request("/api/exchanges/"+bad), 404, "not-found", "no id of an exchange")
 	}
-	for _, bad := range []string{"/api/../api/status", "//api/status", "/api/./status", "/api/status/..", "/api/exchanges/../../etc/passwd", "/etc/passwd", "/api", "/api/exchanges/", "/api/exchanges/a/b", "/API/status"} {
+	for _, bad := range []string{"/api/../api/status", "//api/status", "/api/./status", "/api/status/..", "/api/exchanges/../../etc/passwd", "/etc/passwd/x", "/api", "/api/exchanges/", "/api/exchanges/a/b", "/assets"} {
 		r := request("/")
 		r.URL.Path = bad
 		refused(t, s, r, 404, "no-such-path", "")
@@ -364,7 +364,7 @@ func TestPackets(t *testing.T) {
 func TestStatusAndCatalog(t *testing.T) {
 	s := serve(t)
 	v := ask(t, s, "/api/status")
-	if dig(v, "store", "exchanges") != 60.0 || dig(v, "store", "last") != "2026-11-21T11:59:50.000000000Z" || dig(v, "capture", "packets") != 17.0 || dig(v, "version") != "1.2.3" {
+	if dig(v, "store", "exchanges") != 60.0 || dig(v, "store", "last") != "2026-11-21T11:59:50.000000000Z" || dig(v, "capture", "packets", "received") != 350.0 || dig(v, "process", "rss") != float64(64<<20) || dig(v, "version") != "1.2.3" {
 		t.Errorf("%v", v)
 	}
 	empty := serve(t, func(o *Options) { o.Store, o.Capture = storetest.NewNaive(), nil })
@@ -376,6 +376,10 @@ func TestStatusAndCatalog(t *testing.T) {
 	}
 	if v := ask(t, s, "/api/filter?where=status+%3E=+500+and+path+contains+%22x%22"); dig(v, "ok") != true ||
 		dig(v, "canonical") != `http.response.status_code >= 500 and url.path contains "x"` || dig(v, "fields", 1) != "url.path" {
+		t.Errorf("%v", v)
+	}
+	// The canonical text can be asked for, bytes that aren't UTF-8 included.
+	if v := ask(t, s, "/api/filter?where=path+==+b%22%5cxff%22"); dig(v, "canonical") != `url.path == b"\xff"` {
 		t.Errorf("%v", v)
 	}
 	if v := ask(t, s, "/api/filter?where=%C3%A4+==+1+or+stauts+==+1"); dig(v, "ok") != false || dig(v, "error", "position") == nil {

@@ -287,3 +287,60 @@ export interface HostAnswer {
     rss: (number | null)[];
   }[];
 }
+
+/** Page loads, inferred: /api/pages. */
+export interface PagesAnswer {
+  pages: PageLoad[];
+  /** More pages began in the time, before the last one given. */
+  more: boolean;
+  /** Pages left out, since they are others seen again behind a proxy. */
+  further_in: number;
+  looked_at: number;
+  /** Of the exchanges looked at, those that belong to no page. */
+  unassigned: number;
+  /** There were older exchanges that weren't looked at. */
+  truncated: boolean;
+  cost: Cost;
+}
+
+export interface PageLoad {
+  /** event.id of the document. */
+  id: string;
+  url: string;
+  client: string;
+  forwarded_for: string;
+  user_agent: string;
+  browser: string;
+  start: Stamp;
+  load: number | null;
+  ttfb: number | null;
+  requests: number;
+  bytes: number;
+  errors: number;
+  complete: boolean;
+  prefetched: boolean;
+  confidence: number;
+  inferred: boolean;
+  left_out: number;
+  resources: PageResource[];
+}
+
+export interface PageResource {
+  id: string;
+  start: Stamp;
+  /** Nanoseconds from the start of the page. */
+  offset: number;
+  duration: number | null;
+  timing: { connect: number | null; send: number | null; wait: number | null; receive: number | null };
+  method: string;
+  target: string;
+  host: string;
+  status: number | null;
+  type: string;
+  bytes: number;
+  why: string;
+  confidence: number;
+  in_load: boolean;
+  /** Why it isn't in the load. */
+  apart: string;
+}

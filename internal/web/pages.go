@@ -1,0 +1,384 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/culprit-http/culprit/internal/correlate/pageload"
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/filter"
+	"github.com/culprit-http/culprit/internal/store"
+)
+
+const (
+	// DefaultPages is how many pages are given, unless told, and MaxPages how many may be.
+	DefaultPages, MaxPages = 50, 500
+	// MaxSighted is how many exchanges pages are made of: the newest of the time that is asked about. MaxBehind is how
+	// many more are looked at behind its end, for what belongs to its last pages.
+	MaxSighted, MaxBehind = 50_000, 10_000
+)
+
+// pageFields are what pages are made of.
+var pageFields = fieldsNamed("event.duration", "event.end", "event.outcome", "observer.hostname", "observer.ingress.interface.name",
+	"culprit.packets.tap", "client.ip", "client.port", "server.ip", "server.port", "client.bytes", "server.bytes", "http.request.method",
+	"http.request.mime_type", "http.request.headers", "http.response.status_code", "http.response.body.bytes",
+	"http.response.mime_type", "http.response.headers", "url.original", "user_agent.original", "user_agent.name", "culprit.grade",
+	"culprit.stream", "culprit.http.interim", "culprit.timing.connect", "culprit.timing.tls", "culprit.timing.idle", "culprit.timing.send",
+	"culprit.timing.wait", "culprit.timing.receive")
+
+func fieldsNamed(names ...string) (all []*exchange.Field) {
+	for _, name := range names {
+		all = append(all, exchange.Lookup(name))
+	}
+	return all
+}
+
+// pages answers with the page loads that began in the time that is asked about, the newest first. A filter or text chooses
+// pages by any of their exchanges: it doesn't take resources away from them.
+func (s *Server) pages(c *call) error {
+	scope, err := c.scope(s.options.QueryTimeout)
+	if err != nil {
+		return err
+	}
+	limit, err := c.number("limit", DefaultPages, 1, MaxPages)
+	if err != nil {
+		return err
+	}
+	least, err := c.fraction("confidence")
+	if err != nil {
+		return err
+	}
+	g := &grouping{s: s, ctx: c.Context()}
+	var chosen map[[exchange.IDSize]byte]bool
+	if scope.Where != nil || scope.Text != "" {
+		if chosen, err = g.choose(&scope); err != nil {
+			return err
+		}
+	}
+	margin := pageload.MaxIdle.Nanoseconds()
+	w := window{scope: scope, before: MaxSighted, split: scope.To, behind: MaxBehind}
+	w.scope.Where, w.scope.Text = nil, ""
+	if scope.From > 0 {
+		w.scope.From = max(scope.From-margin, 1)
+	}
+	if scope.To > 0 {
+		w.scope.To = scope.To + margin
+	}
+
+	// All of them together hold no more than what was looked at.
+	var all []*pageload.Page
+	err = g.group(&w, func(p *pageload.Page) {
+		if rounded(p.Confidence) < least || p.Start < scope.From || scope.To > 0 && p.Start >= scope.To {
+			return
+		}
+		if chosen != nil && !slices.ContainsFunc(p.Resources, func(r pageload.Resource) bool { return chosen[r.ID] }) {
+			return
+		}
+		all = append(all, p)
+	})
+	if err != nil {
+		return err
+	}
+	found := len(all)
+	all = outermost(all)
+	answer := struct {
+		Pages []pageView `json:"pages"`
+		// More pages began in the time, before the last one given.
+		More bool `json:"more"`
+		// FurtherIn are the pages left out, since they are those of others, seen again behind a proxy.
+		FurtherIn int `json:"further_in"`
+		foundPages
+	}{[]pageView{}, len(all) > limit, found - len(all), g.found()}
+	for _, p := range newest(all, limit) {
+		answer.Pages = append(answer.Pages, viewOf(p))
+	}
+	return c.json(answer)
+}
+
+// fraction gives a number from 0 to 1, 0 when there is none.
+func (c *call) fraction(name string) (float64, error) {
+	s := c.values.Get(name)
+	if s == "" {
+		return 0, nil
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(f >= 0 && f <= 1) {
+		return 0, problems.parameter.about(name, "%s isn't a number from 0 to 1", clip(s))
+	}
+	return f, nil
+}
+
+// outermost leaves out pages that are others seen again behind a proxy: the same document, asked for on behalf of the
+// other's client while the other was loading. It is told by X-Forwarded-For.
+func outermost(all []*pageload.Page) []*pageload.Page {
+	type load struct{ client, host, target string }
+	byLoad := map[load][]*pageload.Page{}
+	for _, p := range all {
+		k := load{p.Client.String(), p.Host, p.Target}
+		byLoad[k] = append(byLoad[k], p)
+	}
+	return slices.DeleteFunc(all, func(p *pageload.Page) bool {
+		first, _, _ := strings.Cut(p.ForwardedFor, ",")
+		k := load{strings.TrimSpace(first), p.Host, p.Target}
+		return first != "" && slices.ContainsFunc(byLoad[k], func(outer *pageload.Page) bool {
+			return outer != p && outer.Start <= p.Start && p.Start <= outer.Start+max(outer.TTFB, 0)
+		})
+	})
+}
+
+// newest are the newest pages, the newest first.
+func newest(all []*pageload.Page, most int) []*pageload.Page {
+	slices.SortFunc(all, func(a, b *pageload.Page) int {
+		if c := cmp.Compare(b.Start, a.Start); c != 0 {
+			return c
+		}
+		x, y := a.Resources[a.Document].ID, b.Resources[b.Document].ID
+		return slices.Compare(x[:], y[:])
+	})
+	return slices.Clip(all[:min(len(all), most)])
+}
+
+// onePage answers with the page that an exchange belongs to, its document or any other.
+func (s *Server) onePage(c *call) error {
+	id, err := c.id()
+	if err != nil {
+		return err
+	}
+	var at int64
+	client := filter.Constant{Kind: exchange.IP}
+	err = s.options.Store.Exchange(c.Context(), id, func(x *exchange.Exchange) error {
+		at, client.Addr = x.Start.Time, x.Flow.Addr[x.Client]
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	w := window{
+		scope: store.Scope{
+			From: max(at-(pageload.MaxAge+pageload.MaxIdle).Nanoseconds(), 1), To: at + pageload.MaxAge.Nanoseconds() + 1,
+			Where:   &filter.In{Operand: filter.Operand{Field: exchange.Lookup("client.ip")}, Values: []filter.Constant{client}},
+			Timeout: s.options.QueryTimeout,
+		},
+		before: MaxBehind, split: at, behind: MaxSighted,
+	}
+	var found *pageload.Page
+	g := &grouping{s: s, ctx: c.Context()}
+	err = g.group(&w, func(p *pageload.Page) {
+		if slices.ContainsFunc(p.Resources, func(r pageload.Resource) bool { return r.ID == id }) {
+			found = p
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if found == nil {
+		return problems.notFound.of("exchange %s belongs to no page load that can be told", clip(c.PathValue("id")))
+	}
+	return c.json(struct {
+		Page pageView `json:"page"`
+		foundPages
+	}{viewOf(found), g.found()})
+}
+
+// window is which exchanges pages are made of: the newest before of those from scope.From to split, and the oldest behind
+// of those from split to scope.To. Without a split, there are only the first.
+type window struct {
+	scope          store.Scope
+	split          int64
+	before, behind int
+}
+
+// grouping makes pages, and counts what that takes.
+type grouping struct {
+	s   *Server
+	ctx context.Context
+
+	cost      store.Cost
+	groups    *pageload.Grouper
+	truncated bool
+}
+
+// foundPages says of what pages were made.
+type foundPages struct {
+	// LookedAt exchanges were, of which Unassigned belong to no page.
+	LookedAt   int `json:"looked_at"`
+	Unassigned int `json:"unassigned"`
+	// Truncated: there were more, older ones.
+	Truncated bool `json:"truncated"`
+	Cost      cost `json:"cost"`
+}
+
+func (g *grouping) found() foundPages {
+	return foundPages{g.groups.Assigned + g.groups.Unassigned, g.groups.Unassigned, g.truncated, costOf(g.cost)}
+}
+
+// choose returns the ids of the newest exchanges that a scope selects.
+func (g *grouping) choose(scope *store.Scope) (map[[exchange.IDSize]byte]bool, error) {
+	ids := map[[exchange.IDSize]byte]bool{}
+	q := store.Search{Scope: *scope, Fields: fieldsNamed("event.id")}
+	// Those of pages at the end may come behind it.
+	if scope.To > 0 {
+		q.To += pageload.MaxIdle.Nanoseconds()
+	}
+	_, err := g.scan(&q, MaxSighted, func(x *exchange.Exchange) error {
+		ids[x.ID(x.Tap.Observer)] = true
+		return nil
+	})
+	return ids, err
+}
+
+// group makes pages of the exchanges of a window.
+func (g *grouping) group(w *window, done func(*pageload.Page)) error {
+	// Pages are made in the order of time, and the newest exchanges matter: so first look where these begin.
+	q := store.Search{Scope: w.scope, Fields: fieldsNamed("@timestamp")}
+	q.To = w.split
+	first := q.From
+	more, err := g.scan(&q, w.before, func(x *exchange.Exchange) error {
+		first = x.Start.Time
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	g.truncated = more
+	g.groups = pageload.New(done)
+	add := func(x *exchange.Exchange) error {
+		g.groups.Add(x)
+		return nil
+	}
+	q.Fields, q.Ascending = pageFields, true
+	if more {
+		q.From = first
+	}
+	// What came meanwhile, and what began at the same time as the first, comes on top.
+	if _, err := g.scan(&q, w.before+store.MaxLimit, add); err != nil {
+		return err
+	}
+	if w.split > 0 {
+		q.From, q.To = w.split, w.scope.To
+		if _, err := g.scan(&q, w.behind, add); err != nil {
+			return err
+		}
+	}
+	g.groups.End()
+	return nil
+}
+
+// scan calls found for the exchanges of a search, up to a limit, and says whether there are more.
+func (g *grouping) scan(q *store.Search, limit int, found func(x *exchange.Exchange) error) (more bool, err error) {
+	for page := *q; ; {
+		page.Limit = min(limit, store.MaxLimit)
+		p, err := g.s.options.Store.Search(g.ctx, &page, found)
+		if err != nil {
+			return false, err
+		}
+		g.cost.Rows += p.Cost.Rows
+		g.cost.Skipped += p.Cost.Skipped
+		g.cost.Bytes += p.Cost.Bytes
+		g.cost.Elapsed += p.Cost.Elapsed
+		g.cost.Stored = p.Cost.Stored
+		if limit -= page.Limit; limit <= 0 || p.Next == "" {
+			return p.Next != "", nil
+		}
+		page.After = p.Next
+	}
+}
+
+// pageView is the JSON of a page. Durations are nanoseconds.
+type pageView struct {
+	// ID is that of the document.
+	ID     text   `json:"id"`
+	URL    text   `json:"url"`
+	Client string `json:"client"`
+	// ForwardedFor is of whom a proxy asked for it, as it says.
+	ForwardedFor text         `json:"forwarded_for"`
+	UserAgent    text         `json:"user_agent"`
+	Browser      text         `json:"browser"`
+	Start        stamp        `json:"start"`
+	Load         part         `json:"load"`
+	TTFB         part         `json:"ttfb"`
+	Requests     int          `json:"requests"`
+	Bytes        int64        `json:"bytes"`
+	Errors       int          `json:"errors"`
+	Complete     bool         `json:"complete"`
+	Prefetched   bool         `json:"prefetched"`
+	Confidence   float64      `json:"confidence"`
+	Inferred     bool         `json:"inferred"`
+	LeftOut      int          `json:"left_out"`
+	Resources    []pageMember `json:"resources"`
+}
+
+// pageMember is the JSON of an exchange of a page.
+type pageMember struct {
+	ID    text  `json:"id"`
+	Start stamp `json:"start"`
+	// Offset is from the start of the page.
+	Offset   int64 `json:"offset"`
+	Duration part  `json:"duration"`
+	Timing   struct {
+		Connect part `json:"connect"`
+		Send    part `json:"send"`
+		Wait    part `json:"wait"`
+		Receive part `json:"receive"`
+	} `json:"timing"`
+	Method     text    `json:"method"`
+	Target     text    `json:"target"`
+	Host       text    `json:"host"`
+	Status     *int    `json:"status"`
+	Type       text    `json:"type"`
+	Bytes      int64   `json:"bytes"`
+	Why        string  `json:"why"`
+	Confidence float64 `json:"confidence"`
+	InLoad     bool    `json:"in_load"`
+	// Apart says why it isn't in the load.
+	Apart string `json:"apart"`
+}
+
+// part is a length of time in nanoseconds; below 0, it isn't known, which is null.
+type part int64
+
+// MarshalJSON implements json.Marshaler.
+func (p part) MarshalJSON() ([]byte, error) {
+	if p < 0 {
+		return []byte("null"), nil
+	}
+	return json.Marshal(int64(p))
+}
+
+func viewOf(p *pageload.Page) pageView {
+	v := pageView{
+		ID: idText(p.Resources[p.Document].ID), URL: text("http://" + p.Host + p.Target), Client: p.Client.String(),
+		ForwardedFor: text(p.ForwardedFor), UserAgent: text(p.UserAgent), Browser: text(p.Browser), Start: stamp(p.Start),
+		Load: part(p.Load), TTFB: part(p.TTFB), Requests: len(p.Resources) + p.LeftOut, Complete: p.Complete,
+		Prefetched: p.Prefetched, Confidence: rounded(p.Confidence), Inferred: true, LeftOut: p.LeftOut,
+		Resources: make([]pageMember, len(p.Resources)),
+	}
+	for i := range p.Resources {
+		r := &p.Resources[i]
+		v.Bytes += r.Bytes
+		if r.Failed {
+			v.Errors++
+		}
+		m := &v.Resources[i]
+		*m = pageMember{
+			ID: idText(r.ID), Start: stamp(r.Start), Offset: r.Start - p.Start, Duration: part(r.Timing.Duration),
+			Method: text(r.Method), Target: text(r.Target), Host: text(r.Host), Type: text(r.Type), Bytes: r.Bytes,
+			Why: r.Why.String(), Confidence: rounded(r.Confidence), InLoad: r.InLoad, Apart: r.Apart.String(),
+		}
+		if r.Status > 0 {
+			m.Status = &r.Status
+		}
+		t := &m.Timing
+		t.Connect, t.Send, t.Wait, t.Receive = part(r.Timing.Connect), part(r.Timing.Send), part(r.Timing.Wait), part(r.Timing.Receive)
+	}
+	return v
+}
+
+func idText(id [exchange.IDSize]byte) text { return text(exchange.AppendID(nil, id)) }
+
+// rounded is a confidence to two digits, of which the second is generous.
+func rounded(confidence float64) float64 { return float64(int(confidence*100+0.5)) / 100 }

@@ -1,0 +1,262 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output/outputtest"
+	"github.com/culprit-http/culprit/internal/store"
+	"github.com/culprit-http/culprit/internal/store/embedded"
+	"github.com/culprit-http/culprit/internal/store/record"
+)
+
+// pageVisit makes the exchanges of a visit, at a time before noon: a redirect, a page, and its parts, one of them a second later.
+func pageVisit(before time.Duration, client, page string, headers ...string) (all []*exchange.Exchange) {
+	at := noon.Add(-before).UnixNano()
+	for i, e := range []struct {
+		after, ms         int64
+		request, response string
+	}{
+		{0, 10, "GET /go/" + page + " HTTP/1.1\nAccept: text/html", "302 Found\nLocation: /" + page},
+		{20, 40, "GET /" + page + " HTTP/1.1\nAccept: text/html", "200 OK\nContent-Type: text/html; charset=utf-8"},
+		{60, 30, "GET /style.css?" + page + " HTTP/1.1\nReferer: http://shop.example/" + page, "200 OK\nContent-Type: text/css"},
+		{61, 139, "GET /photo.jpg?" + page + " HTTP/1.1\nReferer: http://shop.example/" + page, "404 Not Found\nContent-Type: image/jpeg"},
+		{1200, 5, "GET /poll?" + page + " HTTP/1.1\nReferer: http://shop.example/" + page, "200 OK\nContent-Type: application/json"},
+	} {
+		x := outputtest.Exchange(e.request+"\nHost: shop.example\nUser-Agent: Firefox/<b>140\n"+strings.Join(headers, "")+"\n", "HTTP/1.1 "+e.response+"\n\nhello")
+		x.Flow = outputtest.Flow(fmt.Sprintf("%s:%d", client, 40000+i), "10.0.0.2:8000")
+		shift := at + e.after*1e6 - x.Start.Time
+		x.Start.Time += shift
+		x.Flow.First.Time += shift
+		x.Timing.Wait = e.ms*1e6 - x.Timing.Send - x.Timing.Receive
+		x.Timing.Duration = e.ms * 1e6
+		x.Timing.Total = x.Timing.Duration + x.Timing.Connect
+		x.Completed.Time = x.Start.Time + x.Timing.Duration
+		x.Enriched.UserAgent = &exchange.UserAgent{Name: "Firefox"}
+		all = append(all, x)
+	}
+	return all
+}
+
+// visited is a server of three visits: 3 minutes, 2 minutes and 1 minute before noon.
+func visited(t *testing.T) *Server {
+	all := slices.Concat(pageVisit(3*time.Minute, "10.0.0.7", "a"), pageVisit(2*time.Minute, "10.0.0.8", "b"), pageVisit(time.Minute, "10.0.0.7", "c"))
+	return serve(t, func(o *Options) { o.Store = storeOf(t, all) })
+}
+
+// urls are the URLs of an answer's pages.
+func urls(v map[string]any) (all []string) {
+	for _, p := range v["pages"].([]any) {
+		all = append(all, strings.TrimPrefix(dig(p, "url").(string), "http://shop.example/"))
+	}
+	return all
+}
+
+func TestPages(t *testing.T) {
+	v := ask(t, visited(t), "/api/pages")
+	if got := urls(v); !slices.Equal(got, []string{"c", "b", "a"}) {
+		t.Fatalf("pages %v", got)
+	}
+	if v["looked_at"] != 15.0 || v["unassigned"] != 0.0 || v["truncated"] != false || v["more"] != false || dig(v, "cost", "stored") != 15.0 {
+		t.Errorf("%v", v)
+	}
+	p := dig(v, "pages", 1)
+	for name, want := range map[string]any{
+		"client": "10.0.0.8", "user_agent": "Firefox/<b>140", "browser": "Firefox", "start": "2026-11-21T11:58:00.000000000Z",
+		"load": 200e6, "ttfb": 59.9e6, "requests": 5.0, "errors": 1.0, "complete": true, "inferred": true, "confidence": 0.9,
+		"prefetched": false, "left_out": 0.0, "forwarded_for": "",
+	} {
+		if got := dig(p, name); got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+	var why []any
+	var bytes float64
+	for i := range 5 {
+		why = append(why, dig(p, "resources", i, "why"))
+		bytes += dig(p, "resources", i, "bytes").(float64)
+	}
+	if want := []any{"redirect", "document", "referer", "referer", "referer"}; !slices.Equal(why, want) || dig(p, "bytes") != bytes {
+		t.Errorf("why %v, bytes %v", why, dig(p, "bytes"))
+	}
+	if dig(p, "id") != dig(p, "resources", 1, "id") {
+		t.Errorf("id %v", dig(p, "id"))
+	}
+	for path, want := range map[string]any{
+		"offset": 1200e6, "duration": 5e6, "target": "/poll?b", "host": "shop.example", "status": 200.0, "type": "application/json",
+		"method": "GET", "in_load": false, "apart": "late", "confidence": 1.0, "start": "2026-11-21T11:58:01.200000000Z",
+	} {
+		if got := dig(p, "resources", 4, path); got != want {
+			t.Errorf("%s: got %v, want %v", path, got, want)
+		}
+	}
+	if got := dig(p, "resources", 4, "timing", "wait"); got != 4.8e6 {
+		t.Errorf("wait %v", got)
+	}
+}
+
+// What a proxy asks for on behalf of a client is the client's page again, and shown only where that isn't.
+func TestPagesBehindProxy(t *testing.T) {
+	outer := pageVisit(2*time.Minute, "10.0.0.7", "a")
+	const forwarded = "X-Forwarded-For: 10.0.0.7, 10.0.0.9\n"
+	inner := pageVisit(2*time.Minute-time.Millisecond, "10.0.0.1", "a", forwarded)
+	other := pageVisit(2*time.Minute-time.Millisecond, "10.0.0.2", "b", forwarded)
+	s := serve(t, func(o *Options) { o.Store = storeOf(t, slices.Concat(outer, inner, other)) })
+	for where, want := range map[string][]string{
+		"":           {"http://shop.example/b 10.0.0.2", "http://shop.example/a 10.0.0.7"},
+		"10.0.0.1":   {"http://shop.example/a 10.0.0.1"},
+		"10.0.0.7":   {"http://shop.example/a 10.0.0.7"},
+		"10.0.0.250": nil,
+	} {
+		target := "/api/pages"
+		if where != "" {
+			target += "?where=client==%22" + where + "%22"
+		}
+		v := ask(t, s, target)
+		var got []string
+		for _, p := range v["pages"].([]any) {
+			got = append(got, dig(p, "url").(string)+" "+dig(p, "client").(string))
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("client %q: got %v, want %v", where, got, want)
+		}
+		if further := v["further_in"]; where == "" && further != 1.0 || where != "" && further != 0.0 {
+			t.Errorf("client %q: further in %v", where, further)
+		}
+	}
+}
+
+// A filter chooses pages by any exchange, and takes nothing from them; times choose them by their begin.
+func TestPagesScope(t *testing.T) {
+	s := visited(t)
+	for target, want := range map[string]string{
+		"where=path==%22/photo.jpg%22+and+client==%2210.0.0.7%22": "c a",
+		"where=status==500":             "",
+		"text=poll?b":                   "b",
+		"confidence=0.9":                "c b a",
+		"confidence=0.91":               "",
+		"last=90s":                      "c",
+		"from=2026-11-21T11:58:00.030Z": "c",
+		"to=2026-11-21T11:58:00.030Z":   "b a",
+		"to=2026-11-21T11:58:00Z":       "a",
+		"limit=2":                       "c b",
+		"limit=1&where=status==404&to=1795262341000": "c",
+	} {
+		v := ask(t, s, "/api/pages?"+target)
+		if got := strings.Join(urls(v), " "); got != want {
+			t.Errorf("%s: got %q, want %q", target, got, want)
+		}
+		for i := range v["pages"].([]any) {
+			if n := dig(v, "pages", i, "requests"); n != 5.0 {
+				t.Errorf("%s: %v requests", target, n)
+			}
+		}
+		if want := strings.HasPrefix(target, "limit"); v["more"] != want {
+			t.Errorf("%s: more %v", target, v["more"])
+		}
+	}
+	refused(t, s, request("/api/pages?limit=501"), 400, "bad-parameter", "from 1 to 500")
+	for _, bad := range []string{"2", "-1", "NaN", "x"} {
+		refused(t, s, request("/api/pages?confidence="+bad), 400, "bad-parameter", "from 0 to 1")
+	}
+	refused(t, s, request("/api/pages?where=nope"), 400, "bad-filter", "nope")
+}
+
+// What belongs to pages at either end of the time is looked at beyond it.
+func TestPagesAtTheEnds(t *testing.T) {
+	s := visited(t)
+	if v := ask(t, s, "/api/pages?from=2026-11-21T11:57:01Z"); v["unassigned"] != 0.0 || !slices.Equal(urls(v), []string{"c", "b"}) {
+		t.Errorf("%v", v)
+	}
+	if v := ask(t, s, "/api/pages?where=path==%22/poll%22&to=2026-11-21T11:57:00.500Z"); !slices.Equal(urls(v), []string{"a"}) {
+		t.Errorf("%v", v)
+	}
+}
+
+// The engine gives only the fields that are asked for, and these are enough.
+func TestPagesFields(t *testing.T) {
+	all := pageVisit(time.Minute, "10.0.0.7", "a")
+	e, err := embedded.Open(t.TempDir(), embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var b record.Batch
+	for _, x := range all {
+		b.Add(x)
+	}
+	if _, err := e.Append(&b); err != nil {
+		t.Fatal(err)
+	}
+	got := ask(t, serve(t, func(o *Options) { o.Store = e }), "/api/pages")
+	want := ask(t, serve(t, func(o *Options) { o.Store = storeOf(t, all) }), "/api/pages")
+	delete(got, "cost")
+	delete(want, "cost")
+	if !reflect.DeepEqual(got, want) || len(urls(want)) != 1 {
+		t.Errorf("got\n%v\nwant\n%v", got, want)
+	}
+}
+
+func TestOnePage(t *testing.T) {
+	s := visited(t)
+	id := dig(ask(t, s, "/api/pages"), "pages", 2, "id")
+	for i := range 5 {
+		member := dig(ask(t, s, "/api/pages"), "pages", 2, "resources", i, "id")
+		v := ask(t, s, fmt.Sprint("/api/pages/", member))
+		if dig(v, "page", "id") != id || dig(v, "page", "requests") != 5.0 || dig(v, "looked_at") != 10.0 {
+			t.Errorf("member %d: %v", i, v)
+		}
+	}
+	refused(t, s, request("/api/pages/00000000000000000000000000"), 404, "not-found", "no such exchange")
+	refused(t, s, request("/api/pages/x"), 404, "not-found", "no id")
+	none := serve(t)
+	for _, x := range ask(t, none, "/api/exchanges?where=method==%22POST%22&limit=1")["exchanges"].([]any) {
+		refused(t, none, request(fmt.Sprint("/api/pages/", dig(x, "event", "id"))), 404, "not-found", "belongs to no page")
+	}
+}
+
+// endless is a store with more exchanges than are looked at: it gives each of a few again and again, one a millisecond.
+type endless struct {
+	store.Reader
+	given, begun *int
+	from         *int64
+}
+
+func (e endless) Search(_ context.Context, q *store.Search, found func(*exchange.Exchange) error) (*store.Page, error) {
+	x := shop(1)[0]
+	if q.After == "" {
+		*e.begun++
+	}
+	*e.from = q.From
+	for i := range q.Limit {
+		*e.given++
+		x.Start.Time = noon.UnixNano() - int64(i)*1e6
+		if err := found(x); err != nil {
+			return nil, err
+		}
+	}
+	return &store.Page{Next: "more"}, nil
+}
+
+func TestPagesLimit(t *testing.T) {
+	given, begun, from := 0, 0, int64(0)
+	s := serve(t, func(o *Options) { o.Store = endless{o.Store, &given, &begun, &from} })
+	v := ask(t, s, "/api/pages?limit=3")
+	if v["truncated"] != true || len(urls(v)) != 3 || v["looked_at"] != float64(MaxSighted+store.MaxLimit) {
+		t.Errorf("truncated %v, looked at %v, %d pages", v["truncated"], v["looked_at"], len(urls(v)))
+	}
+	if given != 2*MaxSighted+store.MaxLimit || begun != 2 {
+		t.Errorf("%d exchanges were asked for in %d searches", given, begun)
+	}
+	if want := noon.UnixNano() - (store.MaxLimit-1)*1e6; from != want {
+		t.Errorf("pages are made from %d on, want %d", from, want)
+	}
+}
