@@ -1,10 +1,8 @@
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { constants, gzipSync } from "node:zlib";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig, type Plugin } from "vite";
-
-const out = "../internal/web/ui/dist";
 
 /** Replaces the files of the build by their gzip forms, which is all that is embedded in the program. */
 function compress(): Plugin {
@@ -13,9 +11,13 @@ function compress(): Plugin {
       const path = join(dir, name);
       return statSync(path).isDirectory() ? files(path) : [path];
     });
+  let out = "";
   return {
     name: "compress",
     apply: "build",
+    configResolved(config) {
+      out = resolve(config.root, config.build.outDir);
+    },
     closeBundle() {
       let total = 0;
       for (const path of files(out)) {
@@ -39,7 +41,7 @@ export default defineConfig({
     proxy: { "/api": { target: CULPRIT_URL, changeOrigin: true, headers: { Authorization: `Bearer ${CULPRIT_TOKEN}` } } },
   },
   build: {
-    outDir: out,
+    outDir: "../internal/web/ui/dist",
     emptyOutDir: true,
     copyPublicDir: false,
     target: "es2022",

@@ -17,14 +17,21 @@ export class Ask<T> {
   slow = $state(false);
   #again = $state(0);
 
-  /** question gives the URL to ask, or undefined while there is nothing to ask. It is called within a component. */
-  constructor(question: () => string | undefined) {
+  /**
+   * question gives the URL to ask, or undefined while there is nothing to ask; again changes when the same question is to
+   * be asked anew, such as range.ticks. It is called within a component.
+   */
+  constructor(question: () => string | undefined, again?: () => unknown) {
+    // What a question is made of may change without changing it, as each status does the range.
+    const url = $derived(question());
     $effect(() => {
-      const asked = question();
+      const asked = url;
       void this.#again;
+      again?.();
       if (asked === undefined) {
         untrack(() => {
           this.data = this.problem = undefined;
+          this.busy = this.slow = false;
         });
         return;
       }
@@ -61,6 +68,6 @@ export class Ask<T> {
 }
 
 /** ask makes a question; see Ask. */
-export function ask<T>(question: () => string | undefined): Ask<T> {
-  return new Ask<T>(question);
+export function ask<T>(question: () => string | undefined, again?: () => unknown): Ask<T> {
+  return new Ask<T>(question, again);
 }

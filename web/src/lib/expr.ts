@@ -2,96 +2,225 @@
 
 import type { Field, Key } from "./types";
 
-/** quote writes a text as a literal. Bytes that aren't UTF-8, which documents have as \xNN, become a literal of bytes. */
-export function quote(text: string): string {
-  const raw = /\\x[0-9a-f]{2}/.test(text);
-  let out = "";
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i]!;
-    const code = text.charCodeAt(i);
-    if (raw && c === "\\" && /^\\x[0-9a-f]{2}/.test(text.slice(i, i + 4))) {
-      out += text.slice(i, i + 4);
-      i += 3;
-    } else if (c === '"' || c === "\\") {
-      out += "\\" + c;
-    } else if (code < 0x20 || (code >= 0x7f && code < 0xa0) || code === 0x2028 || code === 0x2029) {
-      out +=
-        raw && code < 0x80 ? "\\x" + code.toString(16).padStart(2, "0") : "\\u" + code.toString(16).padStart(4, "0");
-    } else {
-      out += c;
+/** Token is a piece of a filter, as the language reads it. from and to are places in the text. */
+export interface Token {
+  kind: "space" | "comment" | "text" | "number" | "name" | "sign";
+  from: number;
+  to: number;
+  /** A text or comment ends; those that don't reach to the end of the filter. */
+  closed: boolean;
+}
+
+const spaces = /\s+/y;
+const comment = /\/\/[^\n]*\n?|\/\*[^]*?(?:\*\/|$)/y;
+const literals = /[bB]?"(?:[^"\\]|\\[^])*(?:"|\\?$)|[bB]?'(?:[^'\\]|\\[^])*(?:'|\\?$)|`[^`]*(?:`|$)/y;
+const number = /(?:\d|\.\d)(?:[\p{L}\p{N}_$]|\.(?!\.))*/uy;
+const name = /[\p{L}\p{N}_$]+(?:\.[\p{L}\p{N}_$]+)*/uy;
+const sign = /&&|\|\||[=!<>]=|\.\.|[^]/uy;
+
+const patterns: [Token["kind"], RegExp][] = [
+  ["space", spaces],
+  ["comment", comment],
+  ["text", literals],
+  ["number", number],
+  ["name", name],
+  ["sign", sign],
+];
+
+/** tokens splits a filter, whatever it is. */
+export function tokens(text: string): Token[] {
+  const all: Token[] = [];
+  for (let at = 0; at < text.length;) {
+    for (const [kind, pattern] of patterns) {
+      pattern.lastIndex = at;
+      const found = pattern.exec(text)?.[0];
+      if (!found) continue;
+      all.push({ kind, from: at, to: at + found.length, closed: closed(kind, found) });
+      at += found.length;
+      break;
     }
   }
-  return raw ? `b"${out}"` : `"${out}"`;
+  return all;
+}
+
+function closed(kind: Token["kind"], token: string): boolean {
+  if (kind === "comment") return token.startsWith("//") || (token.length > 3 && token.endsWith("*/"));
+  return kind !== "text" || unwrap(token).closed;
+}
+
+/** unwrap gives what is within the quotes of a literal, escapes as they stand, and whether the closing one is there. */
+function unwrap(literal: string): { inner: string; quote: string; bytes: boolean; closed: boolean } {
+  const bytes = /^b/i.test(literal);
+  const body = bytes ? literal.slice(1) : literal;
+  const quote = body[0]!;
+  let at = 1;
+  for (; at < body.length && body[at] !== quote; at++) if (body[at] === "\\" && quote !== "`") at++;
+  return { inner: body.slice(1, at), quote, bytes, closed: at < body.length };
+}
+
+const escape = /\\([xX][\dA-Fa-f]{2}|u[\dA-Fa-f]{4}|u\{[\dA-Fa-f]{1,6}\}|U[\dA-Fa-f]{8}|[^]|$)/g;
+const escapes: Record<string, string> = { a: "\x07", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t", v: "\v" };
+
+/** unquote gives the text of a literal, which may lack its end. Bytes are given as documents have them, \xNN. */
+export function unquote(literal: string): string {
+  const { inner, quote, bytes } = unwrap(literal);
+  if (quote === "`") return inner;
+  return inner.replace(escape, (all: string, e: string) => {
+    const hex = /^[xXuU]\{?([\dA-Fa-f]+)\}?$/.exec(e)?.[1];
+    if (hex === undefined) return escapes[e] ?? e;
+    const code = parseInt(hex, 16);
+    if (bytes && code >= 0x80) return all.toLowerCase();
+    return code > 0x10ffff ? "\ufffd" : String.fromCodePoint(code);
+  });
+}
+
+const encoder = new TextEncoder();
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** bytesOf gives the bytes that a value of a document stands for: \xNN there is one that isn't UTF-8, or a backslash. */
+function bytesOf(text: string): Uint8Array {
+  const out: number[] = [];
+  for (const [part, hex] of text.matchAll(/\\x([\da-f]{2})|\\|[^\\]+/g)) {
+    if (hex) out.push(parseInt(hex, 16));
+    else for (const b of encoder.encode(part)) out.push(b);
+  }
+  return Uint8Array.from(out);
+}
+
+/** What doesn't show what it is, or turns the direction of what stands beside it, is written as an escape. */
+const unseen = /["\\]|\p{C}|(?! )\p{Z}/gu;
+
+/** quote writes a text of a document as a literal. */
+export function quote(text: string): string {
+  if (!/\\x[\da-f]{2}/.test(text)) return `"${escaped(text)}"`;
+  const bytes = bytesOf(text);
+  try {
+    return `"${escaped(strict.decode(bytes))}"`;
+  } catch {
+    // "\xff" means the character U+00FF: bytes have a literal of their own.
+    const hex = (b: number) => `\\x${b.toString(16).padStart(2, "0")}`;
+    const written = Array.from(bytes, (b) =>
+      b === 0x22 || b === 0x5c
+        ? `\\${String.fromCharCode(b)}`
+        : b >= 0x20 && b < 0x7f
+          ? String.fromCharCode(b)
+          : hex(b),
+    );
+    return `b"${written.join("")}"`;
+  }
+}
+
+function escaped(text: string): string {
+  return text.replace(unseen, (c) => {
+    if (c === '"' || c === "\\") return `\\${c}`;
+    if (/\p{Cs}/u.test(c)) return "\ufffd"; // half a character, as it is sent
+    const code = c.codePointAt(0)!.toString(16);
+    return code.length > 4 ? `\\U${code.padStart(8, "0")}` : `\\u${code.padStart(4, "0")}`;
+  });
+}
+
+/** Units of durations, the largest first, and how many digits of nanoseconds each has. */
+const units = [
+  ["s", 9],
+  ["ms", 6],
+  ["us", 3],
+  ["ns", 0],
+] as const;
+
+/** nanoseconds writes a duration exactly, in the largest unit that it has one of: 1.9002s. */
+function nanoseconds(ns: number): string {
+  const digits = BigInt(Math.round(Math.abs(ns))).toString();
+  const [unit, fraction] = units.find(([, f]) => digits.length > f) ?? units[3];
+  const whole = digits.slice(0, digits.length - fraction);
+  const rest = digits.slice(digits.length - fraction).replace(/0+$/, "");
+  return `${ns < 0 ? "-" : ""}${whole}${rest && `.${rest}`}${unit}`;
 }
 
 /** literal writes the value of a field. Durations are nanoseconds. */
 export function literal(field: Pick<Field, "kind">, value: Exclude<Key, null>): string {
-  if (typeof value === "number") return field.kind === "duration" ? `${value}ns` : String(value);
+  if (typeof value === "number") return field.kind === "duration" ? nanoseconds(value) : String(value);
   if (typeof value === "boolean") return String(value);
   return quote(value);
 }
 
+/** Named is what of a field is needed to write about it. */
+export type Named = Pick<Field, "kind" | "filter"> & Partial<Pick<Field, "aliases">>;
+
+/** nameOf is how filters that people read write a field: by its short name, where it has one. */
+export function nameOf(field: Named): string {
+  return field.aliases?.[0] ?? field.filter;
+}
+
 /** clause writes the condition that a field has a value; null: that it has none. */
-export function clause(field: Pick<Field, "kind" | "filter">, value: Key, exclude = false): string {
-  if (value === null) return exclude ? `has(${field.filter})` : `not has(${field.filter})`;
-  if (field.kind === "bool") return value !== exclude ? field.filter : `not ${field.filter}`;
-  if (field.kind === "list") {
-    const c = `${quote(String(value))} in ${field.filter}`;
-    return exclude ? `not (${c})` : c;
-  }
-  const c = `${field.filter} == ${literal(field, value)}`;
+export function clause(field: Named, value: Key, exclude = false): string {
+  const n = nameOf(field);
+  if (value === null) return exclude ? `has(${n})` : `not has(${n})`;
+  if (field.kind === "truth") return value !== exclude ? n : `not ${n}`;
+  const c = field.kind === "list" ? `${quote(String(value))} in ${n}` : `${n} == ${literal(field, value)}`;
   // != is false where there is no value: what is excluded is only the value.
   return exclude ? `not (${c})` : c;
 }
 
-/** and joins two filters, either of which may be empty. A clause that is there already isn't added again. */
+/** and joins two filters, either of which may be empty. A condition that is there already isn't added again. */
 export function and(where: string, more: string): string {
-  where = where.trim();
-  more = more.trim();
-  if (!where) return more;
-  if (!more || where === more) return where;
-  if (topLevel(where, "and").includes(more)) return where;
-  return `${group(where)} and ${group(more)}`;
+  const [a, b] = [oneLine(where), oneLine(more)];
+  if (!a || !b) return a || b;
+  const have = topLevel(a, "and");
+  const added = topLevel(b, "and").filter((part) => !have.includes(part));
+  return [group(a), ...added.map(group)].join(" and ");
 }
 
-/** group puts parentheses around what has an or, which and would tear apart. A comment mustn't swallow what comes behind. */
+/** group puts parentheses around what has an or, which and would tear apart. */
 function group(where: string): string {
-  if (where.includes("//")) return `(${where}\n)`;
   return topLevel(where, "or").length > 1 ? `(${where})` : where;
 }
 
-/** without removes a clause that and() added. */
+/** without removes a condition that and() added. */
 export function without(where: string, clause: string): string {
-  return topLevel(where, "and")
-    .filter((part) => part !== clause)
-    .join(" and ");
+  const parts = topLevel(oneLine(where), "and");
+  const left = parts.filter((part) => part !== clause.trim());
+  return left.length === parts.length ? where : left.join(" and ");
 }
 
-/** topLevel splits a filter at an operator, where that isn't within parentheses, brackets or literals. */
+const joiners: Record<string, "and" | "or"> = { and: "and", "&&": "and", or: "or", "||": "or" };
+const depths: Record<string, number> = { "(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1 };
+
+/**
+ * topLevel gives the parts that a filter joins by and, or by or, outside of parentheses. Where there is an or, the ands
+ * belong to its parts, and the whole is one part.
+ */
 export function topLevel(where: string, operator: "and" | "or"): string[] {
-  const words = operator === "and" ? ["and", "&&"] : ["or", "||"];
-  const parts: string[] = [];
+  const cuts: Token[] = [];
   let depth = 0;
-  let begin = 0;
-  for (let i = 0; i < where.length; i++) {
-    const c = where[i]!;
-    if (c === '"' || c === "'" || c === "`") {
-      for (i++; i < where.length && where[i] !== c; i++) if (where[i] === "\\" && c !== "`") i++;
-      continue;
-    }
-    if ("([".includes(c)) depth++;
-    if (")]".includes(c)) depth--;
-    if (depth > 0) continue;
-    for (const word of words) {
-      const letters = /\w/.test(word);
-      if (!where.startsWith(word, i)) continue;
-      if (letters && (/[\w.]/.test(where[i - 1] ?? " ") || /[\w.]/.test(where[i + word.length] ?? " "))) continue;
-      parts.push(where.slice(begin, i).trim());
-      i += word.length - 1;
-      begin = i + 1;
-      break;
-    }
+  for (const t of tokens(where)) {
+    if (t.kind !== "sign" && t.kind !== "name") continue;
+    const word = where.slice(t.from, t.to);
+    depth += depths[word] ?? 0;
+    const joiner = depth === 0 ? joiners[word] : undefined;
+    if (joiner === "or" && operator === "and") return [where.trim()];
+    if (joiner === operator) cuts.push(t);
   }
-  parts.push(where.slice(begin).trim());
-  return parts;
+  let begin = 0;
+  const parts = cuts.map((t) => {
+    const part = where.slice(begin, t.from).trim();
+    begin = t.to;
+    return part;
+  });
+  return [...parts, where.slice(begin).trim()];
+}
+
+/** oneLine writes a filter without line breaks, which an input and what is joined behind would lose: the same filter. */
+export function oneLine(where: string): string {
+  let out = "";
+  for (const t of tokens(where)) {
+    const token = where.slice(t.from, t.to);
+    if (t.kind === "space") out += /[\r\n]/.test(token) ? " " : token;
+    else if (t.kind === "comment" && token.startsWith("//"))
+      out += `/* ${token.slice(2).trim().replaceAll("*/", "* /")} */ `;
+    else if (t.kind === "comment") out += token.replace(/[\r\n]+/g, " ");
+    else if (t.kind === "text" && t.closed && /[\r\n]/.test(token))
+      out += `"${escaped(unwrap(token).inner.replace(/\r\n?/g, "\n"))}"`; // only `...` may have line breaks
+    else out += token;
+  }
+  return out.trim();
 }

@@ -110,6 +110,8 @@ export function value(n: number | null | undefined, unit: string): string {
       return duration(n);
     case "byte":
       return bytes(n);
+    case "bytes/s":
+      return n == null ? absent : `${bytes(n)}/s`;
     case "part":
       return percent(n);
     case "1/s":

@@ -15,8 +15,8 @@ class Here {
   #path = $state(location.pathname);
   #query = $state(location.search);
 
-  readonly view = $derived(decodeURIComponent(this.#path.split("/")[1] ?? ""));
-  readonly id = $derived(decodeURIComponent(this.#path.split("/")[2] ?? ""));
+  readonly view = $derived(decoded(this.#path.split("/")[1] ?? ""));
+  readonly id = $derived(decoded(this.#path.split("/")[2] ?? ""));
   readonly params = $derived(new URLSearchParams(this.#query));
 
   /** get reads a parameter; "" when it isn't there. */
@@ -57,6 +57,15 @@ class Here {
   }
 }
 
+/** decoded is a part of a path; as it stands, when it isn't UTF-8. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function write(query: URLSearchParams, change: Params): string {
   for (const [name, value] of Object.entries(change)) {
     if (value == null || value === "" || value === false) query.delete(name);
@@ -76,6 +85,8 @@ export function follow(): void {
     if (!a || e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
     if (a.target || a.hasAttribute("download") || a.origin !== location.origin || a.pathname.startsWith("/api/"))
       return;
+    // To a place on this page the browser goes by itself.
+    if (a.hash && a.pathname === location.pathname && a.search === location.search) return;
     e.preventDefault();
     here.go(a.pathname + a.search);
   });

@@ -1,0 +1,53 @@
+// Grades and anomalies in words, as docs/fields.md has them; a test compares the two.
+
+/** grades say how much of an exchange was seen. */
+export const grades: Record<string, string> = {
+  complete: "every byte of the request and of its response was seen",
+  gap: "bytes are missing within it, or around it so that it can't be known what it answers",
+  midstream: "it began before the capture",
+  onesided: "the other direction was never captured",
+  unanswered: "the request got no response",
+  aborted: "the connection ended in the middle of it",
+  undecryptable: "it was encrypted and no key fits",
+};
+
+/** anomalies say what is odd about the messages of an exchange. */
+export const anomalies: Record<string, string> = {
+  "line-end-lf": "a line ends with a bare LF instead of CRLF",
+  "obs-fold": "a header value goes on over the next line (RFC 9112 §5.2)",
+  "space-before-colon": "white space between a header name and its colon (RFC 9112 §5.1)",
+  "bad-field-name": "a header name has characters that aren't allowed, or is empty",
+  "field-without-colon": "a header line has no colon",
+  "control-in-field": "a header value holds control characters",
+  "leading-empty-line": "empty lines before the start line (RFC 9112 §2.2)",
+  "duplicate-length": "Content-Length is given more than once, with one value",
+  "conflicting-length": "Content-Length is given with different values (request smuggling)",
+  "bad-length": "Content-Length isn't a number",
+  "length-and-chunked": "both Content-Length and Transfer-Encoding (request smuggling, RFC 9112 §6.1)",
+  "chunked-not-last": "chunked isn't the last transfer coding",
+  "unknown-transfer-coding": "a transfer coding that isn't known",
+  "transfer-coding-in-http10": "Transfer-Encoding in an HTTP/1.0 message",
+  "bad-chunk-size": "a chunk size isn't a hexadecimal number, or is too large",
+  "bad-chunk-end": "a chunk isn't followed by CRLF",
+  "chunk-extension": "chunks carry extensions (RFC 9112 §7.1.1)",
+  "bad-trailer": "a trailer line is malformed",
+  "http-0.9": "an HTTP/0.9 request: no version, no headers",
+  "bad-version": "the protocol version is malformed or unknown",
+  "bad-status": "the status isn't a three-digit number",
+  "bad-start-line": "the start line is malformed",
+  "spaces-in-target": "the request target holds white space",
+  "duplicate-host": "more than one Host header",
+  "missing-host": "an HTTP/1.1 request without Host",
+  "head-too-large": "the head exceeds the limit (max head)",
+  "too-many-fields": "more header fields than the limit (max fields)",
+  "early-response": "the response began before the request had ended",
+  "surplus-bytes": "bytes that belong to no message",
+  "response-without-request": "a response for which no request was seen",
+  "ambiguous-pairing": "lost bytes leave open which request a response answers",
+  "body-on-no-body": "a body where there must be none (204, 304, HEAD)",
+  "overlap-differs": "a retransmission carries other bytes than the first copy",
+  "bad-content-coding": "the body isn't what its Content-Encoding says",
+  "decompression-limit": "the decoded body exceeds the limit (max body)",
+  "ended-without-last-chunk": "the connection was closed in the middle of a chunked body",
+  "control-in-target": "the request target holds control or non-ASCII bytes",
+};
