@@ -24,7 +24,7 @@ BENCH :=
 # The web UI, as it gets into the program.
 UI := internal/web/ui/dist/index.html.gz
 
-.PHONY: build demo test test-ui test-full bench bench-live bench-store lint fuzz deps clean
+.PHONY: build demo test test-ui test-full bench bench-live bench-store bench-web screenshots lint fuzz deps clean
 
 build: $(UI)
 	$(GOBUILD) -o bin/culprit ./cmd/culprit
@@ -63,6 +63,13 @@ bench-live:
 
 bench-store:
 	go run ./bench/store $(BENCH)
+
+# The pictures of the guides.
+screenshots: deps build
+	node docs/images/make.mjs
+
+bench-web: deps build
+	cd web && node bench/bench.mjs --sample && node bench/bench.mjs
 
 lint: $(UI)
 	cd web && npm run --silent lint

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -64,6 +65,37 @@ func inFlightOf(all []*exchange.Exchange) *InFlight {
 		v.Exchanges = append(v.Exchanges, u)
 	}
 	return v
+}
+
+// Answers may be large: one is made after the other, also while the store is busy.
+func TestInFlightInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, proceed := 0, make(chan bool)
+		s := serve(t, func(o *Options) {
+			o.InFlight = func(context.Context) (*InFlight, error) {
+				asked++
+				<-proceed
+				return &InFlight{}, nil
+			}
+		})
+		for range cap(s.queries.places) {
+			s.queries.places <- struct{}{}
+		}
+		answers := make(chan int)
+		for range 2 {
+			go func() { answers <- do(s, request("/api/inflight")).Code }()
+		}
+		for i := range 2 {
+			synctest.Wait()
+			if asked != i+1 {
+				t.Errorf("%d are asked at once", asked-i)
+			}
+			proceed <- true
+			if code := <-answers; code != 200 {
+				t.Errorf("status %d", code)
+			}
+		}
+	})
 }
 
 func TestInFlight(t *testing.T) {

@@ -20,6 +20,9 @@ const (
 	// MaxSighted is how many exchanges pages are made of: the newest of the time that is asked about. MaxBehind is how
 	// many more are looked at behind its end, for what belongs to its last pages.
 	MaxSighted, MaxBehind = 50_000, 10_000
+	// MaxListed is how many exchanges the pages of an answer have together, each some 3 KB at most: fewer pages are given
+	// than the limit when they have more.
+	MaxListed = 10_000
 )
 
 // pageFields are what pages are made of.
@@ -93,7 +96,12 @@ func (s *Server) pages(c *call) error {
 		FurtherIn int `json:"further_in"`
 		foundPages
 	}{[]pageView{}, len(all) > limit, found - len(all), g.found()}
+	room := MaxListed
 	for _, p := range newest(all, limit) {
+		if room -= len(p.Resources); room < 0 {
+			answer.More = true
+			break
+		}
 		answer.Pages = append(answer.Pages, viewOf(p))
 	}
 	return c.json(answer)
@@ -116,19 +124,55 @@ func (c *call) fraction(name string) (float64, error) {
 // other's client while the other was loading. It is told by X-Forwarded-For.
 func outermost(all []*pageload.Page) []*pageload.Page {
 	type load struct{ client, host, target string }
-	byLoad := map[load][]*pageload.Page{}
-	for _, p := range all {
+	byLoad := map[load][]reach{}
+	for _, p := range slices.SortedFunc(slices.Values(all), func(a, b *pageload.Page) int { return cmp.Compare(a.Start, b.Start) }) {
 		k := load{p.Client.String(), p.Host, p.Target}
-		byLoad[k] = append(byLoad[k], p)
+		byLoad[k] = append(byLoad[k], extended(byLoad[k], p))
 	}
 	return slices.DeleteFunc(all, func(p *pageload.Page) bool {
 		first, _, _ := strings.Cut(p.ForwardedFor, ",")
-		k := load{strings.TrimSpace(first), p.Host, p.Target}
-		return first != "" && slices.ContainsFunc(byLoad[k], func(outer *pageload.Page) bool {
-			return outer != p && outer.Start <= p.Start && p.Start <= outer.Start+max(outer.TTFB, 0)
+		same := byLoad[load{strings.TrimSpace(first), p.Host, p.Target}]
+		// Strangers can make very many loads look the same, so that not each is looked at.
+		n, _ := slices.BinarySearchFunc(same, p.Start, func(r reach, start int64) int {
+			if r.start <= start {
+				return -1
+			}
+			return 1
 		})
+		return first != "" && n > 0 && same[n-1].over(p)
 	})
 }
+
+// reach is, of the loads of one document that began until start, the one whose answer began last, and another.
+type reach struct {
+	start         int64
+	latest, other *pageload.Page
+}
+
+// extended is the reach with another load, which didn't begin earlier. What other is matters only where p is the latest: who
+// isn't p, but began no later, began with p.
+func extended(before []reach, p *pageload.Page) reach {
+	r := reach{p.Start, p, nil}
+	if len(before) > 0 {
+		r.other = before[len(before)-1].latest
+	}
+	if r.other != nil && answered(r.other) > answered(p) {
+		r.latest, r.other = r.other, r.latest
+	}
+	return r
+}
+
+// over reports whether p began during a load other than itself.
+func (r *reach) over(p *pageload.Page) bool {
+	outer := r.latest
+	if outer == p {
+		outer = r.other
+	}
+	return outer != nil && p.Start <= answered(outer)
+}
+
+// answered is when the answer to the document began, or else the page.
+func answered(p *pageload.Page) int64 { return p.Start + max(p.TTFB, 0) }
 
 // newest are the newest pages, the newest first.
 func newest(all []*pageload.Page, most int) []*pageload.Page {
@@ -321,6 +365,8 @@ type pageMember struct {
 	Duration part  `json:"duration"`
 	Timing   struct {
 		Connect part `json:"connect"`
+		TLS     part `json:"tls"`
+		Idle    part `json:"idle"`
 		Send    part `json:"send"`
 		Wait    part `json:"wait"`
 		Receive part `json:"receive"`
@@ -373,7 +419,8 @@ func viewOf(p *pageload.Page) pageView {
 			m.Status = &r.Status
 		}
 		t := &m.Timing
-		t.Connect, t.Send, t.Wait, t.Receive = part(r.Timing.Connect), part(r.Timing.Send), part(r.Timing.Wait), part(r.Timing.Receive)
+		t.Connect, t.TLS, t.Idle = part(r.Timing.Connect), part(r.Timing.TLS), part(r.Timing.Idle)
+		t.Send, t.Wait, t.Receive = part(r.Timing.Send), part(r.Timing.Wait), part(r.Timing.Receive)
 	}
 	return v
 }

@@ -3,14 +3,17 @@ package web
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/culprit-http/culprit/internal/correlate/pageload"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
+	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/store"
 	"github.com/culprit-http/culprit/internal/store/embedded"
 	"github.com/culprit-http/culprit/internal/store/record"
@@ -131,6 +134,58 @@ func TestPagesBehindProxy(t *testing.T) {
 		if further := v["further_in"]; where == "" && further != 1.0 || where != "" && further != 0.0 {
 			t.Errorf("client %q: further in %v", where, further)
 		}
+	}
+}
+
+// However many loads look the same, those further in are the ones that begin while another of theirs is answered.
+func TestOutermost(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 300 {
+		var all []*pageload.Page
+		for range r.IntN(30) {
+			p := &pageload.Page{Host: "h", Target: "/", Client: packet.Addr{15: byte(r.IntN(2))}, Start: r.Int64N(20), TTFB: r.Int64N(5) - 1}
+			p.ForwardedFor = []string{"", packet.Addr{}.String(), packet.Addr{15: 1}.String() + ", 10.0.0.9", "unknown"}[r.IntN(4)]
+			all = append(all, p)
+		}
+		var want []*pageload.Page
+		for _, p := range all {
+			further := false
+			for _, q := range all {
+				first, _, _ := strings.Cut(p.ForwardedFor, ",")
+				further = further || q != p && first == q.Client.String() && q.Start <= p.Start && p.Start <= q.Start+max(q.TTFB, 0)
+			}
+			if !further {
+				want = append(want, p)
+			}
+		}
+		if got := outermost(slices.Clone(all)); !slices.Equal(got, want) {
+			t.Fatalf("%d of %d, want %d", len(got), len(all), len(want))
+		}
+	}
+}
+
+// An answer has no more exchanges than it may, and says that there are more pages.
+func TestPagesAreFew(t *testing.T) {
+	var all []*exchange.Exchange
+	begin := func(i int, start string) *exchange.Exchange {
+		x := outputtest.Exchange(start+"\nHost: shop.example\nUser-Agent: Firefox\n", "HTTP/1.1 200 OK\nContent-Type: text/html\n\nhello")
+		x.Flow = outputtest.Flow("10.0.0.7:40000", "10.0.0.2:8000")
+		shift := noon.Add(-time.Hour).UnixNano() + int64(i)*1e6 - x.Start.Time
+		x.Start.Time += shift
+		x.Flow.First.Time += shift
+		x.Completed.Time += shift
+		x.Timing.Send, x.Timing.Wait, x.Timing.Receive, x.Timing.Duration = 0, 1, 0, 1
+		return x
+	}
+	for page := range MaxListed/pageload.MaxResources + 1 {
+		all = append(all, begin(len(all), fmt.Sprintf("GET /%d HTTP/1.1\nSec-Fetch-Mode: navigate", page)))
+		for range pageload.MaxResources - 1 {
+			all = append(all, begin(len(all), fmt.Sprintf("GET /x HTTP/1.1\nReferer: http://shop.example/%d", page)))
+		}
+	}
+	v := ask(t, serve(t, func(o *Options) { o.Store = storeOf(t, all) }), "/api/pages?limit=500")
+	if got := len(urls(v)); got != MaxListed/pageload.MaxResources || v["more"] != true || v["looked_at"] != float64(len(all)) {
+		t.Errorf("%d pages of %v exchanges, more %v", got, v["looked_at"], v["more"])
 	}
 }
 

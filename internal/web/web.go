@@ -56,6 +56,8 @@ const (
 	// DefaultQueries is how many questions the store answers at once, DefaultDownloads how many downloads run.
 	DefaultQueries   = 4
 	DefaultDownloads = 2
+	// MaxGlances is how many questions about what is under way are answered at once: an answer may take 300 MB.
+	MaxGlances = 1
 	// MaxPending is how many questions one client, by its address, may have running or waiting; QueueTime is
 	// how long one may wait for its turn.
 	MaxPending = 32
@@ -120,6 +122,7 @@ type Server struct {
 	mux       *http.ServeMux
 	queries   *gate
 	downloads *gate
+	glances   *gate
 	feed      *feed
 }
 
@@ -146,7 +149,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, guard: g, mux: http.NewServeMux(), feed: newFeed(),
-		queries: newGate(o.Queries), downloads: newGate(o.Downloads),
+		queries: newGate(o.Queries), downloads: newGate(o.Downloads), glances: newGate(MaxGlances),
 	}
 	all := routes()
 	for i := range all {
@@ -191,6 +194,8 @@ const (
 	light work = iota
 	query
 	download
+	// glance doesn't wait for questions to the store.
+	glance
 	// stream is bounded by the number of subscribers.
 	stream
 )
@@ -236,7 +241,7 @@ func routes() []route {
 		{"/api/cardinality", (*Server).cardinality, private, query, with("field")},
 		{"/api/differences", (*Server).differences, private, query, with("selection", "fields", "limit")},
 		{"/api/complete", (*Server).complete, private, query, with("field", "prefix", "limit")},
-		{"/api/inflight", (*Server).inFlight, private, light, []string{"where", "fields", "limit"}},
+		{"/api/inflight", (*Server).inFlight, private, glance, []string{"where", "fields", "limit"}},
 		{"/api/pages", (*Server).pages, private, query, with("confidence", "limit")},
 		{"/api/pages/{id}", (*Server).onePage, private, query, nil},
 		{"/api/live", (*Server).live, linked, stream, []string{"where", "fields"}},
@@ -320,7 +325,7 @@ func (e *endpoint) serve(c *call) error {
 // within answers when it is the request's turn.
 func (e *endpoint) within(c *call) error {
 	s := e.s
-	gates := [...]*gate{query: s.queries, download: s.downloads, stream: nil}
+	gates := [...]*gate{query: s.queries, download: s.downloads, glance: s.glances, stream: nil}
 	if g := gates[e.work]; g != nil {
 		leave, err := g.enter(c.Context(), client(c.Request))
 		if err != nil {

@@ -67,7 +67,7 @@ export function curl(doc: Doc): Command {
   const last = word(url);
   let before = "";
   if (sends) {
-    if (plainWord(body.content)) args.push("--data " + word(body.content));
+    if (plainWord(body.content)) args.push("--data-raw " + word(body.content));
     else {
       // The shell has no words with such bytes; printf writes them.
       before = `printf '%b' ${word(bytesForPrintf(body.content))} | `;

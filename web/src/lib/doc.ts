@@ -1,6 +1,7 @@
 // Reading documents. Every value in them was sent by a stranger: what is read is checked for its type, and only ever
 // becomes text.
 
+import { cut, visible } from "./captured";
 import type { Doc } from "./types";
 
 /** field reads a value by its dotted name. */
@@ -18,6 +19,11 @@ export function text(doc: Doc | undefined, name: string): string {
   const v = field(doc, name);
   if (Array.isArray(v)) return v.map(String).join(", ");
   return typeof v === "string" ? v : v == null || typeof v === "object" ? "" : String(v);
+}
+
+/** shown reads a text as it is shown: short, and with nothing in it that steers how it is drawn. */
+export function shown(doc: Doc | undefined, name: string): string {
+  return visible(cut(text(doc, name), 500));
 }
 
 /** number reads a number. */

@@ -331,7 +331,7 @@ export interface PageResource {
   /** Nanoseconds from the start of the page. */
   offset: number;
   duration: number | null;
-  timing: { connect: number | null; send: number | null; wait: number | null; receive: number | null };
+  timing: { connect: number | null; tls: number | null; idle: number | null; send: number | null; wait: number | null; receive: number | null };
   method: string;
   target: string;
   host: string;

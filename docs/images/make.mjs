@@ -1,0 +1,79 @@
+// Makes the pictures of the guides anew, from the sample capture: make screenshots.
+
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const root = resolve(import.meta.dirname, "../..");
+const { chromium } = createRequire(join(root, "web/package.json"))("playwright-core");
+const sample = (name) => join(root, "testdata/sample", name);
+const work = mkdtempSync(join(tmpdir(), "culprit-pictures-"));
+
+const culprit = spawn(
+  join(root, "bin/culprit"),
+  ["serve", "--listen", "127.0.0.1:0", "-r", sample("shop.pcapng.zst"), "--config", sample("culprit.yaml"), "--geoip", sample("places.mmdb"), "--store", join(work, "store")],
+  { stdio: ["ignore", "pipe", "inherit"] },
+);
+const url = await new Promise((done, failed) => {
+  let text = "";
+  culprit.on("exit", (code) => failed(new Error(`culprit ended with ${code}`)));
+  culprit.stdout.on("data", (chunk) => {
+    text += chunk;
+    if (text.includes("\n")) done(new URL(text.trim()));
+  });
+});
+
+const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const browser = await chromium.launch({ executablePath, args: process.getuid() === 0 ? ["--no-sandbox"] : [] });
+
+/** open gives a page with the cookie. */
+async function open(options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", timezoneId: "UTC", ...options });
+  const page = await context.newPage();
+  await page.goto(url.href);
+  await settled(page);
+  return page;
+}
+
+const settled = (page) => page.waitForLoadState("networkidle");
+
+async function picture(page, path, name) {
+  await page.goto(url.origin + path);
+  await settled(page);
+  await page.mouse.move(640, 20); // nothing is pointed at
+  await page.screenshot({ path: join(import.meta.dirname, `${name}.png`) });
+}
+
+/** idOf finds an exchange by a filter. */
+async function idOf(page, where) {
+  const answer = await page.evaluate(async (q) => (await fetch(q)).json(), `/api/exchanges?${new URLSearchParams({ where, limit: "1", fields: "id" })}`);
+  return answer.exchanges[0].event.id;
+}
+
+try {
+  const page = await open();
+  // All is imported when the status says so.
+  await page.waitForFunction(async () => (await (await fetch("/api/status")).json()).capture.state === "ended");
+  await picture(page, "/overview", "overview");
+  // The slow phase of one server, as one would brush it.
+  const slow = ["2026-11-02T09:31:15Z", "2026-11-02T09:32:20Z"].map((t) => Date.parse(t));
+  await picture(page, `/overview?sel=${slow[0]},${slow[1]},${0.9e9},${3e9}`, "differences");
+  const upload = await idOf(page, 'status == 413 and service == "edge"');
+  await picture(page, `/exchanges?where=${encodeURIComponent('service == "edge" and status >= 400')}&open=${upload}`, "exchanges");
+  await picture(page, "/services", "services");
+  await picture(page, "/clients", "clients");
+  const documents = await page.evaluate(async () => (await (await fetch("/api/pages?confidence=0.9&limit=200")).json()).pages);
+  const richest = documents.reduce((a, b) => (b.requests > a.requests ? b : a));
+  await picture(page, `/pages/${richest.id}`, "pages");
+
+  const dark = await open({ colorScheme: "dark" });
+  await picture(dark, "/overview", "overview-dark");
+  const phone = await open({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  await picture(phone, "/overview", "phone");
+} finally {
+  await browser.close();
+  culprit.kill("SIGINT");
+  rmSync(work, { recursive: true, force: true });
+}
