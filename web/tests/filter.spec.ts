@@ -183,3 +183,19 @@ test("hostile values are quoted", async ({ page }) => {
   await expect(page.getByText(`text “/a"><img src=x onerror=alert(1)>”`)).toBeVisible();
   expect(await page.locator("img").count()).toBe(0);
 });
+
+test("a click on a value adds it, and its sign or Shift excludes it", async ({ page, open }) => {
+  await open(`/errors?last=all&where=${encodeURIComponent('method == "GET" or method == "POST"')}`);
+  const main = page.getByRole("main");
+  const excludes = main.getByRole("button", { name: /^Exclude status == 404$/ }).first();
+  await excludes.click();
+  await expect.poll(() => where(page)).toBe(`(method == "GET" or method == "POST") and not (status == 404)`);
+  await main
+    .getByTitle("Only status == 500 (Shift: exclude it)")
+    .first()
+    .click({ modifiers: ["Shift"] });
+  await expect.poll(() => where(page)).toMatch(/ and not \(status == 404\) and not \(status == 500\)$/);
+  await main.getByTitle("Only status == 401 (Shift: exclude it)").first().click();
+  await expect.poll(() => where(page)).toMatch(/ and not \(status == 500\) and status == 401$/);
+  await expect(filter(page)).toHaveValue(where(page)!);
+});

@@ -70,12 +70,12 @@ test("how far a file is read is said in percent", async ({ page, open, culprit }
   const capture = status.capture!;
   capture.state = "importing";
   capture.from = [testdata("demo.pcap")];
-  capture.import = { ...capture.import!, read: 250 << 20, size: 1000 << 20, files: 1 };
+  capture.import = { ...capture.import!, read: 100 << 20, size: 400 << 20, files: 1 };
   await page.route("**/api/status", (route) => route.fulfill({ json: status }));
   await open("/exchanges?last=all");
   const progress = page.getByRole("progressbar", { name: "import" });
   await expect(progress).toHaveJSProperty("value", 0.25);
-  await expect(page.getByRole("banner")).toContainText("25 % of 1000 MiB");
+  await expect(page.getByRole("banner")).toContainText("25 % of 400 MiB");
   const said = /file: ([\d\u2009]+) exchange/.exec(await page.getByRole("banner").innerText())![1];
   expect(whole(said)).toBe(capture.exchanges.seen);
 });

@@ -13,8 +13,14 @@ async function ask(here: Live, ...targets: string[]): Promise<void> {
   }
 }
 
+/** follow opens a page, and waits until it is told what completes. */
+async function follow(page: Page, open: () => Promise<void>): Promise<void> {
+  await Promise.all([page.waitForResponse(/\/api\/live\?/), open()]);
+}
+
 const numbered = (from: number, n: number) => Array.from({ length: n }, (_, i) => `/request/${from + i}`);
-const targets = async (page: Page) => (await seen(page)).map((r) => r.cells["target"]!.replace(/^[^/]*/, ""));
+const targets = async (page: Page, row = 0) =>
+  (await seen(page, row)).map((r) => r.cells["target"]!.replace(/^[^/]*/, ""));
 
 test("what completes appears in the list, which stands still once it is scrolled", async ({ page, open }) => {
   const here = await live((request, response) => {
@@ -22,7 +28,7 @@ test("what completes appears in the list, which stands still once it is scrolled
     response.end("done");
   });
   try {
-    await open("/exchanges?live=1", here.serving);
+    await follow(page, () => open("/exchanges?live=1", here.serving));
     await expect(page.getByRole("button", { name: "Live" })).toHaveAttribute("aria-pressed", "true");
     await expect(page.getByText(/no HTTP exchange has completed yet/)).toBeVisible();
     await page.evaluate(() => (document.body.dataset["loaded"] = "once"));
@@ -43,13 +49,12 @@ test("what completes appears in the list, which stands still once it is scrolled
     await scrollTo(page, 0.5);
     const paused = page.getByRole("button", { name: "Paused: back to live" });
     await expect(paused).toBeVisible();
-    const middle = await targets(page);
+    const middle = await targets(page, 30);
     expect(middle).not.toContain("/request/59");
     await ask(here, ...numbered(60, 7));
     const unseen = page.getByRole("button", { name: "7 new: show" });
     await expect(unseen).toBeVisible();
-    expect(await targets(page).catch(() => [])).toEqual([]); // row 0 isn't seen
-    await expect(grid(page).getByRole("row", { name: "/request/30" })).toBeVisible();
+    expect(await targets(page, 30)).toEqual(middle);
 
     await unseen.click();
     await expect.poll(async () => (await targets(page)).slice(0, 2)).toEqual(["/request/66", "/request/65"]);
@@ -70,25 +75,39 @@ test("what completes appears in the list, which stands still once it is scrolled
   }
 });
 
-test("the live list has what the filter chooses, and opens exchanges", async ({ page, open }) => {
+test("the live list has what the filter chooses", async ({ page, open }) => {
   const here = await live((request, response) => {
     response.writeHead(request.url!.startsWith("/bad") ? 503 : 200);
     response.end();
   });
   try {
-    await open("/exchanges?live=1&where=status+%3E%3D+500", here.serving);
+    await follow(page, () => open("/exchanges?live=1&where=status+%3E%3D+500", here.serving));
     await ask(here, "/good/1", "/bad/1", "/good/2", "/bad/2");
     await expect.poll(() => targets(page)).toEqual(["/bad/2", "/bad/1"]);
-    await grid(page).locator('[data-row="1"]').click();
-    const pane = page.getByRole("complementary", { name: "Exchange" });
-    await expect(pane).toContainText("/bad/1");
     await ask(here, "/good/3", "/bad/3");
     await expect.poll(() => targets(page)).toEqual(["/bad/3", "/bad/2", "/bad/1"]);
+  } finally {
+    await here.stop();
+  }
+});
+
+test("rows that have just come stay when one of them is opened", async ({ page, open }) => {
+  const here = await live((_, response) => response.end());
+  try {
+    await ask(here, "/1");
+    await follow(page, () => open("/exchanges?live=1", here.serving));
+    await ask(here, "/2", "/3");
+    await expect.poll(() => targets(page)).toEqual(["/3", "/2", "/1"]);
+    await grid(page).locator('[data-row="1"]').click();
+    const pane = page.getByRole("complementary", { name: "Exchange" });
+    await expect(pane).toContainText("/2");
+    await ask(here, "/4");
+    await expect.poll(() => targets(page)).toEqual(["/4", "/3", "/2", "/1"]);
     // What is open stays what it is, and the keys go on from there.
-    await expect(pane).toContainText("/bad/1");
+    await expect(pane).toContainText("/2");
     await expect(grid(page).getByRole("row", { selected: true })).toHaveAttribute("data-row", "2");
     await page.keyboard.press("k");
-    await expect(pane).toContainText("/bad/2");
+    await expect(pane).toContainText("/3");
   } finally {
     await here.stop();
   }
