@@ -452,7 +452,7 @@ func (s *Store) Clean(now int64) error {
 		}
 		s.files = s.files[1:]
 		s.counters.Deleted++
-		s.count()
+		s.counters.Bytes -= f.size()
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("samples of the host: %w", err)

@@ -103,6 +103,8 @@ func (w *Watch) Ask(q Question) *Look {
 		return l
 	}
 	l := &Look{question: q, done: make(chan struct{}), missing: slices.Clone(w.runs)}
+	// Those that end from now on bring their totals themselves: they may have answered by then.
+	l.view.Stats.add(&w.ended)
 	if len(w.runs) == 0 {
 		w.complete(l)
 		return l
@@ -202,7 +204,6 @@ func (w *Watch) complete(l *Look) {
 	v := &l.view
 	v.Running = len(w.runs) > 0
 	v.span(w.first, w.now)
-	v.Stats.add(&w.ended)
 	sortSnapshots(v.UnderWay)
 	if n := len(v.UnderWay) - MaxUnderWay; n > 0 {
 		v.UnderWay, v.LeftOut = v.UnderWay[:MaxUnderWay], v.LeftOut+n
@@ -228,7 +229,7 @@ func (r *watched) leave(s *Stats, first, now int64) {
 	w.first, w.now = end.First, end.Now
 	for _, l := range w.looks {
 		if l != nil {
-			w.part(l, r, &View{}) // what it has to say is in ended
+			w.part(l, r, &View{Stats: *s})
 		}
 	}
 }

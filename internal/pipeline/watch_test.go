@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -398,6 +399,53 @@ func TestAskAtAnyTime(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// scripted is a source of which each call does the next step; behind them it ends.
+type scripted struct {
+	memory
+	steps []func(r *capture.Record) error
+}
+
+func (s *scripted) Next(r *capture.Record) error {
+	if len(s.steps) == 0 {
+		return io.EOF
+	}
+	step := s.steps[0]
+	s.steps = s.steps[1:]
+	return step(r)
+}
+
+// A run that ends after it has answered counts once, though another one answers later.
+func TestAskWhileARunEnds(t *testing.T) {
+	c := config()
+	c.Watch = new(pipeline.Watch)
+	src := conversations(t, 3, 5)
+	pauses := func(*capture.Record) error { return capture.ErrIdle }
+	var look *pipeline.Look
+	began, ended := make(chan struct{}), make(chan struct{})
+	first := &scripted{memory: memory{records: src}}
+	for range src {
+		first.steps = append(first.steps, first.memory.Next)
+	}
+	first.steps = append(first.steps, func(*capture.Record) error {
+		<-began
+		look = c.Watch.Ask(pipeline.Totals)
+		return capture.ErrIdle
+	})
+	second := &scripted{steps: []func(*capture.Record) error{func(*capture.Record) error {
+		close(began)
+		<-ended
+		return capture.ErrIdle
+	}, pauses}}
+	stats, err := pipeline.RunAll(context.Background(), []capture.Source{first, second}, c, &choosy{}, sync.OnceFunc(func() { close(ended) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := look.Wait(t.Context())
+	if err != nil || v.Stats.Received != stats.Received || stats.Received.Packets == 0 {
+		t.Errorf("%v: received %v, want %v", err, v.Stats.Received, stats.Received)
 	}
 }
 

@@ -56,7 +56,7 @@ const (
 	// DefaultQueries is how many questions the store answers at once, DefaultDownloads how many downloads run.
 	DefaultQueries   = 4
 	DefaultDownloads = 2
-	// MaxGlances is how many questions about what is under way are answered at once: an answer may take 300 MB.
+	// MaxGlances is how many questions about what is under way are answered at once: an answer may take some 300 MB.
 	MaxGlances = 1
 	// MaxPending is how many questions one client, by its address, may have running or waiting; QueueTime is
 	// how long one may wait for its turn.
