@@ -395,7 +395,8 @@ func (q *comparison) ranges(w wanted, t tally, selected, all *store.Table) {
 		for k := i; k < len(bins); k++ {
 			sum.selected += bins[k].selected
 			sum.all += bins[k].all
-			if g := t.surety(&sum); g > surest {
+			// A range that reaches further may be surer, and no difference that matters any more.
+			if g := t.surety(&sum); g > surest && t.effect(&sum) >= smallEffect {
 				best, surest, low, high = sum, g, i, k
 			}
 		}

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/correlate/pageload"
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -55,7 +57,7 @@ func (s *Server) pages(c *call) error {
 	if err != nil {
 		return err
 	}
-	g := &grouping{s: s, ctx: c.Context()}
+	g := s.newGrouping(c.Context())
 	var chosen map[[exchange.IDSize]byte]bool
 	if scope.Where != nil || scope.Text != "" {
 		if chosen, err = g.choose(&scope); err != nil {
@@ -210,7 +212,7 @@ func (s *Server) onePage(c *call) error {
 		before: MaxBehind, split: at, behind: MaxSighted,
 	}
 	var found *pageload.Page
-	g := &grouping{s: s, ctx: c.Context()}
+	g := s.newGrouping(c.Context())
 	err = g.group(&w, func(p *pageload.Page) {
 		if slices.ContainsFunc(p.Resources, func(r pageload.Resource) bool { return r.ID == id }) {
 			found = p
@@ -241,9 +243,15 @@ type grouping struct {
 	s   *Server
 	ctx context.Context
 
+	// end is when all searches together have to be done.
+	end       time.Time
 	cost      store.Cost
 	groups    *pageload.Grouper
 	truncated bool
+}
+
+func (s *Server) newGrouping(ctx context.Context) *grouping {
+	return &grouping{s: s, ctx: ctx, end: s.options.Now().Add(s.options.QueryTimeout)}
 }
 
 // foundPages says of what pages were made.
@@ -316,6 +324,9 @@ func (g *grouping) group(w *window, done func(*pageload.Page)) error {
 func (g *grouping) scan(q *store.Search, limit int, found func(x *exchange.Exchange) error) (more bool, err error) {
 	for page := *q; ; {
 		page.Limit = min(limit, store.MaxLimit)
+		if page.Timeout = g.end.Sub(g.s.options.Now()); page.Timeout <= 0 {
+			return false, fmt.Errorf("%w: looking for page loads took all of %v", store.ErrLimit, g.s.options.QueryTimeout)
+		}
 		p, err := g.s.options.Store.Search(g.ctx, &page, found)
 		if err != nil {
 			return false, err

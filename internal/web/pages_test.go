@@ -189,6 +189,35 @@ func TestPagesAreFew(t *testing.T) {
 	}
 }
 
+// slowly is a store whose searches take time, by the clock that tick moves.
+type slowly struct {
+	store.Reader
+	tick func(q *store.Search)
+}
+
+func (s slowly) Search(ctx context.Context, q *store.Search, found func(*exchange.Exchange) error) (*store.Page, error) {
+	s.tick(q)
+	return s.Reader.Search(ctx, q, found)
+}
+
+// All searches of an answer have the time of one question.
+func TestPagesInTime(t *testing.T) {
+	now := noon
+	var timeouts []time.Duration
+	s := serve(t, func(o *Options) {
+		o.Now = func() time.Time { return now }
+		o.QueryTimeout = 5 * time.Second
+		o.Store = slowly{storeOf(t, pageVisit(time.Minute, "10.0.0.7", "a")), func(q *store.Search) {
+			timeouts = append(timeouts, q.Timeout)
+			now = now.Add(3 * time.Second)
+		}}
+	})
+	refused(t, s, request("/api/pages?where=status==200"), 422, "limit", "5s")
+	if want := []time.Duration{5 * time.Second, 2 * time.Second}; !slices.Equal(timeouts, want) {
+		t.Errorf("searches had %v, want %v", timeouts, want)
+	}
+}
+
 // A filter chooses pages by any exchange, and takes nothing from them; times choose them by their begin.
 func TestPagesScope(t *testing.T) {
 	s := visited(t)
