@@ -13,7 +13,19 @@ const work = mkdtempSync(join(tmpdir(), "culprit-pictures-"));
 
 const culprit = spawn(
   join(root, "bin/culprit"),
-  ["serve", "--listen", "127.0.0.1:0", "-r", sample("shop.pcapng.zst"), "--config", sample("culprit.yaml"), "--geoip", sample("places.mmdb"), "--store", join(work, "store")],
+  [
+    "serve",
+    "--listen",
+    "127.0.0.1:0",
+    "-r",
+    sample("shop.pcapng.zst"),
+    "--config",
+    sample("culprit.yaml"),
+    "--geoip",
+    sample("places.mmdb"),
+    "--store",
+    join(work, "store"),
+  ],
   { stdio: ["ignore", "pipe", "inherit"] },
 );
 const url = await new Promise((done, failed) => {
@@ -30,7 +42,12 @@ const browser = await chromium.launch({ executablePath, args: process.getuid() =
 
 /** open gives a page with the cookie. */
 async function open(options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, locale: "en-GB", timezoneId: "UTC", ...options });
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 800 },
+    locale: "en-GB",
+    timezoneId: "UTC",
+    ...options,
+  });
   const page = await context.newPage();
   await page.goto(url.href);
   await settled(page);
@@ -48,7 +65,10 @@ async function picture(page, path, name) {
 
 /** idOf finds an exchange by a filter. */
 async function idOf(page, where) {
-  const answer = await page.evaluate(async (q) => (await fetch(q)).json(), `/api/exchanges?${new URLSearchParams({ where, limit: "1", fields: "id" })}`);
+  const answer = await page.evaluate(
+    async (q) => (await fetch(q)).json(),
+    `/api/exchanges?${new URLSearchParams({ where, limit: "1", fields: "id" })}`,
+  );
   return answer.exchanges[0].event.id;
 }
 
@@ -61,10 +81,16 @@ try {
   const slow = ["2026-11-02T09:31:15Z", "2026-11-02T09:32:20Z"].map((t) => Date.parse(t));
   await picture(page, `/overview?sel=${slow[0]},${slow[1]},${0.9e9},${3e9}`, "differences");
   const upload = await idOf(page, 'status == 413 and service == "edge"');
-  await picture(page, `/exchanges?where=${encodeURIComponent('service == "edge" and status >= 400')}&open=${upload}`, "exchanges");
+  await picture(
+    page,
+    `/exchanges?where=${encodeURIComponent('service == "edge" and status >= 400')}&open=${upload}`,
+    "exchanges",
+  );
   await picture(page, "/services", "services");
   await picture(page, "/clients", "clients");
-  const documents = await page.evaluate(async () => (await (await fetch("/api/pages?confidence=0.9&limit=200")).json()).pages);
+  const documents = await page.evaluate(
+    async () => (await (await fetch("/api/pages?confidence=0.9&limit=200")).json()).pages,
+  );
   const richest = documents.reduce((a, b) => (b.requests > a.requests ? b : a));
   await picture(page, `/pages/${richest.id}`, "pages");
 

@@ -2,11 +2,18 @@
 # Shows the sample in the web UI: imports it into a store of its own, and opens the page, until Ctrl-C.
 # Usage: demo.sh CULPRIT. BROWSER is the program that opens a URL.
 set -eu
+serve=
 culprit=$(realpath "$1")
 cd "$(dirname "$0")"
 work=$(mktemp -d)
 chmod 755 "$work" # culprit becomes nobody, and keeps its store in there
-trap 'kill -INT $serve 2>/dev/null; wait $serve 2>/dev/null; rm -rf "$work"' EXIT
+end() {
+	trap '' INT TERM # make passes Ctrl-C on, which has come already
+	[ -z "$serve" ] || kill -INT "$serve" 2>/dev/null || true
+	[ -z "$serve" ] || wait "$serve" || true
+	rm -rf "$work"
+}
+trap end EXIT
 trap 'exit 0' INT TERM
 mkfifo "$work/url"
 

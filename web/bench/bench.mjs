@@ -14,7 +14,12 @@ import { chromium } from "playwright-core";
 
 const root = resolve(import.meta.dirname, "../..");
 const { values: options } = parseArgs({
-  options: { store: { type: "string" }, sample: { type: "boolean" }, only: { type: "string" }, runs: { type: "string", default: "5" } },
+  options: {
+    store: { type: "string" },
+    sample: { type: "boolean" },
+    only: { type: "string" },
+    runs: { type: "string", default: "5" },
+  },
 });
 const runs = Number(options.runs);
 const work = mkdtempSync(join(tmpdir(), "culprit-web-"));
@@ -25,14 +30,18 @@ const ms = (n) => `${n.toFixed(0).padStart(6)} ms`;
 
 function makeStore() {
   const dir = join(work, "store");
-  const done = spawnSync("go", ["run", "./bench/store", "-n", "1000000", "-dir", dir, "-keep", "-only", "ingest"], { cwd: root });
+  const done = spawnSync("go", ["run", "./bench/store", "-n", "1000000", "-dir", dir, "-keep", "-only", "ingest"], {
+    cwd: root,
+  });
   if (done.status !== 0) throw new Error(`making the store: ${done.stderr}`);
   return dir;
 }
 
 /** serve starts culprit, and resolves to its URL when it has printed that. */
 function serve(args) {
-  const child = spawn(join(root, "bin/culprit"), ["serve", "--listen", "127.0.0.1:0", ...args], { stdio: ["ignore", "pipe", "ignore"] });
+  const child = spawn(join(root, "bin/culprit"), ["serve", "--listen", "127.0.0.1:0", ...args], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
   return new Promise((done, failed) => {
     child.on("exit", (code) => failed(new Error(`culprit ended with ${code}`)));
     let text = "";
@@ -61,7 +70,13 @@ async function firstPaint(context, url, view) {
   );
   await settled(page);
   const answered = await page.evaluate(() =>
-    Math.max(0, ...performance.getEntriesByType("resource").filter((r) => r.name.includes("/api/") && !r.name.includes("/api/live")).map((r) => r.responseEnd)),
+    Math.max(
+      0,
+      ...performance
+        .getEntriesByType("resource")
+        .filter((r) => r.name.includes("/api/") && !r.name.includes("/api/live"))
+        .map((r) => r.responseEnd),
+    ),
   );
   await page.close();
   return { paint, answered };
@@ -78,7 +93,9 @@ async function interactions(page, name, does) {
   });
   await does();
   // Entries come with the frame after the one that they are about.
-  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 50)))));
+  await page.evaluate(
+    () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 50)))),
+  );
   const longest = await page.evaluate(() => {
     window.observer.disconnect();
     return window.longest;
@@ -87,16 +104,30 @@ async function interactions(page, name, does) {
 }
 
 const assets = join(root, "internal/web/ui/dist/assets");
-const sizes = [join(assets, "../index.html.gz"), ...readdirSync(assets).map((f) => join(assets, f))].map((f) => statSync(f).size);
+const sizes = [join(assets, "../index.html.gz"), ...readdirSync(assets).map((f) => join(assets, f))].map(
+  (f) => statSync(f).size,
+);
 console.log(`assets, compressed: ${sizes.reduce((a, b) => a + b, 0)} bytes in ${sizes.length} files\n`);
 
 const sample = join(root, "testdata/sample");
 const server = await serve(
   options.sample
-    ? ["-r", join(sample, "shop.pcapng.zst"), "--config", join(sample, "culprit.yaml"), "--geoip", join(sample, "places.mmdb"), "--store", join(work, "sample")]
+    ? [
+        "-r",
+        join(sample, "shop.pcapng.zst"),
+        "--config",
+        join(sample, "culprit.yaml"),
+        "--geoip",
+        join(sample, "places.mmdb"),
+        "--store",
+        join(work, "sample"),
+      ]
     : ["--store", options.store ?? makeStore()],
 );
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox"],
+});
 try {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
   const page = await context.newPage();
@@ -107,7 +138,9 @@ try {
   for (const view of views.filter((v) => !options.only || v === options.only)) {
     const all = [];
     for (let i = 0; i < runs; i++) all.push(await firstPaint(context, server.url, view));
-    console.log(`${view.padEnd(16)} ${ms(median(all.map((a) => a.paint))).padStart(12)} ${ms(median(all.map((a) => a.answered))).padStart(12)}`);
+    console.log(
+      `${view.padEnd(16)} ${ms(median(all.map((a) => a.paint))).padStart(12)} ${ms(median(all.map((a) => a.answered))).padStart(12)}`,
+    );
   }
 
   console.log("\ninteraction, the longest from input to the next frame");
