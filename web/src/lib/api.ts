@@ -45,7 +45,19 @@ export async function get<T>(question: string, signal?: AbortSignal): Promise<T>
         "culprit serve doesn't answer: it has ended, or can't be reached any more. Start it again, and open the URL that it prints.",
     });
   }
-  if (response.ok) return (await response.json()) as T;
+  if (response.ok) {
+    try {
+      return (await response.json()) as T;
+    } catch (e) {
+      if (signal?.aborted) throw e;
+      throw new Problem({
+        type: "#cut",
+        title: "The answer wasn't complete",
+        status: response.status,
+        detail: "The answer ended in the middle: culprit serve has ended, or the connection to it broke. Try again.",
+      });
+    }
+  }
   let details: ProblemDetails;
   try {
     details = (await response.json()) as ProblemDetails;

@@ -7,6 +7,14 @@ import { get, Problem } from "./api";
 /** After this many milliseconds without an answer something says that it takes time. */
 const slowAfter = 300;
 
+/** The questions of all parts of the page that aren't answered yet. */
+const open = new Set<AbortController>();
+
+/** asking says that something isn't answered yet. What renews the page by itself waits for it, or slow answers never come. */
+export function asking(): boolean {
+  return open.size > 0;
+}
+
 export class Ask<T> {
   /** The last answer; of an earlier question while busy. */
   data = $state.raw<T>();
@@ -36,6 +44,7 @@ export class Ask<T> {
         return;
       }
       const abort = new AbortController();
+      open.add(abort);
       this.busy = true;
       const timer = setTimeout(() => (this.slow = true), slowAfter);
       get<T>(asked, abort.signal)
@@ -50,6 +59,7 @@ export class Ask<T> {
           this.problem = e;
         })
         .finally(() => {
+          open.delete(abort);
           if (abort.signal.aborted) return;
           clearTimeout(timer);
           this.busy = this.slow = false;

@@ -47,7 +47,7 @@ export function timeTicks(at: number[], apart: number): string[] {
   return at.map((t, i) => {
     const date = day(t).slice(5);
     if (apart >= 86400e3) return date;
-    const time = apart < 1 ? clock(t, 3) : apart < 1000 ? clock(t, 3) : clock(t, 0).slice(0, apart < 60e3 ? 8 : 5);
+    const time = apart < 1000 ? clock(t, 3) : clock(t, 0).slice(0, apart < 60e3 ? 8 : 5);
     const before = at[i - 1];
     return before !== undefined && day(before).slice(5) !== date ? `${time}\n${date}` : time;
   });

@@ -38,7 +38,10 @@ export function connectionScopes(doc: Doc): { before: Params; behind: Params } |
 /** sameConnection keeps those that are of one connection with an exchange: their numbers on it go up. */
 export function sameConnection(doc: Doc, others: Doc[]): Doc[] {
   const index = (d: Doc) => number(d, "culprit.http.connection_index") ?? 0;
-  const all = new Map([...others, doc].map((d) => [id(d), d] as const));
+  // What was answered about the exchange before may still be among them.
+  const where = connectionWhere(doc);
+  const same = others.filter((d) => connectionWhere(d) === where);
+  const all = new Map([...same, doc].map((d) => [id(d), d] as const));
   const sorted = [...all.values()].sort((a, b) => {
     const [x, y] = [text(a, "@timestamp"), text(b, "@timestamp")];
     return x < y ? -1 : x > y ? 1 : index(a) - index(b);

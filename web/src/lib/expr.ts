@@ -1,5 +1,6 @@
 // Writing exchange filters: docs/filter.md.
 
+import { bytesOf } from "./captured";
 import type { Field, Key } from "./types";
 
 /** Token is a piece of a filter, as the language reads it. from and to are places in the text. */
@@ -74,18 +75,7 @@ export function unquote(literal: string): string {
   });
 }
 
-const encoder = new TextEncoder();
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
-/** bytesOf gives the bytes that a value of a document stands for: \xNN there is one that isn't UTF-8, or a backslash. */
-function bytesOf(text: string): Uint8Array {
-  const out: number[] = [];
-  for (const [part, hex] of text.matchAll(/\\x([\da-f]{2})|\\|[^\\]+/g)) {
-    if (hex) out.push(parseInt(hex, 16));
-    else for (const b of encoder.encode(part)) out.push(b);
-  }
-  return Uint8Array.from(out);
-}
 
 /** What doesn't show what it is, or turns the direction of what stands beside it, is written as an escape. */
 const unseen = /["\\]|\p{C}|(?! )\p{Z}/gu;
@@ -182,8 +172,9 @@ export function without(where: string, clause: string): string {
   return left.length === parts.length ? where : left.join(" and ");
 }
 
-const joiners: Record<string, "and" | "or"> = { and: "and", "&&": "and", or: "or", "||": "or" };
-const depths: Record<string, number> = { "(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1 };
+// Maps, since a filter may have any word, such as constructor.
+const joiners = new Map<string, "and" | "or">(Object.entries({ and: "and", "&&": "and", or: "or", "||": "or" }));
+const depths = new Map(Object.entries({ "(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1 }));
 
 /**
  * topLevel gives the parts that a filter joins by and, or by or, outside of parentheses. Where there is an or, the ands
@@ -195,8 +186,8 @@ export function topLevel(where: string, operator: "and" | "or"): string[] {
   for (const t of tokens(where)) {
     if (t.kind !== "sign" && t.kind !== "name") continue;
     const word = where.slice(t.from, t.to);
-    depth += depths[word] ?? 0;
-    const joiner = depth === 0 ? joiners[word] : undefined;
+    depth += depths.get(word) ?? 0;
+    const joiner = depth === 0 ? joiners.get(word) : undefined;
     if (joiner === "or" && operator === "and") return [where.trim()];
     if (joiner === operator) cuts.push(t);
   }

@@ -95,12 +95,7 @@ export function percent(part: number | null | undefined): string {
   if (p === 0 || p === 100) return `${p} %`;
   if (p < 0.1) return "< 0.1 %";
   if (p > 99.9 && p < 100) return "> 99.9 %";
-  return `${p < 9.95 || p > 99 ? p.toFixed(1) : p.toFixed(0)} %`;
-}
-
-/** One exact value, as it is copied and shown in tips: the number with its unit. */
-export function exact(value: number, unit: string): string {
-  return unit ? `${count(value)} ${unit}` : count(value);
+  return `${p < 9.95 || (p > 99 && p < 100) ? p.toFixed(1) : p.toFixed(0)} %`;
 }
 
 /** value writes a number of a field by its unit (ns, byte or none). */

@@ -9,7 +9,7 @@
 import type { Params } from "./api";
 
 /** These go along from view to view. */
-const shared = ["where", "text", "last", "from", "to", "live", "open"];
+const shared = ["where", "text", "last", "from", "to", "live"];
 
 class Here {
   #path = $state(location.pathname);
@@ -29,7 +29,7 @@ class Here {
     const query = new URLSearchParams();
     for (const name of shared) {
       const value = this.params.get(name);
-      if (value !== null && name !== "open") query.set(name, value);
+      if (value !== null) query.set(name, value);
     }
     return `/${view}${write(query, change)}`;
   }

@@ -2,7 +2,7 @@
 
 import { clock, day, offset } from "./format";
 
-/** Offset is how many milliseconds a zone is ahead of UTC: Z, +01:00, −0530. */
+/** zone reads how many milliseconds a zone is ahead of UTC: Z, +01:00, −0530. */
 function zone(text: string): number | undefined {
   if (/^z$/i.test(text)) return 0;
   const [, sign, hours, minutes = "0"] = /^([+\-−])(\d\d):?(\d\d)?$/.exec(text) ?? [];

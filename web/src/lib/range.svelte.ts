@@ -5,6 +5,7 @@
 
 import { untrack } from "svelte";
 import type { Params } from "./api";
+import { asking } from "./ask.svelte";
 import { stamp } from "./format";
 import { here } from "./here.svelte";
 import { server } from "./state.svelte";
@@ -160,7 +161,7 @@ class Range {
       if (!this.live && !server.importing) return;
       const timer = setInterval(
         () => {
-          if (document.visibilityState === "visible") this.tick();
+          if (document.visibilityState === "visible" && !asking()) this.tick();
         },
         server.importing ? 1_500 : livePeriod,
       );

@@ -422,7 +422,7 @@ export class LiveRows {
     };
     events.addEventListener("exchange", (e: MessageEvent<string>) => {
       const doc = JSON.parse(e.data) as Doc;
-      if (this.waiting.length + this.#waits.length > 0) this.#done.add(id(doc));
+      this.#answered(id(doc));
       this.#add({ doc, came: performance.now() }, 1);
     });
     events.addEventListener("waiting", (e: MessageEvent<string>) => {
@@ -435,6 +435,12 @@ export class LiveRows {
       const { left_out } = JSON.parse(e.data) as { left_out: number | null };
       this.#add({ gap: left_out }, left_out ?? 0);
     });
+  }
+
+  /** answered takes a request out of those that wait. Only what is shown is remembered until the next frame. */
+  #answered(exchange: string): void {
+    if (this.#waits.length > 0) this.#waits = this.#waits.filter((w) => id(w.doc) !== exchange);
+    if (this.waiting.some((w) => id(w.doc) === exchange)) this.#done.add(exchange);
   }
 
   #add(row: LiveRow, exchanges: number): void {

@@ -72,12 +72,6 @@ export interface HeatmapAnswer {
   cost: Cost;
 }
 
-export interface TermsAnswer {
-  field: string;
-  terms: (Totals & { value: Key })[];
-  cost: Cost;
-}
-
 export interface Field {
   name: string;
   /** How filters write it. */
@@ -331,7 +325,14 @@ export interface PageResource {
   /** Nanoseconds from the start of the page. */
   offset: number;
   duration: number | null;
-  timing: { connect: number | null; tls: number | null; idle: number | null; send: number | null; wait: number | null; receive: number | null };
+  timing: {
+    connect: number | null;
+    tls: number | null;
+    idle: number | null;
+    send: number | null;
+    wait: number | null;
+    receive: number | null;
+  };
   method: string;
   target: string;
   host: string;

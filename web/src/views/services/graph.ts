@@ -43,6 +43,11 @@ interface Tables {
 
 const loopback = (address: string) => address.startsWith("127.") || address === "::1";
 
+/** socket writes an address with its port. */
+export function socket(server: string, port: string): string {
+  return server.includes(":") ? `[${server}]:${port}` : `${server}:${port}`;
+}
+
 export function graph({ served, inner, outer }: Tables): Graph {
   const nodes = new Map<string, Node>();
   const edges = new Map<string, Edge>();
@@ -52,8 +57,6 @@ export function graph({ served, inner, outer }: Tables): Graph {
     nodes.set(id, n);
     return id;
   };
-  const socket = (server: string, port: string) => (server.includes(":") ? `[${server}]:${port}` : `${server}:${port}`);
-
   // What is served at a socket, and who is at an address.
   const bySocket = new Map<string, string>();
   const byAddress = new Map<string, Set<string>>();
