@@ -114,7 +114,8 @@ func (p *privileged) services(separate bool) (keeper.Services, error) {
 	if err == nil && separate {
 		scanner.Ignore(os.Getppid())
 	}
-	seen := host.NewSeen(host.ReadProcess("/proc"))
+	began := time.Now()
+	seen := host.NewSeen(host.ReadProcess("/proc"), func() time.Duration { return time.Since(began) })
 	owners := func(req []byte) ([]byte, []*os.File, error) {
 		if err != nil {
 			return nil, nil, err

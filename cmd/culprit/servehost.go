@@ -24,6 +24,7 @@ type hostMetrics struct {
 	sampler *host.Sampler
 	owners  *host.Owners
 	store   *host.Store
+	usage   usageCalls
 
 	ended, done chan struct{} // of the goroutine that measures; nil: there is none
 
@@ -55,7 +56,8 @@ func (s *serving) openHost() (err error) {
 		s.warn("--host-metrics: not measured, since this system doesn't tell: %s", strings.Join(h.files.Missing, ", "))
 	}
 	if s.owners != nil {
-		h.owners = host.NewOwners(boot, s.capture.usage())
+		h.usage.ask = s.capture.usage()
+		h.owners = host.NewOwners(boot, h.usage.of)
 	}
 	h.sampler = host.NewSampler(h.files, c.Live.Interfaces, h.owners)
 	return nil
@@ -67,10 +69,15 @@ func (s *serving) openHostStore() (err error) {
 	if h.sampler == nil && !there(dir) {
 		return nil
 	}
-	if h.store, err = host.OpenStore(dir, host.Options{Retain: time.Duration(s.config.Retain)}); err != nil {
+	o := host.Options{Retain: time.Duration(s.config.Retain)}
+	if s.config.Live.On() {
+		o.Yield = yield
+	}
+	if h.store, err = host.OpenStore(dir, o); err != nil {
 		return err
 	}
 	h.ended, h.done = make(chan struct{}), make(chan struct{})
+	h.usage.ended = h.ended
 	go h.measure(func(problem string) { s.warn("--host-metrics: %s", problem) })
 	return nil
 }
@@ -131,6 +138,9 @@ func (h *hostMetrics) sample() string {
 			return "what processes use isn't measured any more: " + err.Error()
 		}
 	}
+	if h.usage.hangs() {
+		return "what processes use isn't measured: who tells of them doesn't answer"
+	}
 	return ""
 }
 
@@ -156,7 +166,7 @@ func (h *hostMetrics) Host(ctx context.Context, q web.HostQuery) (*web.HostAnswe
 	problem := h.problem
 	h.mu.Unlock()
 	a := &web.HostAnswer{
-		On: h.sampler != nil, Problem: problem, Samples: found.Samples, Damaged: found.Damaged, Lost: h.store.Counters().Lost,
+		On: h.sampler != nil, Problem: problem, From: found.From, Samples: found.Samples, Damaged: found.Damaged, Pruned: found.Pruned, Lost: h.store.Counters().Lost,
 		Processors: found.Processors, MemoryTotal: found.MemoryTotal,
 	}
 	if h.sampler != nil {

@@ -1,17 +1,19 @@
 package host
 
 import (
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
-	"math/rand/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/culprit-http/culprit/internal/store/disk"
 )
 
-// day fills a store with a day of samples of a busy machine.
-func day(b *testing.B) *Store {
+// day fills a store with a day of samples of a busy machine, with so many processes.
+func day(b *testing.B, processes int) *Store {
 	b.Helper()
 	s := openAt(b, disk.OS(), b.TempDir(), Options{})
 	dice := rand.New(rand.NewPCG(1, 2))
@@ -38,7 +40,7 @@ func day(b *testing.B) *Store {
 				x.Values[i] = part()
 			}
 		}
-		for p := range 4 {
+		for p := range processes {
 			x.Processes = append(x.Processes, Process{int32(100 + p), 1e9, "nginx", math.Round(part()*100) / 100, int64(dice.IntN(1000)) * 4096})
 		}
 		if err := s.Append(&x); err != nil {
@@ -48,21 +50,36 @@ func day(b *testing.B) *Store {
 	return s
 }
 
-// A question about a day in 1,000 buckets; bytes/sample are what a sample takes in tables.
+// A question about a day in 1,000 buckets; cpu-ms/op is what it takes of the processors, bytes/sample what a sample takes in tables.
 func BenchmarkQueryDay(b *testing.B) {
-	s := day(b)
-	defer s.Close()
-	for b.Loop() {
-		if a := ask(b, s, Query{Start: began.UnixNano(), Interval: 86_400e9 / 1000, Buckets: 1000}); a.Samples < 86_000 {
-			b.Fatal(a.Samples)
-		}
+	for _, n := range []int{4, MaxProcesses} {
+		b.Run(fmt.Sprintf("processes=%d", n), func(b *testing.B) {
+			s := day(b, n)
+			defer s.Close()
+			before := used(b)
+			for b.Loop() {
+				if a := ask(b, s, Query{Start: began.UnixNano(), Interval: 86_400e9 / 1000, Buckets: 1000}); a.Samples < 86_000 {
+					b.Fatal(a.Samples)
+				}
+			}
+			b.ReportMetric(float64((used(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op")
+			var machine, processes int64
+			for _, f := range s.files {
+				machine, processes = machine+f.machine, processes+f.processes
+			}
+			b.ReportMetric(float64(machine)/86_400, "machine-bytes/sample")
+			b.ReportMetric(float64(processes)/86_400, "process-bytes/sample")
+		})
 	}
-	var machine, processes int64
-	for _, f := range s.files {
-		machine, processes = machine+f.machine, processes+f.processes
+}
+
+// used is what this process has used of the processors.
+func used(b *testing.B) time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
 	}
-	b.ReportMetric(float64(machine)/86_400, "machine-bytes/sample")
-	b.ReportMetric(float64(processes)/86_400, "process-bytes/sample")
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // One sample of this machine, with 16 processes, as far as the processor goes.
@@ -72,7 +89,8 @@ func BenchmarkSample(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer files.Close()
-	seen := NewSeen(ReadProcess("/proc"))
+	at := time.Duration(0)
+	seen := NewSeen(ReadProcess("/proc"), func() time.Duration { return at })
 	o := NewOwners(boot, Ask(seen.Serve))
 	read := ReadProcess("/proc")
 	for pid := int32(1); len(o.followed) < MaxProcesses && pid < 1<<22; pid++ {
@@ -89,6 +107,7 @@ func BenchmarkSample(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		n++
+		at += time.Second
 		sampler.Sample(began.Add(time.Duration(n) * time.Second))
 		x := busy(n)
 		if err := s.Append(&x); err != nil {

@@ -6,7 +6,8 @@
 //	                                                                │          ▼
 //	                                               Query ◄──────────┴─── machine-*.parquet, processes-*.parquet
 //
-// It reads no clock and starts no goroutine: whoever calls says what time it is.
+// It reads no clock: whoever calls says what time it is. The only goroutines are those that answer questions, where they are
+// told to yield.
 package host
 
 import (

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// maxLine bounds a line of a log, and maxLog a log, in bytes: an hour with 16 processes each second has some 9 MB.
+	// maxLine bounds a line of a log, and maxLog a log, in bytes: an hour with 16 processes each second has some 13 MB.
 	maxLine = 64 << 10
 	maxLog  = 64 << 20
 )

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // cpuTimes are the columns of /proc/stat that add up to all of the time; guests are within user and nice.
@@ -127,6 +128,8 @@ func parseNetwork(b []byte, wanted func(name string) bool) map[string]traffic {
 // Stat is what is known of a process at one moment.
 type Stat struct {
 	PID int32
+	// At is that moment, by a clock of whoever read it that doesn't go back: only differences mean something.
+	At time.Duration
 	// Start is when it was started, in ticks since the machine was.
 	Start uint64
 	// Used is the processor time that it has used, in ticks, RSS its memory, in bytes.

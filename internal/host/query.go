@@ -8,9 +8,12 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"sync"
 )
 
 const (
+	// maxFiles is how many files a question reads, the newest: 8 days, in some 2 s of a processor.
+	maxFiles = 8 * 24
 	// maxEntries is how many buckets of processes an answer holds while it is made, some 40 bytes each. Beyond that, those that
 	// used least until then are left out.
 	maxEntries = 1 << 20
@@ -28,10 +31,12 @@ type Query struct {
 
 // Answer are curves: a number for each bucket, NaN where nothing is known.
 type Answer struct {
-	// Samples are those that it is made of. Damaged are files that couldn't be read; Truncated: of very many processes, some
-	// that used little may be missing.
+	// From is when what was looked at begins, in nanoseconds since 1970: what is older was too much. 0: all was.
+	From int64
+	// Samples are those that it is made of. Damaged are files that couldn't be read. Pruned: of very many processes, some that
+	// used little may be missing.
 	Samples, Damaged int
-	Truncated        bool
+	Pruned           bool
 	// Processors and MemoryTotal, in bytes, are as of the last sample; 0: not known.
 	Processors  int
 	MemoryTotal int64
@@ -57,24 +62,38 @@ type ProcessCurves struct {
 	CPU, CPUPeaks, RSS []float64
 }
 
-// Query answers a question.
-func (s *Store) Query(ctx context.Context, q Query) (*Answer, error) {
+// Query answers a question. With Options.Yield, that is done by a goroutine of its own, for which it waits.
+func (s *Store) Query(ctx context.Context, q Query) (a *Answer, err error) {
+	if s.o.Yield == nil {
+		return s.query(ctx, q)
+	}
+	var work sync.WaitGroup
+	work.Go(func() {
+		s.o.Yield()
+		a, err = s.query(ctx, q)
+	})
+	work.Wait()
+	return a, err
+}
+
+func (s *Store) query(ctx context.Context, q Query) (*Answer, error) {
+	d := newFold(q)
 	s.mu.Lock()
 	samples := s.samples[:len(s.samples):len(s.samples)]
 	var files []stored
 	for _, f := range s.files {
-		if !s.isCurrent(f) {
+		if !s.isCurrent(f) && f.last >= q.Start && f.first-d.end <= int64(Every) {
 			files = append(files, *f)
 		}
 	}
 	s.mu.Unlock()
 
-	d := newFold(q)
+	if older := len(files) - maxFiles; older > 0 {
+		files = files[older:]
+		d.answer.From = files[0].first
+	}
 	for i := range files {
 		f := &files[i]
-		if f.last < q.Start || f.first > d.end+int64(Every) {
-			continue
-		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -100,15 +119,15 @@ func (s *Store) fold(ctx context.Context, f *stored, d *fold) error {
 		}
 		return err
 	}
-	err := s.withTable(f.name(machinePrefix), f.machine, maxSamples, func(t *table) error { return d.machine(ctx, t) })
-	if e := s.withTable(f.name(processesPrefix), f.processes, maxProcessRows, d.processes); err == nil {
+	err := s.withTable(f.name(machinePrefix), f.machine, maxSamples, d, func(t *table) error { return d.machine(ctx, t) })
+	if e := s.withTable(f.name(processesPrefix), f.processes, maxProcessRows, d, d.processes); err == nil {
 		err = e
 	}
 	return err
 }
 
 // withTable opens a table, if it is there.
-func (s *Store) withTable(name string, size int64, rows int, read func(t *table) error) error {
+func (s *Store) withTable(name string, size int64, rows int, d *fold, read func(t *table) error) error {
 	if size == 0 {
 		return nil
 	}
@@ -123,7 +142,7 @@ func (s *Store) withTable(name string, size int64, rows int, read func(t *table)
 	if size > maxTable {
 		return fmt.Errorf("%w: it has %d bytes", errDamaged, size)
 	}
-	t, err := openTable(f, size, rows)
+	t, err := openTable(f, size, rows, &d.room)
 	if err != nil {
 		return err
 	}
@@ -143,6 +162,7 @@ type fold struct {
 	columns [columns]buckets
 	byPID   map[int32][]*process
 	entries int
+	room    room
 }
 
 // buckets sum up a column.
@@ -205,25 +225,23 @@ func (d *fold) samples(all []Sample) {
 }
 
 // machine adds a table.
-func (d *fold) machine(ctx context.Context, t *table) error {
-	times, err := t.whole(timeField)
-	if err != nil {
+func (d *fold) machine(ctx context.Context, t *table) (err error) {
+	if t.times, err = t.whole(timeField, t.times); err != nil {
 		return err
 	}
-	var all [columns][]float64
 	for c := range Columns {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if all[c], err = t.numbers(Columns[c].Field); err != nil {
+		if t.numbers[c], err = t.floats(Columns[c].Field, t.numbers[c]); err != nil {
 			return err
 		}
 	}
-	for i, at := range times {
+	for i, at := range t.times {
 		from, to := d.span(at)
 		d.count(at, from, to)
-		for c := range all {
-			d.value(c, at, from, to, all[c][i])
+		for c := range t.numbers {
+			d.value(c, at, from, to, t.numbers[c][i])
 		}
 	}
 	return nil
@@ -265,34 +283,29 @@ func (d *fold) value(column int, at int64, from, to int, v float64) {
 }
 
 // processes adds a table.
-func (d *fold) processes(t *table) error {
-	times, err := t.whole(timeField)
-	if err != nil {
+func (d *fold) processes(t *table) (err error) {
+	if t.times, err = t.whole(timeField, t.times); err != nil {
 		return err
 	}
-	pids, err := t.whole("process.pid")
-	if err != nil {
+	if t.pids, err = t.whole("process.pid", t.pids); err != nil {
 		return err
 	}
-	starts, err := t.whole("process.start")
-	if err != nil {
+	if t.starts, err = t.whole("process.start", t.starts); err != nil {
 		return err
 	}
-	names, err := t.names("process.name")
-	if err != nil {
+	if t.names, err = t.strings("process.name", t.names); err != nil {
 		return err
 	}
-	cpus, err := t.numbers("system.process.cpu.total.pct")
-	if err != nil {
+	cpus, memory := &t.numbers[0], &t.numbers[1]
+	if *cpus, err = t.floats("system.process.cpu.total.pct", *cpus); err != nil {
 		return err
 	}
-	memory, err := t.numbers("system.process.memory.rss.bytes")
-	if err != nil {
+	if *memory, err = t.floats("system.process.memory.rss.bytes", *memory); err != nil {
 		return err
 	}
-	for i := range times {
-		from, to := d.span(times[i])
-		d.process(from, to, &Process{PID: int32(pids[i]), Start: starts[i], Name: names[i], CPU: cpus[i], RSS: int64(memory[i])})
+	for i := range t.times {
+		from, to := d.span(t.times[i])
+		d.process(from, to, &Process{PID: int32(t.pids[i]), Start: t.starts[i], Name: t.names[i], CPU: (*cpus)[i], RSS: int64((*memory)[i])})
 	}
 	return nil
 }
@@ -358,7 +371,7 @@ func (d *fold) prune() {
 		d.byPID[x.PID] = append(d.byPID[x.PID], x)
 		d.entries += len(x.buckets)
 	}
-	d.answer.Truncated = true
+	d.answer.Pruned = true
 }
 
 func (d *fold) result() *Answer {

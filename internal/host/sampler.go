@@ -79,7 +79,7 @@ func (s *Sampler) Sample(now time.Time) (Sample, bool) {
 	first := s.at.IsZero() || elapsed > maxElapsed
 	s.at, s.last = now, c
 	if s.owners != nil {
-		sample.Processes = s.owners.sample(elapsed.Seconds(), first)
+		sample.Processes = s.owners.sample()
 	}
 	if first {
 		return Sample{}, false

@@ -1,6 +1,9 @@
 package host
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // maxSeen bounds the processes that a Seen may tell of. At the limit one of them goes, until it is seen again.
 const maxSeen = 4096
@@ -8,15 +11,17 @@ const maxSeen = 4096
 // Seen tells what processes use, and only of those that were seen to own sockets: whoever asks may be hostile, and where /proc
 // hides the processes of others, this must not show them. Its methods may be called from several goroutines.
 type Seen struct {
-	read func(pid int32) (Stat, bool)
+	read  func(pid int32) (Stat, bool)
+	clock func() time.Duration
 
 	mu  sync.Mutex
 	all map[int32]uint64 // when it was started, in ticks; 0: not asked for yet
 }
 
-// NewSeen returns a Seen. read reads what is known of a process, false when it has ended; see ReadProcess.
-func NewSeen(read func(pid int32) (Stat, bool)) *Seen {
-	return &Seen{read: read, all: map[int32]uint64{}}
+// NewSeen returns a Seen. read reads what is known of a process, false when it has ended; see ReadProcess. clock says when,
+// and doesn't go back.
+func NewSeen(read func(pid int32) (Stat, bool), clock func() time.Duration) *Seen {
+	return &Seen{read: read, clock: clock, all: map[int32]uint64{}}
 }
 
 // See says that a process owns a socket.
@@ -56,6 +61,7 @@ func (s *Seen) Serve(request []byte) (reply []byte, err error) {
 			delete(s.all, pid) // it has ended; another with its number has to be seen first
 			continue
 		}
+		stat.At = s.clock()
 		s.all[pid] = stat.Start
 		reply = appendStat(reply, &stat)
 	}

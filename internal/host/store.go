@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// DefaultMaxBytes is what the files may take together: a year of samples with few processes, or several months with many.
+	// DefaultMaxBytes is what the files may take together: nine months of samples without processes, or eleven weeks with 16.
 	DefaultMaxBytes = 1 << 30
 	// minFree is what has to be free on the disk, as for exchanges: these come first.
 	minFree = 64 << 20
@@ -44,6 +44,9 @@ type Options struct {
 	Retain time.Duration
 	// MaxBytes is what the files may take, 0: DefaultMaxBytes. Beyond that the oldest go.
 	MaxBytes int64
+	// Yield is called by the goroutine that answers a question, before it does: it may make the goroutine yield to others.
+	// nil: whoever asks does the work.
+	Yield func()
 }
 
 // Store keeps samples in a folder of its own, which nobody else writes. Its methods may be called from any goroutine.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -270,7 +271,7 @@ func TestManyProcesses(t *testing.T) {
 		}
 	}
 	a := d.result()
-	if len(a.Processes) != MaxProcesses || a.Processes[0].PID != 1_200_000 || a.Processes[15].PID != 450_000 || !a.Truncated || d.entries > maxEntries {
+	if len(a.Processes) != MaxProcesses || a.Processes[0].PID != 1_200_000 || a.Processes[15].PID != 450_000 || !a.Pruned || d.entries > maxEntries {
 		t.Errorf("%d processes, %d entries", len(a.Processes), d.entries)
 	}
 }
@@ -585,6 +586,72 @@ func TestQueryWhileStoring(t *testing.T) {
 	if got := <-done; got != 60 {
 		t.Errorf("%d samples", got)
 	}
+}
+
+// A question about more than there is time for reads the newest files, and says from when on. What is in memory counts beside.
+func TestLongQuestions(t *testing.T) {
+	f := memory()
+	s := openAt(t, f, folder, Options{})
+	const hours = maxFiles + 3
+	for h := range hours {
+		x := busy(h * 3600)
+		x.Processes = nil // which would take longer
+		if err := s.Append(&x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name           string
+		first, buckets int // in hours
+		samples, from  int // in hours, -1: all was looked at
+	}{
+		{"all", 0, hours, maxFiles + 1, 2},
+		{"the oldest", 0, maxFiles, maxFiles, -1},
+		{"one more", -5, maxFiles + 6, maxFiles, 1},
+		{"the newest", 2, hours, maxFiles + 1, -1},
+	} {
+		q := Query{Start: after(float64(c.first)*3600 - 2).UnixNano(), Interval: 3600e9, Buckets: c.buckets}
+		a := ask(t, s, q)
+		from := int64(0)
+		if c.from >= 0 {
+			from = after(float64(c.from) * 3600).UnixNano()
+		}
+		if a.Samples != c.samples || a.From != from || a.Pruned {
+			t.Errorf("%s: %d samples from %d, want %d from %d", c.name, a.Samples, a.From, c.samples, from)
+		}
+		for b, mean := range curve(t, a, "cpu.busy").Mean {
+			h := c.first + b
+			if math.IsNaN(mean) != (h < max(c.from, 0) || h >= hours) {
+				t.Errorf("%s: %v at hour %d", c.name, mean, h)
+			}
+		}
+	}
+	if f := s.files[0]; f.log || f.machine == 0 {
+		t.Error("no tables")
+	}
+}
+
+// What answers yields first, and isn't the goroutine that asked.
+func TestQueryYields(t *testing.T) {
+	asking, yielded := goroutine(), []string{}
+	s := openAt(t, memory(), folder, Options{Yield: func() { yielded = append(yielded, goroutine()) }})
+	fill(t, s, 0, 10)
+	if a := ask(t, s, Query{Start: began.UnixNano(), Interval: 60e9, Buckets: 1}); a.Samples != 10 || len(yielded) != 1 || yielded[0] == asking {
+		t.Errorf("%d samples; %s asked, and %s yielded", a.Samples, asking, yielded)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.Clean(after(3600).UnixNano())
+	if _, err := s.Query(ctx, Query{Start: began.UnixNano(), Interval: 1e9, Buckets: 10}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// goroutine is the number of the goroutine that calls it.
+func goroutine() string {
+	b := make([]byte, 64)
+	number, _, _ := bytes.Cut(b[:runtime.Stack(b, false)], []byte(" ["))
+	return string(number)
 }
 
 // A question that nobody waits for any more ends.

@@ -128,10 +128,28 @@ func writeProcesses(w io.Writer, samples []Sample) error {
 type table struct {
 	file *parquet.File
 	rows int
+	*room
+}
+
+// room is what tables are read into, one after the other.
+type room struct {
+	numbers             [columns][]float64
+	times, pids, starts []int64
+	names               []string
+	page                []float64
+	values              []parquet.Value
+	texts               []string
+}
+
+// reused returns n empty values where others were.
+func reused[T any](values []T, n int) []T {
+	values = slices.Grow(values[:0], n)[:n]
+	clear(values)
+	return values
 }
 
 // openTable opens a file of at most so many rows. Its library may panic at what is damaged: readers call guard.
-func openTable(r io.ReaderAt, size int64, most int) (t *table, err error) {
+func openTable(r io.ReaderAt, size int64, most int, in *room) (t *table, err error) {
 	defer guard(&err)
 	f, err := parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
@@ -140,7 +158,7 @@ func openTable(r io.ReaderAt, size int64, most int) (t *table, err error) {
 	if n := f.NumRows(); n < 0 || n > int64(most) {
 		return nil, fmt.Errorf("%w: it has %d rows", errDamaged, n)
 	}
-	return &table{f, int(f.NumRows())}, nil
+	return &table{f, int(f.NumRows()), in}, nil
 }
 
 // guard makes an error of a panic of the Parquet library's.
@@ -220,23 +238,22 @@ func read[T any](t *table, name string, values []T, of func(p parquet.Page) []T)
 	return found, err
 }
 
-// numbers reads a column of numbers, NaN where there is none.
-func (t *table) numbers(column string) ([]float64, error) {
-	all := make([]float64, t.rows)
+// floats reads a column of numbers, NaN where there is none, into what was read before.
+func (t *table) floats(column string, before []float64) ([]float64, error) {
+	all := reused(before, t.rows)
 	for i := range all {
 		all[i] = math.NaN()
 	}
-	var buf []float64
 	_, err := read(t, column, all, func(p parquet.Page) []float64 {
 		if p.Type().Kind() == parquet.Double {
 			data := p.Data()
 			return data.Double()
 		}
-		buf = buf[:0]
+		t.page = t.page[:0]
 		for _, n := range integers(p) {
-			buf = append(buf, float64(n))
+			t.page = append(t.page, float64(n))
 		}
-		return buf
+		return t.page
 	})
 	return all, err
 }
@@ -247,9 +264,9 @@ func integers(p parquet.Page) []int64 {
 	return data.Int64()
 }
 
-// whole reads a column of whole numbers, such as times; it is needed.
-func (t *table) whole(column string) ([]int64, error) {
-	all := make([]int64, t.rows)
+// whole reads a column of whole numbers, such as times, into what was read before; it is needed.
+func (t *table) whole(column string, before []int64) ([]int64, error) {
+	all := reused(before, t.rows)
 	found, err := read(t, column, all, integers)
 	if err == nil && !found {
 		err = fmt.Errorf("%w: it has no %s", errDamaged, column)
@@ -257,16 +274,14 @@ func (t *table) whole(column string) ([]int64, error) {
 	return all, err
 }
 
-// names reads a column of texts; equal ones are one.
-func (t *table) names(column string) ([]string, error) {
-	all := make([]string, t.rows)
+// strings reads a column of texts into what was read before; equal ones are one.
+func (t *table) strings(column string, before []string) ([]string, error) {
+	all := reused(before, t.rows)
 	same := map[string]string{}
-	var buf []parquet.Value
-	var texts []string
 	_, err := read(t, column, all, func(p parquet.Page) []string {
-		buf, texts = slices.Grow(buf[:0], int(p.NumValues()))[:p.NumValues()], texts[:0]
-		n, _ := p.Values().ReadValues(buf) // too few are an error of read's
-		for _, v := range buf[:n] {
+		t.values, t.texts = reused(t.values, int(p.NumValues())), t.texts[:0]
+		n, _ := p.Values().ReadValues(t.values) // too few are an error of read's
+		for _, v := range t.values[:n] {
 			if v.Kind() != parquet.ByteArray {
 				continue
 			}
@@ -275,9 +290,9 @@ func (t *table) names(column string) ([]string, error) {
 				text = clip(string(v.ByteArray()))
 				same[string(v.ByteArray())] = text
 			}
-			texts = append(texts, text)
+			t.texts = append(t.texts, text)
 		}
-		return texts
+		return t.texts
 	})
 	return all, err
 }

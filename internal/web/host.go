@@ -26,9 +26,13 @@ type HostAnswer struct {
 	Problem string
 	// Interfaces are those that the network curves sum up, nil for all but the loopback.
 	Interfaces []string
+	// From is when what was looked at begins, in nanoseconds since 1970: what is older was too much. 0: all was.
+	From int64
 	// Samples are those that the curves are made of. Lost ones couldn't be stored in this run, Damaged files not be read.
 	Samples, Damaged int
 	Lost             uint64
+	// Pruned: of very many processes, some that used little may be missing.
+	Pruned bool
 	// Processors and MemoryTotal, in bytes, are as of the last sample; 0: not known.
 	Processors  int
 	MemoryTotal int64
@@ -95,6 +99,7 @@ func (s *Server) host(c *call) error {
 		Start       stamp         `json:"start"`
 		Interval    int64         `json:"interval"`
 		Buckets     int           `json:"buckets"`
+		LookedFrom  *stamp        `json:"looked_from"`
 		Samples     int           `json:"samples"`
 		Lost        uint64        `json:"lost"`
 		Damaged     int           `json:"damaged"`
@@ -103,9 +108,14 @@ func (s *Server) host(c *call) error {
 		Interfaces  []text        `json:"interfaces"`
 		Series      []hostCurve   `json:"series"`
 		Processes   []hostProcess `json:"processes"`
+		Pruned      bool          `json:"processes_pruned"`
 	}{
-		h.On, text(h.Problem), stamp(b.start), b.interval, b.count, h.Samples, h.Lost, h.Damaged, h.Processors, h.MemoryTotal,
-		make([]text, len(h.Interfaces)), make([]hostCurve, len(h.Curves)), make([]hostProcess, len(h.Processes)),
+		h.On, text(h.Problem), stamp(b.start), b.interval, b.count, nil, h.Samples, h.Lost, h.Damaged, h.Processors, h.MemoryTotal,
+		make([]text, len(h.Interfaces)), make([]hostCurve, len(h.Curves)), make([]hostProcess, len(h.Processes)), h.Pruned,
+	}
+	if h.From != 0 {
+		from := stamp(h.From)
+		answer.LookedFrom = &from
 	}
 	for i, name := range h.Interfaces {
 		answer.Interfaces[i] = text(name)

@@ -17,13 +17,16 @@ type machine struct {
 	asked *HostQuery
 	// name is that of the process, php-fpm when it is empty.
 	name string
+	// from and pruned are those of the answer.
+	from   int64
+	pruned bool
 }
 
 func (m machine) Host(_ context.Context, q HostQuery) (*HostAnswer, error) {
 	if m.asked != nil {
 		*m.asked = q
 	}
-	a := &HostAnswer{On: true, Samples: 1800, Processors: 4, MemoryTotal: 8 << 30, Interfaces: []string{"eth0"}}
+	a := &HostAnswer{On: true, Samples: 1800, Processors: 4, MemoryTotal: 8 << 30, Interfaces: []string{"eth0"}, From: m.from, Pruned: m.pruned}
 	curve := func(of func(at time.Time) float64) []float64 {
 		all := make([]float64, q.Buckets)
 		for i := range all {
@@ -96,6 +99,14 @@ func TestHostCurves(t *testing.T) {
 	}
 	if raw := do(s, request("/api/host?last=40m&interval=10m")).Body.String(); !strings.Contains(raw, `php\u003c\u202e\u003e`) {
 		t.Errorf("a name isn't escaped: %s", raw)
+	}
+	if v["looked_from"] != nil || v["processes_pruned"] != false {
+		t.Errorf("looked from %v, %v pruned", v["looked_from"], v["processes_pruned"])
+	}
+	from := noon.Add(-30 * time.Minute).UnixNano()
+	s = serve(t, func(o *Options) { o.Host = machine{from: from, pruned: true} })
+	if v := ask(t, s, "/api/host?last=1h"); v["looked_from"] != stampText(from) || v["processes_pruned"] != true {
+		t.Errorf("looked from %v, %v pruned", v["looked_from"], v["processes_pruned"])
 	}
 	refused(t, s, request("/api/host?where=status==200"), 400, "bad-parameter", "no such parameter")
 }
