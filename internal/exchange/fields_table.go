@@ -399,7 +399,7 @@ var Fields = []Field{
 				v.int(int64(x.Conn.SYNs))
 			}
 		}},
-	{"culprit.net.client.rtt", nil, "long", "ns", Duration, "smoothed round trip from the tap to the client and back", fromConn,
+	{"culprit.net.client.rtt", nil, "long", "ns", Duration, "smoothed round trip from the tap to the client and back, with the delays of its acknowledgements", fromConn,
 		func(x *Exchange, v *Value) { v.positive(Duration, x.Conn.Half[x.Server()].RTT) }},
 	{"culprit.net.client.packets", nil, "long", "", Int, "packets the client sent", fromTCP,
 		func(x *Exchange, v *Value) { v.int(int64(x.During[x.Client].Packets)) }},
@@ -413,7 +413,7 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Client].ZeroWindows)) }},
 	{"culprit.net.client.mss", nil, "long", "byte", Int, "maximum segment size the client offered", fromHandshake,
 		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Conn.Half[x.Client].MSS)) }},
-	{"culprit.net.server.rtt", []string{"rtt"}, "long", "ns", Duration, "smoothed round trip from the tap to the server and back", fromConn,
+	{"culprit.net.server.rtt", []string{"rtt"}, "long", "ns", Duration, "smoothed round trip from the tap to the server and back, with the delays of its acknowledgements", fromConn,
 		func(x *Exchange, v *Value) { v.positive(Duration, x.Conn.Half[x.Client].RTT) }},
 	{"culprit.net.server.packets", nil, "long", "", Int, "packets the server sent", fromTCP,
 		func(x *Exchange, v *Value) { v.int(int64(x.During[x.Server()].Packets)) }},

@@ -57,8 +57,9 @@ var traits = [...]trait{
 	{"culprit.anomalies", "anomaly"},
 	{"magnitude(culprit.net.server.retransmits)", "retransmits of the server"},
 	{"magnitude(culprit.net.client.retransmits)", "retransmits of the client"},
-	{"magnitude(culprit.net.client.rtt)", "round trip to the client"},
-	{"magnitude(culprit.net.server.rtt)", "round trip to the server"},
+	// The handshake's: smoothed round trips have the delays of acknowledgements in them, which are no network's.
+	{"magnitude(culprit.net.handshake.client_rtt)", "round trip to the client"},
+	{"magnitude(culprit.net.handshake.server_rtt)", "round trip to the server"},
 	{"magnitude(culprit.timing.connect)", "connect time"},
 	{"magnitude(culprit.http.connection_index)", "place on the connection"},
 	{"service.origin.name", "calling service"},

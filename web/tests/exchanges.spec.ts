@@ -192,7 +192,7 @@ test.describe("the pane", () => {
 
     const packets = (doc["culprit"] as { packets: { tap: string; first: number; last: number } }).packets;
     const numbers = (await tab("Packets")).getByRole("definition");
-    const bare = (await numbers.allInnerTexts()).map((t) => t.replace(/\u2009/g, ""));
+    const bare = (await numbers.allInnerTexts()).map((t) => t.replace(/\u202f/g, ""));
     expect(bare).toEqual([packets.tap, String(packets.first), String(packets.last)]);
 
     const json = await tab("JSON");

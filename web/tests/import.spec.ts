@@ -35,7 +35,7 @@ test("an import is shown while it goes on, and ends with all that the capture ha
     await open("/exchanges", serving);
     const progress = page.getByRole("progressbar", { name: "import" });
     await expect(progress).toBeVisible();
-    await expect(page.getByRole("banner")).toContainText(/Importing 1 file: [\d\u2009]+ exchanges/);
+    await expect(page.getByRole("banner")).toContainText(/Importing 1 file: [\d\u202f]+ exchanges/);
     await expect(page.getByRole("link", { name: "importing" })).toBeVisible();
     // What is stored already can be looked at.
     await expect.poll(() => rowCount(page).catch(() => 0)).toBeGreaterThanOrEqual(3_000);
@@ -76,6 +76,6 @@ test("how far a file is read is said in percent", async ({ page, open, culprit }
   const progress = page.getByRole("progressbar", { name: "import" });
   await expect(progress).toHaveJSProperty("value", 0.25);
   await expect(page.getByRole("banner")).toContainText("25 % of 400 MiB");
-  const said = /file: ([\d\u2009]+) exchange/.exec(await page.getByRole("banner").innerText())![1];
+  const said = /file: ([\d\u202f]+) exchange/.exec(await page.getByRole("banner").innerText())![1];
   expect(whole(said)).toBe(capture.exchanges.seen);
 });

@@ -123,9 +123,9 @@ test("numbers of other views follow", async ({ page, open }) => {
     await here.serving.stored(2);
     await open("/errors?live=1", here.serving);
     const region = page.getByRole("region", { name: "Errors", exact: true });
-    await expect(region).toContainText("2 of 2 exchanges");
+    await expect(region).toContainText("2 failed of 2");
     await ask(here, "/3");
-    await expect(region).toContainText("3 of 3 exchanges", { timeout: 20_000 });
+    await expect(region).toContainText("3 failed of 3", { timeout: 20_000 });
   } finally {
     await here.stop();
   }

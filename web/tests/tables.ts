@@ -28,7 +28,7 @@ export async function column(table: Locator, heading: string): Promise<string[]>
 
 /** whole reads a count: 1 402. */
 export function whole(text: string | undefined): number {
-  const digits = (text ?? "").replace(/[\u2009,]/g, "");
+  const digits = (text ?? "").replace(/[\u202f,]/g, "");
   return /^\d+$/.test(digits) ? Number(digits) : NaN;
 }
 

@@ -15,6 +15,22 @@ export function asking(): boolean {
   return open.size > 0;
 }
 
+/** So often a question is asked again that the server had no place for, because others ran. */
+const tries = 8;
+
+/** patiently asks again, when the server says that too much is asked at once: it was the page's own other parts. */
+async function patiently<T>(asked: string, signal: AbortSignal): Promise<T> {
+  for (let tried = 1; ; tried++) {
+    try {
+      return await get<T>(asked, signal);
+    } catch (e) {
+      if (!(e instanceof Problem) || e.status !== 429 || tried >= tries) throw e;
+      await new Promise((done) => setTimeout(done, 500 * tried + 500 * Math.random()));
+      signal.throwIfAborted();
+    }
+  }
+}
+
 export class Ask<T> {
   /** The last answer; of an earlier question while busy. */
   data = $state.raw<T>();
@@ -47,7 +63,7 @@ export class Ask<T> {
       open.add(abort);
       this.busy = true;
       const timer = setTimeout(() => (this.slow = true), slowAfter);
-      get<T>(asked, abort.signal)
+      patiently<T>(asked, abort.signal)
         .then((answer) => {
           if (abort.signal.aborted) return;
           this.data = answer;

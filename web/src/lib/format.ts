@@ -1,7 +1,8 @@
 // How numbers and times are written: durations with three significant digits and a unit, bytes in binary units, counts
 // with thin separators, times in the viewer's zone.
 
-const thin = "\u2009";
+/** A thin space at which no line breaks. */
+const thin = "\u202f";
 
 /** What is shown where there is no value. */
 export const absent = "–";

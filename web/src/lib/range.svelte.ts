@@ -5,7 +5,7 @@
 
 import { untrack } from "svelte";
 import type { Params } from "./api";
-import { asking } from "./ask.svelte";
+import { ask, asking, type Ask } from "./ask.svelte";
 import { stamp } from "./format";
 import { here } from "./here.svelte";
 import { server } from "./state.svelte";
@@ -36,9 +36,12 @@ export function span(text: string): number | undefined {
 }
 
 /** moment reads a time of the URL; what is below a millisecond goes to the side that keeps all exchanges in the range. */
+/** The end of the times that the API takes: they are nanoseconds in 64 bits. */
+const latest = Date.UTC(2262, 0);
+
 function moment(text: string, round: (ms: number) => number): number | undefined {
   const ms = Date.parse(text);
-  if (Number.isNaN(ms)) return undefined;
+  if (Number.isNaN(ms) || ms < 0 || ms > latest) return undefined;
   const below = /\.\d{3}\d*[1-9]/.test(text) ? 0.5 : 0;
   return round(ms + below);
 }
@@ -175,3 +178,8 @@ class Range {
 }
 
 export const range = new Range();
+
+/** inRange asks about the range: again with each of its ticks, also where the range itself doesn't move. */
+export function inRange<T>(question: () => string | undefined): Ask<T> {
+  return ask<T>(question, () => range.ticks);
+}

@@ -264,6 +264,10 @@ export interface HostAnswer {
   processors: number;
   memory_total: number;
   interfaces: string[];
+  /** Samples were looked at from then on only; null: all of the range. */
+  looked_from: Stamp | null;
+  /** Processes that used little may be missing. */
+  processes_pruned: boolean;
   series: {
     name: string;
     unit: string;
