@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,9 @@ const (
 	// MaxListed is how many exchanges the pages of an answer have together, each some 3 KB at most: fewer pages are given
 	// than the limit when they have more.
 	MaxListed = 10_000
+
+	// borderBuckets is in how many buckets of time exchanges are counted, to find where the newest begin.
+	borderBuckets = 1_000
 )
 
 // pageFields are what pages are made of.
@@ -58,12 +62,6 @@ func (s *Server) pages(c *call) error {
 		return err
 	}
 	g := s.newGrouping(c.Context())
-	var chosen map[[exchange.IDSize]byte]bool
-	if scope.Where != nil || scope.Text != "" {
-		if chosen, err = g.choose(&scope); err != nil {
-			return err
-		}
-	}
 	margin := pageload.MaxIdle.Nanoseconds()
 	w := window{scope: scope, before: MaxSighted, split: scope.To, behind: MaxBehind}
 	w.scope.Where, w.scope.Text = nil, ""
@@ -72,6 +70,15 @@ func (s *Server) pages(c *call) error {
 	}
 	if scope.To > 0 {
 		w.scope.To = scope.To + margin
+	}
+	if err := g.begin(&w); err != nil {
+		return err
+	}
+	var chosen map[[exchange.IDSize]byte]bool
+	if scope.Where != nil || scope.Text != "" {
+		if chosen, err = g.choose(&w, &scope); err != nil {
+			return err
+		}
 	}
 
 	// All of them together hold no more than what was looked at.
@@ -213,6 +220,9 @@ func (s *Server) onePage(c *call) error {
 	}
 	var found *pageload.Page
 	g := s.newGrouping(c.Context())
+	if err := g.begin(&w); err != nil {
+		return err
+	}
 	err = g.group(&w, func(p *pageload.Page) {
 		if slices.ContainsFunc(p.Resources, func(r pageload.Resource) bool { return r.ID == id }) {
 			found = p
@@ -231,11 +241,19 @@ func (s *Server) onePage(c *call) error {
 }
 
 // window is which exchanges pages are made of: the newest before of those from scope.From to split, and the oldest behind
-// of those from split to scope.To. Without a split, there are only the first.
+// of those from split to scope.To. Without a split, there are only the first, up to the last that is stored.
 type window struct {
 	scope          store.Scope
 	split          int64
 	before, behind int
+	border         border
+}
+
+// border is where the newest exchanges before an end begin: from that time on they are all looked at, and so are as many
+// as there is room for of the nanosecond before it, by the order of their ids.
+type border struct {
+	from, end int64
+	room      int
 }
 
 // grouping makes pages, and counts what that takes.
@@ -243,7 +261,7 @@ type grouping struct {
 	s   *Server
 	ctx context.Context
 
-	// end is when all searches together have to be done.
+	// end is when all questions together have to be done.
 	end       time.Time
 	cost      store.Cost
 	groups    *pageload.Grouper
@@ -268,15 +286,12 @@ func (g *grouping) found() foundPages {
 	return foundPages{g.groups.Assigned + g.groups.Unassigned, g.groups.Unassigned, g.truncated, costOf(g.cost)}
 }
 
-// choose returns the ids of the newest exchanges that a scope selects.
-func (g *grouping) choose(scope *store.Scope) (map[[exchange.IDSize]byte]bool, error) {
+// choose returns the ids of the exchanges of a window that a scope selects.
+func (g *grouping) choose(w *window, scope *store.Scope) (map[[exchange.IDSize]byte]bool, error) {
 	ids := map[[exchange.IDSize]byte]bool{}
-	q := store.Search{Scope: *scope, Fields: fieldsNamed("event.id")}
-	// Those of pages at the end may come behind it.
-	if scope.To > 0 {
-		q.To += pageload.MaxIdle.Nanoseconds()
-	}
-	_, err := g.scan(&q, MaxSighted, func(x *exchange.Exchange) error {
+	q := store.Search{Fields: fieldsNamed("event.id")}
+	q.Where, q.Text = scope.Where, scope.Text
+	err := g.each(w, &q, func(x *exchange.Exchange) error {
 		ids[x.ID(x.Tap.Observer)] = true
 		return nil
 	})
@@ -285,62 +300,136 @@ func (g *grouping) choose(scope *store.Scope) (map[[exchange.IDSize]byte]bool, e
 
 // group makes pages of the exchanges of a window.
 func (g *grouping) group(w *window, done func(*pageload.Page)) error {
-	// Pages are made in the order of time, and the newest exchanges matter: so first look where these begin.
-	q := store.Search{Scope: w.scope, Fields: fieldsNamed("@timestamp")}
-	q.To = w.split
-	first := q.From
-	more, err := g.scan(&q, w.before, func(x *exchange.Exchange) error {
-		first = x.Start.Time
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	g.truncated = more
 	g.groups = pageload.New(done)
-	add := func(x *exchange.Exchange) error {
+	q := store.Search{Fields: pageFields}
+	q.Where = w.scope.Where
+	err := g.each(w, &q, func(x *exchange.Exchange) error {
 		g.groups.Add(x)
 		return nil
+	})
+	g.groups.End()
+	return err
+}
+
+// begin finds the border of a window, by counts in buckets of time, and then in buckets of the one that doesn't fit, down
+// to a nanosecond. Reading the newest first would cost a look at the whole store for each page of a search.
+func (g *grouping) begin(w *window) error {
+	q := store.Aggregate{Scope: w.scope, Order: -1}
+	q.To = w.split
+	if q.From <= 0 || q.To == 0 {
+		status, err := g.s.options.Store.Status(g.ctx)
+		if err != nil {
+			return err
+		}
+		if q.From <= 0 {
+			// Scopes have no bounds before 1970, so what is that old isn't looked at.
+			q.From = max(status.First, 1)
+		}
+		if q.To == 0 {
+			// What comes meanwhile isn't looked at.
+			q.To = min(max(status.Last, q.From), math.MaxInt64-1) + 1
+		}
 	}
-	q.Fields, q.Ascending = pageFields, true
-	if more {
-		q.From = first
+	w.border = border{end: q.To}
+	for room := int64(w.before); ; {
+		q.Interval = max(q.To-q.From, 0)/borderBuckets + 1
+		rows, err := g.count(&q)
+		if err != nil {
+			return err
+		}
+		n := len(rows)
+		for ; n > 0 && rows[n-1].Count <= room; n-- {
+			room -= rows[n-1].Count
+		}
+		if n == 0 {
+			w.border.from = q.From
+			return nil
+		}
+		g.truncated = true
+		start, end := max(rows[n-1].Start, q.From), q.To
+		if rows[n-1].Start < q.To-q.Interval {
+			end = rows[n-1].Start + q.Interval
+		}
+		if room == 0 || q.Interval == 1 {
+			w.border.from, w.border.room = end, int(room)
+			return nil
+		}
+		q.From, q.To = start, end
 	}
-	// What came meanwhile, and what began at the same time as the first, comes on top.
-	if _, err := g.scan(&q, w.before+store.MaxLimit, add); err != nil {
-		return err
-	}
-	if w.split > 0 {
-		q.From, q.To = w.split, w.scope.To
-		if _, err := g.scan(&q, w.behind, add); err != nil {
+}
+
+// each calls found for the exchanges of a window that a search selects, in the order of time.
+func (g *grouping) each(w *window, q *store.Search, found func(x *exchange.Exchange) error) error {
+	b := &w.border
+	q.Ascending = true
+	for _, part := range []struct {
+		from, to int64
+		limit    int
+	}{
+		{b.from - 1, b.from, b.room},
+		// What was stored meanwhile comes on top.
+		{b.from, b.end, w.before - b.room + store.MaxLimit},
+		{w.split, w.scope.To, w.behind},
+	} {
+		if part.limit == 0 || part.from >= part.to {
+			continue
+		}
+		q.From, q.To = part.from, part.to
+		if err := g.scan(q, part.limit, found); err != nil {
 			return err
 		}
 	}
-	g.groups.End()
 	return nil
 }
 
-// scan calls found for the exchanges of a search, up to a limit, and says whether there are more.
-func (g *grouping) scan(q *store.Search, limit int, found func(x *exchange.Exchange) error) (more bool, err error) {
+// scan calls found for the exchanges of a search, up to a limit.
+func (g *grouping) scan(q *store.Search, limit int, found func(x *exchange.Exchange) error) (err error) {
 	for page := *q; ; {
 		page.Limit = min(limit, store.MaxLimit)
-		if page.Timeout = g.end.Sub(g.s.options.Now()); page.Timeout <= 0 {
-			return false, fmt.Errorf("%w: looking for page loads took all of %v", store.ErrLimit, g.s.options.QueryTimeout)
+		if page.Timeout, err = g.left(); err != nil {
+			return err
 		}
 		p, err := g.s.options.Store.Search(g.ctx, &page, found)
 		if err != nil {
-			return false, err
+			return err
 		}
-		g.cost.Rows += p.Cost.Rows
-		g.cost.Skipped += p.Cost.Skipped
-		g.cost.Bytes += p.Cost.Bytes
-		g.cost.Elapsed += p.Cost.Elapsed
-		g.cost.Stored = p.Cost.Stored
+		g.spend(&p.Cost)
 		if limit -= page.Limit; limit <= 0 || p.Next == "" {
-			return p.Next != "", nil
+			return nil
 		}
 		page.After = p.Next
 	}
+}
+
+// count returns how many exchanges there are in buckets of time, the oldest first; there are no empty ones.
+func (g *grouping) count(q *store.Aggregate) (rows []store.BucketRow, err error) {
+	if q.Timeout, err = g.left(); err != nil {
+		return nil, err
+	}
+	t, err := g.s.options.Store.Aggregate(g.ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	g.spend(&t.Cost)
+	return t.Rows, nil
+}
+
+// left is the time that is left for the next question.
+func (g *grouping) left() (time.Duration, error) {
+	left := g.end.Sub(g.s.options.Now())
+	if left <= 0 {
+		return 0, fmt.Errorf("%w: looking for page loads took all of %v", store.ErrLimit, g.s.options.QueryTimeout)
+	}
+	return left, nil
+}
+
+// spend adds what a question took.
+func (g *grouping) spend(c *store.Cost) {
+	g.cost.Rows += c.Rows
+	g.cost.Skipped += c.Skipped
+	g.cost.Bytes += c.Bytes
+	g.cost.Elapsed += c.Elapsed
+	g.cost.Stored = c.Stored
 }
 
 // pageView is the JSON of a page. Durations are nanoseconds.

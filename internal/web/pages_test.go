@@ -1,8 +1,10 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/correlate/pageload"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/filter"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/store"
@@ -189,32 +192,37 @@ func TestPagesAreFew(t *testing.T) {
 	}
 }
 
-// slowly is a store whose searches take time, by the clock that tick moves.
+// slowly is a store whose answers take time, by the clock that tick moves.
 type slowly struct {
 	store.Reader
-	tick func(q *store.Search)
+	tick func(q *store.Scope)
+}
+
+func (s slowly) Aggregate(ctx context.Context, q *store.Aggregate) (*store.Table, error) {
+	s.tick(&q.Scope)
+	return s.Reader.Aggregate(ctx, q)
 }
 
 func (s slowly) Search(ctx context.Context, q *store.Search, found func(*exchange.Exchange) error) (*store.Page, error) {
-	s.tick(q)
+	s.tick(&q.Scope)
 	return s.Reader.Search(ctx, q, found)
 }
 
-// All searches of an answer have the time of one question.
+// All questions of an answer have the time of one question.
 func TestPagesInTime(t *testing.T) {
 	now := noon
 	var timeouts []time.Duration
 	s := serve(t, func(o *Options) {
 		o.Now = func() time.Time { return now }
 		o.QueryTimeout = 5 * time.Second
-		o.Store = slowly{storeOf(t, pageVisit(time.Minute, "10.0.0.7", "a")), func(q *store.Search) {
+		o.Store = slowly{storeOf(t, pageVisit(time.Minute, "10.0.0.7", "a")), func(q *store.Scope) {
 			timeouts = append(timeouts, q.Timeout)
 			now = now.Add(3 * time.Second)
 		}}
 	})
 	refused(t, s, request("/api/pages?where=status==200"), 422, "limit", "5s")
 	if want := []time.Duration{5 * time.Second, 2 * time.Second}; !slices.Equal(timeouts, want) {
-		t.Errorf("searches had %v, want %v", timeouts, want)
+		t.Errorf("questions had %v, want %v", timeouts, want)
 	}
 }
 
@@ -307,22 +315,32 @@ func TestOnePage(t *testing.T) {
 	}
 }
 
-// endless is a store with more exchanges than are looked at: it gives each of a few again and again, one a millisecond.
+// endless is a store that counts so many exchanges at noon, and gives one again and again.
 type endless struct {
 	store.Reader
+	count        int64
 	given, begun *int
 	from         *int64
 }
 
+func (e endless) Status(context.Context) (*store.Status, error) {
+	return &store.Status{Exchanges: e.count, First: noon.Add(-time.Hour).UnixNano(), Last: noon.UnixNano()}, nil
+}
+
+func (e endless) Aggregate(_ context.Context, q *store.Aggregate) (*store.Table, error) {
+	at := noon.UnixNano()
+	return &store.Table{Rows: []store.BucketRow{{Start: at - at%q.Interval, Totals: store.Totals{Count: e.count}}}}, nil
+}
+
 func (e endless) Search(_ context.Context, q *store.Search, found func(*exchange.Exchange) error) (*store.Page, error) {
 	x := shop(1)[0]
+	x.Start.Time = noon.UnixNano()
 	if q.After == "" {
 		*e.begun++
 	}
 	*e.from = q.From
-	for i := range q.Limit {
+	for range q.Limit {
 		*e.given++
-		x.Start.Time = noon.UnixNano() - int64(i)*1e6
 		if err := found(x); err != nil {
 			return nil, err
 		}
@@ -330,17 +348,161 @@ func (e endless) Search(_ context.Context, q *store.Search, found func(*exchange
 	return &store.Page{Next: "more"}, nil
 }
 
+// However many exchanges there are, or come meanwhile, only so many are looked at.
 func TestPagesLimit(t *testing.T) {
-	given, begun, from := 0, 0, int64(0)
-	s := serve(t, func(o *Options) { o.Store = endless{o.Store, &given, &begun, &from} })
-	v := ask(t, s, "/api/pages?limit=3")
-	if v["truncated"] != true || len(urls(v)) != 3 || v["looked_at"] != float64(MaxSighted+store.MaxLimit) {
-		t.Errorf("truncated %v, looked at %v, %d pages", v["truncated"], v["looked_at"], len(urls(v)))
+	for count, want := range map[int64]struct {
+		truncated bool
+		given     int
+		from      int64
+	}{
+		1_000_000: {true, MaxSighted, noon.UnixNano()},
+		10:        {false, MaxSighted + store.MaxLimit, noon.Add(-time.Hour).UnixNano()},
+	} {
+		given, begun, from := 0, 0, int64(0)
+		s := serve(t, func(o *Options) { o.Store = endless{o.Store, count, &given, &begun, &from} })
+		v := ask(t, s, "/api/pages?limit=3")
+		if v["truncated"] != want.truncated || len(urls(v)) != 3 || v["looked_at"] != float64(want.given) {
+			t.Errorf("%d: truncated %v, looked at %v, %d pages", count, v["truncated"], v["looked_at"], len(urls(v)))
+		}
+		if given != want.given || begun != 1 || from != want.from {
+			t.Errorf("%d: %d exchanges were asked for in %d searches, from %d", count, given, begun, from)
+		}
 	}
-	if given != 2*MaxSighted+store.MaxLimit || begun != 2 {
-		t.Errorf("%d exchanges were asked for in %d searches", given, begun)
+}
+
+type sighting struct {
+	at int64
+	id [exchange.IDSize]byte
+}
+
+// sightings are exchanges at times, in the order of time and id, every third with the status 404.
+func sightings(t *testing.T, times []int64) (s *Server, all []sighting, failed map[sighting]bool) {
+	var stored []*exchange.Exchange
+	failed = map[sighting]bool{}
+	for i, at := range times {
+		status := "200 OK"
+		if i%3 == 0 {
+			status = "404 Not Found"
+		}
+		x := outputtest.Exchange("GET / HTTP/1.1\nHost: shop.example\n", "HTTP/1.1 "+status+"\n\nhello")
+		x.Flow = outputtest.Flow(fmt.Sprintf("10.0.0.7:%d", 1024+i), "10.0.0.2:8000")
+		x.Start.Time, x.Flow.First.Time = at, at
+		stored = append(stored, x)
+		all = append(all, sighting{at, x.ID(x.Tap.Observer)})
+		failed[all[i]] = i%3 == 0
 	}
-	if want := noon.UnixNano() - (store.MaxLimit-1)*1e6; from != want {
-		t.Errorf("pages are made from %d on, want %d", from, want)
+	slices.SortFunc(all, func(a, b sighting) int {
+		if c := cmp.Compare(a.at, b.at); c != 0 {
+			return c
+		}
+		return slices.Compare(a.id[:], b.id[:])
+	})
+	return serve(t, func(o *Options) { o.Store = storeOf(t, stored) }), all, failed
+}
+
+// What is looked at are the newest exchanges, of those at the same time the first by id; with a filter, all that it
+// selects of these.
+func TestPagesOfTheNewest(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	where, err := filter.Parse("status==404")
+	if err != nil {
+		t.Fatal(err)
+	}
+	truncated := 0
+	for round := range 200 {
+		base, width := noon.UnixNano()*r.Int64N(2)+1, []int64{1, 3, 2000, 1e6, 1e12, 1e18}[r.IntN(6)]
+		times := make([]int64, r.IntN(50))
+		for i := range times {
+			times[i] = base + r.Int64N(width)
+			if i > 0 && r.IntN(2) == 0 {
+				times[i] = times[r.IntN(i)]
+			}
+		}
+		s, all, failed := sightings(t, times)
+		w := window{before: 1 + r.IntN(len(all)+4), behind: 1 + r.IntN(10)}
+		if r.IntN(2) == 0 {
+			w.scope.From = base + r.Int64N(width)
+		}
+		if r.IntN(2) == 0 {
+			w.split = max(base+r.Int64N(width), w.scope.From+1)
+			w.scope.To = w.split + 1 + r.Int64N(width)
+		}
+
+		var want, behind []sighting
+		for _, x := range all {
+			switch {
+			case x.at < w.scope.From:
+			case w.split == 0 || x.at < w.split:
+				want = append(want, x)
+			case x.at < w.scope.To && len(behind) < w.behind:
+				behind = append(behind, x)
+			}
+		}
+		cut := len(want) > w.before
+		if cut {
+			truncated++
+			slices.SortStableFunc(want, func(a, b sighting) int { return cmp.Compare(b.at, a.at) })
+			want = want[:w.before]
+			slices.SortStableFunc(want, func(a, b sighting) int { return cmp.Compare(a.at, b.at) })
+		}
+		want = append(want, behind...)
+
+		g := s.newGrouping(t.Context())
+		if err := g.begin(&w); err != nil {
+			t.Fatal(err)
+		}
+		var got []sighting
+		err := g.each(&w, &store.Search{Fields: fieldsNamed("event.id")}, func(x *exchange.Exchange) error {
+			got = append(got, sighting{x.Start.Time, x.ID(x.Tap.Observer)})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) || g.truncated != cut {
+			t.Fatalf("round %d: %d of %d within %d ns, up to %d: got %v, truncated %v, want %v", round, len(got), len(all), width, w.before, got, g.truncated, want)
+		}
+		chosen, err := g.choose(&w, &store.Scope{Where: where.Root()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range all {
+			if begun := x.at >= w.border.from-1; chosen[x.id] && (!failed[x] || !begun) || !chosen[x.id] && failed[x] && slices.Contains(want, x) {
+				t.Fatalf("round %d: %v is chosen: %v", round, x, chosen[x.id])
+			}
+		}
+	}
+	if truncated < 50 {
+		t.Errorf("only %d rounds had more than fits", truncated)
+	}
+}
+
+// Times from one end to the other find an end, and take nothing from the newest that are possible.
+func TestPagesOfHostileTimes(t *testing.T) {
+	for _, times := range [][]int64{
+		{math.MinInt64 + 1, -1, 0, 1, math.MaxInt64 - 1, math.MaxInt64}, {0, 0, 0}, {-5, -5, -5},
+		{math.MinInt64 + 1, -3, -2, -1, 5, 1 << 62}, {math.MaxInt64}, {math.MinInt64 + 1, math.MinInt64 + 1, math.MaxInt64},
+	} {
+		for before := range len(times) {
+			s, _, _ := sightings(t, times)
+			w := window{before: before + 1}
+			g := s.newGrouping(t.Context())
+			if err := g.begin(&w); err != nil {
+				t.Fatal(err)
+			}
+			n, least := 0, 0
+			for _, at := range times {
+				if at > 0 && at < math.MaxInt64 {
+					least++
+				}
+			}
+			err := g.each(&w, &store.Search{Fields: fieldsNamed("event.id")}, func(*exchange.Exchange) error {
+				n++
+				return nil
+			})
+			if least = min(least, before+1); err != nil || n > before+1 || n < least {
+				t.Errorf("%v: %d were looked at, want from %d to %d, %v", times, n, least, before+1, err)
+			}
+		}
 	}
 }

@@ -2,7 +2,9 @@ package segment
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
@@ -11,14 +13,25 @@ import (
 	"github.com/culprit-http/culprit/internal/store/vector"
 )
 
-// cursor reads single rows of a leaf column.
+// cursor reads single rows of a leaf column. It goes on from the row that it has read last, which is cheap; going
+// elsewhere slices the page, which looks at the levels of all its values.
 type cursor struct {
 	pages parquet.Pages
-	// page is the last that was read; it begins with row from.
-	page   parquet.Page
-	from   int64
+	// page is the last that was read; it has the rows from begin to before end.
+	page       parquet.Page
+	begin, end int64
+
+	// values are those of the row before next. rest reads what comes behind ahead, which it has read of row next and those
+	// behind it; nil: page wasn't read from yet.
 	values []parquet.Value
+	next   int64
+	ahead  []parquet.Value
+	buffer [64]parquet.Value
+	rest   parquet.ValueReader
 }
+
+// maxSkip is how many rows are read over, rather than to slice the page.
+const maxSkip = 64
 
 func (c *cursor) close() {
 	parquet.Release(c.page)
@@ -27,30 +40,68 @@ func (c *cursor) close() {
 
 // row returns the values of one row. They are borrowed until the next call.
 func (c *cursor) row(r int64) ([]parquet.Value, error) {
-	if c.page == nil || r < c.from || r >= c.from+c.page.NumRows() {
-		if c.page != nil {
-			parquet.Release(c.page)
-			c.page = nil
-		}
-		if err := c.pages.SeekToRow(r); err != nil {
+	if c.page == nil || r < c.begin || r >= c.end {
+		if err := c.turn(r); err != nil {
 			return nil, err
 		}
-		page, err := c.pages.ReadPage()
-		if err != nil {
+	}
+	if c.rest != nil && r == c.next-1 {
+		return c.values, nil
+	}
+	if c.rest == nil || r < c.next || r > c.next+maxSkip {
+		c.rest, c.ahead, c.next = c.page.Slice(r-c.begin, c.end-c.begin).Values(), nil, r
+	}
+	for c.next <= r {
+		if err := c.read(); err != nil {
+			c.rest = nil
 			return nil, err
 		}
-		c.page, c.from = page, r
-	}
-	one := c.page.Slice(r-c.from, r-c.from+1)
-	if n := int(one.NumValues()); cap(c.values) < n {
-		c.values = make([]parquet.Value, n)
-	}
-	c.values = c.values[:one.NumValues()]
-	n, err := one.Values().ReadValues(c.values)
-	if n < len(c.values) {
-		return nil, fmt.Errorf("%d of %d values: %w", n, len(c.values), err)
 	}
 	return c.values, nil
+}
+
+// turn reads the page that a row is in.
+func (c *cursor) turn(r int64) error {
+	if c.page != nil {
+		parquet.Release(c.page)
+		c.page, c.rest = nil, nil
+	}
+	if err := c.pages.SeekToRow(r); err != nil {
+		return err
+	}
+	page, err := c.pages.ReadPage()
+	if err != nil {
+		return err
+	}
+	c.page, c.begin, c.end = page, r, r+page.NumRows()
+	return nil
+}
+
+// read reads the values of row next: up to one that begins another row.
+func (c *cursor) read() error {
+	c.values = c.values[:0]
+	for {
+		for i := range c.ahead {
+			if c.ahead[i].RepetitionLevel() == 0 && len(c.values) > 0 {
+				c.ahead = c.ahead[i:]
+				c.next++
+				return nil
+			}
+			c.values = append(c.values, c.ahead[i])
+		}
+		n, err := c.rest.ReadValues(c.buffer[:])
+		c.ahead = c.buffer[:n]
+		switch {
+		case n > 0:
+		case len(c.values) > 0 && (err == nil || errors.Is(err, io.EOF)): // the last row of the page
+			c.next++
+			return nil
+		case err == nil:
+			return io.ErrNoProgress
+		default:
+			return err
+		}
+	}
 }
 
 func (c *chunk) values(leaf int, r int) ([]parquet.Value, error) {

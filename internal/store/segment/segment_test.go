@@ -3,6 +3,7 @@ package segment_test
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -89,7 +90,22 @@ func TestRoundTrip(t *testing.T) {
 	var row record.Row
 	var maker record.Maker
 	encoder := ndjson.NewEncoder()
-	for _, r := range []int{0, 1, 2, 3, 4095, 4096, 9999, 5, 19_999, 19_998} {
+	rows := []int{0, 1, 2, 3, 4095, 4096, 9999, 5, 5, 19_999, 19_998, 0, 64, 128, 193, 259, 258}
+	for r := 3_900; r < 4_300; r++ { // over the ends of pages
+		rows = append(rows, r)
+	}
+	for r := 20_000 - 70; r < 20_000; r++ {
+		rows = append(rows, r)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for at := 0; len(rows) < 1_500; { // steps forward, some back, and leaps
+		at += random.IntN(90) - 10
+		if random.IntN(20) == 0 || at < 0 || at >= 20_000 {
+			at = random.IntN(20_000)
+		}
+		rows = append(rows, at)
+	}
+	for _, r := range rows {
 		row.Reset()
 		if err := c.Row(r, nil, &row); err != nil {
 			t.Fatal(err)
