@@ -38,7 +38,9 @@ const { CULPRIT_URL = "http://127.0.0.1:9870", CULPRIT_TOKEN = "" } = process.en
 export default defineConfig({
   plugins: [svelte(), compress()],
   server: {
-    proxy: { "/api": { target: CULPRIT_URL, changeOrigin: true, headers: { Authorization: `Bearer ${CULPRIT_TOKEN}` } } },
+    proxy: {
+      "/api": { target: CULPRIT_URL, changeOrigin: true, headers: { Authorization: `Bearer ${CULPRIT_TOKEN}` } },
+    },
   },
   build: {
     outDir: "../internal/web/ui/dist",

@@ -30,12 +30,11 @@ test.describe("Errors", () => {
     const { total } = await aggregate(culprit, { where: edge, metric: "errors" });
     expect(total.count).toBe(logged.edge.requests);
     const said = await page.getByRole("region", { name: "Errors", exact: true }).locator(".aside").innerText();
-    expect(
-      said
-        .match(/[\d\u2009]+/g)!
-        .map(whole)
-        .slice(0, 2),
-    ).toEqual([total.values["errors"], total.count]);
+    const none = counted["no answer"]!;
+    const numbers = said.match(/\d[\d\u202f]*/g)!.map(whole);
+    expect(numbers.slice(0, 3)).toEqual([total.values["errors"], none, total.count]);
+    // The rows are what the headline says.
+    expect(numbers[0]! + numbers[1]!).toBe(Object.values(counted).reduce((a, b) => a + b, 0));
   });
 
   test("sorts its tables", async ({ page, open }) => {
@@ -52,6 +51,18 @@ test.describe("Errors", () => {
     await kinds.getByRole("columnheader", { name: "Status" }).getByRole("button").click();
     const statuses = (await column(kinds, "Status")).map(Number).filter((n) => !Number.isNaN(n));
     expect(statuses).toEqual(descending(statuses));
+
+    // The order is in the address, of this table alone; as it is at first, it needs no word.
+    await expect(page).toHaveURL(/sort-kinds=-status/);
+    await page.reload();
+    await expect(kinds.getByRole("columnheader", { name: "Status" })).toHaveAttribute("aria-sort", "descending");
+    const routes = table(page, "Routes by errors").getByRole("columnheader", { name: "Errors" });
+    await expect(routes).toHaveAttribute("aria-sort", "descending");
+    await heading.getByRole("button").click();
+    await expect(heading).toHaveAttribute("aria-sort", "descending");
+    await expect(page).not.toHaveURL(/sort-/);
+    await open(at("errors", { last: "all", "sort-kinds": "-nonsense" }));
+    await expect(heading).toHaveAttribute("aria-sort", "descending");
   });
 
   test("a click on a status narrows everything to it", async ({ page, open }) => {
@@ -110,9 +121,13 @@ test.describe("Slow", () => {
     expect(whole(first!["Requests"])).toBe(groups[0]!.count);
     expectAbout(nanoseconds(first!["Time"]), groups[0]!.values["sum(duration)"]!);
     expectAbout(nanoseconds(first!["p90"]), groups[0]!.values["p90(duration)"]!);
+    // To connect is a column of its own: the bar is what Time is made of.
+    const phases = await aggregate(culprit, { ...params, metric: "sum(duration),sum(culprit.timing.connect)" });
+    expectAbout(nanoseconds(first!["Connect"]), phases.groups[0]!.values["sum(culprit.timing.connect)"]!);
     // It is the server that one waits for.
     const bar = table(page, "Routes by time").locator("tbody tr").first().getByRole("img");
-    await expect(bar).toHaveAccessibleName(/wait [\d.ms ]+ \(9\d(\.\d)? %\)/);
+    await expect(bar).toHaveAccessibleName(/wait [\d.ms ]+ \((9\d(\.\d)?|> 99.9|100) %\)/);
+    await expect(bar).not.toHaveAccessibleName(/connect/);
   });
 
   test("groups by server, in the address", async ({ page, open }) => {
@@ -178,7 +193,7 @@ test.describe("Clients", () => {
       .filter((g) => !tooSmall.includes(String(g.keys[0])))
       .map((g) => [names.of(String(g.keys[0])), g.count]);
     expect(
-      Object.fromEntries(drawn.map((l) => [l.split(":")[0], whole(/: ([\d\u2009]+) request/.exec(l)?.[1])])),
+      Object.fromEntries(drawn.map((l) => [l.split(":")[0], whole(/: ([\d\u202f]+) request/.exec(l)?.[1])])),
     ).toEqual(Object.fromEntries(expected));
     // Where most come from is darkest.
     const shade = (country: string) =>
@@ -196,6 +211,27 @@ test.describe("Clients", () => {
     await map.getByRole("button", { name: "Brazil:" }).focus();
     await page.keyboard.press("Enter");
     await expect(filter(page)).toHaveValue(`${edge} and country == "BR"`);
+  });
+
+  test("asks for suspects when countries and clients are answered", async ({ page, open }) => {
+    const asked: string[] = [];
+    page.on("request", (r) => {
+      if (r.url().includes("/api/aggregate")) asked.push(new URL(r.url()).searchParams.get("group")!);
+    });
+    let answer: (() => void) | undefined;
+    const held = new Promise<void>((done) => (answer = done));
+    await page.route("**/api/aggregate?*group=country&*", async (route) => {
+      await held;
+      await route.continue();
+    });
+    await open(at("clients", { last: "all", where: edge }));
+    await expect(table(page, "Kinds of clients")).toBeVisible();
+    await expect(table(page, "Addresses")).toBeVisible();
+    expect(asked).not.toContain("client,path");
+    answer!();
+    await expect(table(page, "Clients that look for holes")).toBeVisible();
+    expect(asked).toContain("client,path");
+    await expect(page.getByText("counts once for each")).toBeVisible();
   });
 
   test("who looks for holes is named with reasons, and proxies aren't", async ({ page, open, culprit }) => {
@@ -233,7 +269,7 @@ test.describe("Services", () => {
     await expect(nodes).toHaveCount(5);
     const boxes = new Map<string, number>();
     for (const node of await nodes.all()) {
-      const name = /^[\w-]+/.exec((await node.getAttribute("aria-label"))!)![0];
+      const name = (await node.locator("text.name").textContent())!;
       boxes.set(name, (await node.boundingBox())!.x);
     }
     expect([...boxes.keys()].sort()).toEqual(["app-1", "app-2", "clients", "edge", "lb"]);
@@ -252,8 +288,34 @@ test.describe("Services", () => {
 
     const { groups } = await aggregate(culprit, { group: "service", metric: "error_rate" });
     const lb = groups.find((g) => g.keys[0] === "lb")!;
-    const label = (await nodes.filter({ hasText: /^lb/ }).first().getAttribute("aria-label"))!;
+    const label = (await nodes.filter({ hasText: /^lb/ }).first().textContent())!;
     expect(parseFloat(/([\d.]+) % errors/.exec(label)![1]!)).toBeCloseTo(lb.values["error_rate"]! * 100, 0);
+  });
+
+  test("a call is selected by a click, and not any more by another", async ({ page, open }) => {
+    await open(at("services", { last: "all" }));
+    const calls = table(page, "Calls, from whom to whom");
+    const row = calls.locator("tbody tr").first();
+    await row.click();
+    await expect(row).toHaveClass(/chosen/);
+    // The same calls, answered anew.
+    const again = page.waitForResponse((r) => r.url().includes("client_service"));
+    await page.getByRole("button", { name: "Everything stored" }).click();
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await again;
+    await settled(page);
+    await row.click();
+    await expect(row).not.toHaveClass(/chosen/);
+  });
+
+  test("rates are over what is stored", async ({ page, open, culprit }) => {
+    const { store } = await culprit.get<Status>("/api/status");
+    const from = new Date(Date.parse(store.first!) - 3_600_000).toISOString();
+    const to = new Date(Date.parse(store.last!) + 3_600_000).toISOString();
+    await open(at("services", { from, to }));
+    const lb = (await rows(table(page, "Calls, from whom to whom"))).find((r) => r["Server"]!.startsWith("lb"))!;
+    const seconds = (Date.parse(store.last!) - Date.parse(store.first!)) / 1000;
+    expect(parseFloat(lb["Rate"]!)).toBeCloseTo(whole(lb["Requests"]) / seconds, 1);
   });
 
   test("a click on a service narrows everything to it", async ({ page, open }) => {
@@ -282,18 +344,33 @@ test("Connections tells what was sent again, how connections ended, and leads to
 }) => {
   await open(at("connections", { last: "all", where: edge }));
   await settled(page);
-  const loss = "sum(culprit.net.client.retransmits)";
-  const networks = await aggregate(culprit, { where: edge, group: "network(client)", metric: loss });
-  const said = await rows(table(page, "Towards clients"));
-  expect(
-    Object.fromEntries(said.map((r) => [r["Client network"], [whole(r["Exchanges"]), whole(r["Sent again"])]])),
-  ).toEqual(Object.fromEntries(networks.groups.map((g) => [g.keys[0], [g.count, g.values[loss]]])));
-  expect(networks.total.values[loss]).toBeGreaterThan(0);
+  const [byClient, byServer] = ["client", "server"].map((end) => `sum(culprit.net.${end}.retransmits)`) as [
+    string,
+    string,
+  ];
+  const rtt = "p50(culprit.net.handshake.client_rtt)";
+  const metric = [byClient, byServer, rtt].join(",");
+  const networks = await aggregate(culprit, { where: edge, group: "network(client)", metric });
+  const said = await rows(table(page, "By client network"));
+  const again = (r: Record<string, string>) =>
+    [r["Exchanges"], r["Client sent again"], r["Server sent again"]].map(whole);
+  expect(Object.fromEntries(said.map((r) => [r["Client network"], again(r)]))).toEqual(
+    Object.fromEntries(networks.groups.map((g) => [g.keys[0], [g.count, g.values[byClient], g.values[byServer]]])),
+  );
+  expect(networks.total.values[byClient]).toBeGreaterThan(0);
+  expect(networks.total.values[byServer]).not.toBe(networks.total.values[byClient]);
+  expectAbout(
+    nanoseconds(said[0]!["RTT p50"]),
+    networks.groups.find((g) => g.keys[0] === said[0]!["Client network"])!.values[rtt]!,
+  );
 
   const ended = await rows(table(page, "How connections ended"));
   const how = await aggregate(culprit, { where: `${edge} and culprit.net.closed.how == "rst"` });
   const resets = ended.filter((r) => r["How"] === "reset (RST)").map((r) => whole(r["Exchanges"]));
   expect(resets.reduce((a, b) => a + b, 0)).toBe(how.total.count);
+  const last = ended.reduce((n, r) => n + whole(r["Exchanges"]), 0);
+  const aside = page.getByRole("region", { name: "How connections ended" }).locator(".aside");
+  expect((await aside.innerText()).match(/\d[\d\u202f]*/g)!.map(whole)).toEqual([last, logged.edge.requests]);
 
   const trouble = table(page, "Connections with trouble");
   const [first] = await rows(trouble);
@@ -318,7 +395,7 @@ test.describe("Pages", () => {
     const loads = table(page, "Page loads, the newest first");
     const { pages } = await culprit.get<PagesAnswer>(at("api/pages", { where: edge, limit: "100", confidence: "0.5" }));
     const said = await rows(loads);
-    expect(said.map((r) => [r["Page"]!.split(" ")[0], r["Client"], whole(r["Requests"])])).toEqual(
+    expect(said.map((r) => [r["Page"]!.split(" ").at(-1), r["Client"], whole(r["Requests"])])).toEqual(
       pages.map((p) => [p.url, p.client, p.requests]),
     );
 
@@ -355,6 +432,28 @@ test.describe("Pages", () => {
     await expect(waterfall).toHaveCount(0);
   });
 
+  test("older page loads are a click away, also beside a page", async ({ page, open, culprit }) => {
+    const { pages } = await culprit.get<PagesAnswer>(at("api/pages", { where: edge, limit: "100" }));
+    await page.route("**/api/pages?*", (route) =>
+      route.continue({ url: route.request().url().replace("limit=100", "limit=4") }),
+    );
+    await open(at("pages", { last: "all", where: edge, programs: "1" }));
+    const loads = table(page, "Page loads, the newest first");
+    const urls = async () => (await rows(loads)).map((r) => r["Page"]!.replace(/^(incomplete |prefetched )*/, ""));
+    const some = (from: number) => pages.slice(from, from + 4).map((p) => p.url);
+    await expect.poll(urls).toEqual(some(0));
+    await page.getByRole("button", { name: "Older page loads" }).click();
+    await expect(page).toHaveURL(/before=/);
+    await expect.poll(urls).toEqual(some(4));
+
+    await loads.locator("tbody tr").nth(1).click();
+    await expect(page).toHaveURL(new RegExp(`/pages/${pages[5]!.id}\\?`));
+    await expect(page.getByRole("checkbox", { name: "what programs fetch, too" })).toBeChecked();
+    await expect.poll(urls).toEqual(some(4));
+    await page.getByRole("button", { name: "Newest page loads" }).click();
+    await expect.poll(urls).toEqual(some(0));
+  });
+
   test("a page is found by any of its exchanges", async ({ page, open, culprit }) => {
     const { pages } = await culprit.get<PagesAnswer>(at("api/pages", { where: edge, limit: "100", confidence: "0.5" }));
     const load = pages.find((p) => p.requests >= 4)!;
@@ -387,6 +486,10 @@ test("Health reconciles, with the numbers of the state", async ({ page, open, cu
   await expect(parts.getByRole("alert")).toHaveCount(0);
   await expect(page.getByText(`duplicate ${capture!.totals!.ignored["duplicate"]}`)).toBeVisible();
   await expect(page.getByText(/None of \d+ limits was hit/)).toBeVisible();
+  // The sample is served with --reveal.
+  await expect(page.getByRole("region", { name: "Beside" }).locator("dd").first()).toHaveText(
+    "off (--reveal): secrets are stored and shown as they were sent",
+  );
 });
 
 test("what doesn't add up is said", async ({ page, open, culprit }) => {

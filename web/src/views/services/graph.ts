@@ -20,7 +20,6 @@ export interface Edge {
   rows: Group[];
   count: number;
   errors: number;
-  rate: number;
   /** No percentile of the whole is larger than the largest of its parts. */
   p90: number | null;
 }
@@ -73,12 +72,11 @@ export function graph({ served, inner, outer }: Tables): Graph {
   }
   const join = (from: string, to: string, g: Group) => {
     const key = JSON.stringify([from, to]);
-    const e = edges.get(key) ?? { from, to, rows: [], count: 0, errors: 0, rate: 0, p90: null };
+    const e = edges.get(key) ?? { from, to, rows: [], count: 0, errors: 0, p90: null };
     const p90 = metric(g, "p90(duration)");
     e.rows.push(g);
     e.count += g.count;
     e.errors += metric(g, "errors") ?? 0;
-    e.rate += metric(g, "rate") ?? 0;
     if (p90 !== null) e.p90 = Math.max(e.p90 ?? 0, p90);
     edges.set(key, e);
   };
