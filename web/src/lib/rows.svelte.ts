@@ -383,6 +383,11 @@ export class LiveRows {
     return all;
   }
 
+  /** follow takes over what came by the stream before, until a list has it: drop and without forget it then. */
+  follow(before: LiveRows): void {
+    this.rows = [...before.#came.toReversed(), ...before.rows].filter((r) => "doc" in r).slice(0, liveRows);
+  }
+
   /** drop forgets the rows for which gone is true, and what was left out: the list was asked for anew. */
   drop(gone: (doc: Doc, came: number) => boolean): void {
     const stays = (r: LiveRow) => "doc" in r && !gone(r.doc, r.came);
