@@ -292,7 +292,8 @@ func (s *source) reopen() {
 		n := nth[g.tap]
 		nth[g.tap]++
 		config := &s.configs[g.tap]
-		if g.down && !g.lost && g.vanished() {
+		// An interface goes down before it goes: what the ring still held passes for its coming up again.
+		if !g.lost && g.socket.Index != 0 && g.vanished() {
 			s.lose(g)
 		}
 		if !g.lost || config.Reopen == nil || g.left > 0 || g.ready() {
