@@ -35,7 +35,8 @@ test("all rows are there, at once and with their numbers", async ({ page, open }
   const fields = "@timestamp,id,target,vhost";
   const id = (docs: { [name: string]: unknown }[]) => (docs[0]!["event"] as { id: string }).id;
 
-  // The ends.
+  // The ends. How many rows there are is known before they are.
+  await seen(page);
   await grid(page).locator('[data-row="0"]').click();
   await expect(page).toHaveURL(new RegExp(`open=${id(await search(serving, { limit: "1", fields }))}`));
   await page.keyboard.press("Escape");
