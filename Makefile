@@ -36,11 +36,12 @@ demo: build
 	bin/culprit trace -r testdata/demo.pcap --stats
 	testdata/sample/demo.sh bin/culprit
 
-test: deps test-ui
+test: deps build
 	go test -timeout 20m ./...
 	go test -timeout 20m -race $(RACE)
 	go test -timeout 20m -race -short $(RACE_SHORT)
 	go test -timeout 20m -race -short -run 'Sync|Reader|SecondWriter|Retention' ./internal/store/embedded
+	$(MAKE) test-ui
 
 # Browser tests of the web UI; web/tests/README.md.
 test-ui: deps build

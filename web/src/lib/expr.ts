@@ -165,13 +165,6 @@ function group(where: string): string {
   return topLevel(where, "or").length > 1 ? `(${where})` : where;
 }
 
-/** without removes a condition that and() added. */
-export function without(where: string, clause: string): string {
-  const parts = topLevel(oneLine(where), "and");
-  const left = parts.filter((part) => part !== clause.trim());
-  return left.length === parts.length ? where : left.join(" and ");
-}
-
 // Maps, since a filter may have any word, such as constructor.
 const joiners = new Map<string, "and" | "or">(Object.entries({ and: "and", "&&": "and", or: "or", "||": "or" }));
 const depths = new Map(Object.entries({ "(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1 }));

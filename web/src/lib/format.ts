@@ -84,9 +84,11 @@ export function short(n: number | null | undefined): string {
   return String(n);
 }
 
-/** rate writes events a second: 0.25/s, 132/s. */
+/** rate writes events a second: 0.25/s, 132/s. What is something, however seldom, doesn't look like nothing. */
 export function rate(n: number | null | undefined): string {
-  return n == null || Number.isNaN(n) ? absent : `${n >= 1000 ? count(n) : three(n)}/s`;
+  if (n == null || Number.isNaN(n)) return absent;
+  if (n > 0 && n < 0.01) return "< 0.01/s";
+  return `${n >= 1000 ? count(n) : three(n)}/s`;
 }
 
 /** percent writes a part from 0 to 1: 0 %, 0.4 %, 12 %. A part that isn't nothing doesn't look like nothing, nor one that isn't all like all. */

@@ -25,12 +25,11 @@ export interface Part extends Phase {
   at: number;
 }
 
-/** parts are the phases that an exchange had, one after the other. idle is left out unless asked for: nobody waited. */
-export function parts(doc: Doc, idle = false): Part[] {
+/** parts are the phases that an exchange had, one after the other. In the idle one nobody waited. */
+export function parts(doc: Doc): Part[] {
   let at = 0;
   const out: Part[] = [];
   for (const p of phases) {
-    if (p.name === "idle" && !idle) continue;
     const ns = number(doc, `culprit.timing.${p.name}`);
     if (ns === undefined) continue;
     out.push({ ...p, ns, at });

@@ -33,7 +33,7 @@ function begins(doc: Doc): number {
 }
 
 function lengthOf(doc: Doc): number {
-  return parts(doc, true).reduce((n, p) => n + p.ns, 0) || (number(doc, "event.duration") ?? 0);
+  return parts(doc).reduce((n, p) => n + p.ns, 0) || (number(doc, "event.duration") ?? 0);
 }
 
 /** The part of the rows whose ends the scale has room for: a few long ones would leave nothing to see of the others. */
@@ -61,7 +61,7 @@ export function scaleOf(docs: Doc[], wish?: boolean): Scale {
 
 /** barOf lays out a row. */
 export function barOf(doc: Doc, scale: Scale): Bar {
-  const all = parts(doc, true);
+  const all = parts(doc);
   const length = lengthOf(doc);
   const at = scale.shared ? (begins(doc) - scale.from) * 1000 : 0;
   return { at, length, parts: all, early: at < -1e3, cut: at + length > scale.width * 1.0001 };

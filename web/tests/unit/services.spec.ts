@@ -1,5 +1,6 @@
 import { expect, test } from "@playwright/test";
-import { seldom, storedSeconds } from "../../src/views/services/rates";
+import { rate } from "../../src/lib/format";
+import { storedSeconds } from "../../src/lib/stored";
 import type { Status } from "../../src/lib/types";
 
 test.describe("rates", () => {
@@ -23,10 +24,10 @@ test.describe("rates", () => {
   });
 
   test("that are small don't look like nothing", () => {
-    expect(seldom(0)).toBe("0/s");
-    expect(seldom(0.004)).toBe("< 0.01/s");
-    expect(seldom(0.0099)).toBe("< 0.01/s");
-    expect(seldom(0.01)).toBe("0.01/s");
-    expect(seldom(132)).toBe("132/s");
+    expect(rate(0)).toBe("0/s");
+    expect(rate(0.004)).toBe("< 0.01/s");
+    expect(rate(0.0099)).toBe("< 0.01/s");
+    expect(rate(0.01)).toBe("0.01/s");
+    expect(rate(132)).toBe("132/s");
   });
 });

@@ -1,7 +1,7 @@
-// Requests a second.
+// How much of a time is stored: what counts are divided by.
 
-import { micros, rate } from "../../lib/format";
-import type { Status } from "../../lib/types";
+import { micros } from "./format";
+import type { Status } from "./types";
 
 /**
  * storedSeconds is how long the part of a range is that is stored, which is what counts are divided by: without what is
@@ -15,9 +15,4 @@ export function storedSeconds(
   const first = store?.first ? micros(store.first) / 1000 : from;
   const last = store?.last && !capturing ? micros(store.last) / 1000 : to;
   return Math.max(Math.min(Math.max(last, from), to) - Math.max(first, from), 1) / 1000;
-}
-
-/** seldom writes a rate; what is something, however seldom, doesn't look like nothing. */
-export function seldom(n: number): string {
-  return n > 0 && n < 0.01 ? "< 0.01/s" : rate(n);
 }
