@@ -221,7 +221,7 @@ test.describe("as culprit reads it", () => {
     const asked: [string, () => string | Promise<string>][] = [];
     let alternatives = 0;
     for (let i = 0; i < 700; i++) {
-      const [a, b, c] = [filter(), filter(), condition()];
+      const [a, b] = [filter(), filter()];
       if (Buffer.byteLength(a + b) > 3_500) continue;
       if (topLevel(a, "or").length > 1) alternatives++;
       asked.push([and(a, b), () => canonical(`(${a}\n) and (${b}\n)`)], [oneLine(a), () => canonical(a)]);
