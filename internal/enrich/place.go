@@ -3,6 +3,7 @@ package enrich
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"strconv"
@@ -174,6 +175,8 @@ var (
 	countryPaths = [...][]any{{"country", "iso_code"}, {"country_code"}, {"country"}}
 	regionPaths  = [...][]any{{"subdivisions", 0, "names", "en"}, {"state1"}, {"region"}}
 	cityPaths    = [...][]any{{"city", "names", "en"}, {"city"}}
+	latitudes    = [...][]any{{"location", "latitude"}, {"latitude"}}
+	longitudes   = [...][]any{{"location", "longitude"}, {"longitude"}}
 	numberPaths  = [...][]any{{"autonomous_system_number"}, {"traits", "autonomous_system_number"}}
 	nameNumber   = []any{"asn"} // as text: AS64500
 	orgPaths     = [...][]any{{"autonomous_system_organization"}, {"traits", "autonomous_system_organization"}, {"as_name"}}
@@ -187,7 +190,7 @@ func merge(p *exchange.Place, r maxminddb.Result, c *counts) {
 		q.Country = ""
 	}
 	if known(&q) > known(p) {
-		p.Country, p.Region, p.City = q.Country, q.Region, q.City
+		p.Country, p.Region, p.City, p.Location = q.Country, q.Region, q.City, location(r, c)
 	}
 	if p.ASNumber != 0 {
 		return
@@ -216,6 +219,24 @@ func known(p *exchange.Place) (n int) {
 		}
 	}
 	return n
+}
+
+// location returns "latitude,longitude", empty unless both are there and make sense.
+func location(r maxminddb.Result, c *counts) string {
+	degrees := func(paths [][]any, most float64) string {
+		for _, path := range paths {
+			at := math.NaN()
+			if c.decoded(r.DecodePath(&at, path...)); math.Abs(at) <= most { // NaN isn't
+				return strconv.FormatFloat(at, 'f', -1, 64)
+			}
+		}
+		return ""
+	}
+	latitude, longitude := degrees(latitudes[:], 90), degrees(longitudes[:], 180)
+	if latitude == "" || longitude == "" {
+		return ""
+	}
+	return latitude + "," + longitude
 }
 
 func isCountry(s string) bool {

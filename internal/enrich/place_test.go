@@ -63,7 +63,7 @@ func country(code string) mmdbtype.Map {
 // The schemas that files have.
 func nestedCity(t testing.TB) string {
 	return mmdb(t, 6, map[string]mmdbtype.Map{
-		"192.0.2.0/24": {"country": country("DE"), "subdivisions": mmdbtype.Slice{named("Bavaria"), named("Upper Bavaria")}, "city": named("Munich"), "location": mmdbtype.Map{"latitude": mmdbtype.Float64(48)}},
+		"192.0.2.0/24": {"country": country("DE"), "subdivisions": mmdbtype.Slice{named("Bavaria"), named("Upper Bavaria")}, "city": named("Munich"), "location": mmdbtype.Map{"latitude": mmdbtype.Float64(48.15), "longitude": mmdbtype.Float64(-11)}},
 		// A record that knows the country only.
 		"198.51.100.0/24": {"country": country("FR"), "registered_country": country("US")},
 		"2001:db8::/32":   {"country": country("JP")},
@@ -80,8 +80,8 @@ func nestedASN(t testing.TB) string {
 func TestPlaces(t *testing.T) {
 	city, asn := nestedCity(t), nestedASN(t)
 	flatCity := mmdb(t, 4, map[string]mmdbtype.Map{
-		"192.0.2.0/24":    {"country_code": mmdbtype.String("de"), "state1": mmdbtype.String("Berlin"), "city": mmdbtype.String("Spandau"), "latitude": mmdbtype.Float32(52)},
-		"198.51.100.0/24": {"country_code": mmdbtype.String("BE"), "state1": mmdbtype.String("Flanders"), "city": mmdbtype.String("Ghent")},
+		"192.0.2.0/24":    {"country_code": mmdbtype.String("de"), "state1": mmdbtype.String("Berlin"), "city": mmdbtype.String("Spandau"), "latitude": mmdbtype.Float32(52.5), "longitude": mmdbtype.Float32(200)},
+		"198.51.100.0/24": {"country_code": mmdbtype.String("BE"), "state1": mmdbtype.String("Flanders"), "city": mmdbtype.String("Ghent"), "latitude": mmdbtype.Float32(51.25), "longitude": mmdbtype.Float32(3.5)},
 		"203.0.113.0/24":  {"country_code": mmdbtype.String("ZZZ"), "city": mmdbtype.String("")},
 	})
 	flatASN := mmdb(t, 6, map[string]mmdbtype.Map{
@@ -95,7 +95,7 @@ func TestPlaces(t *testing.T) {
 		"192.0.2.0/24":   {"asn": mmdbtype.String("AS64504"), "as_name": mmdbtype.String("Text"), "country": mmdbtype.String("Spain"), "country_code": mmdbtype.String("ES")},
 		"203.0.113.0/24": {"asn": mmdbtype.String("ASx"), "country": mmdbtype.String("PT"), "region": mmdbtype.String("Porto")},
 	})
-	munich := exchange.Place{Country: "DE", Region: "Bavaria", City: "Munich"}
+	munich := exchange.Place{Country: "DE", Region: "Bavaria", City: "Munich", Location: "48.15,-11"}
 	both := munich
 	both.ASNumber, both.ASOrganization = 64500, "Example Transit"
 	for _, c := range []struct {
@@ -123,7 +123,7 @@ func TestPlaces(t *testing.T) {
 		{"AS as text", []string{textual}, "192.0.2.7", &exchange.Place{Country: "ES", ASNumber: 64504, ASOrganization: "Text"}},
 		{"country as text", []string{textual}, "203.0.113.7", &exchange.Place{Country: "PT", Region: "Porto"}},
 		// Of the location, the file that knows more; then the first.
-		{"the more detailed", []string{city, flatCity}, "198.51.100.7", &exchange.Place{Country: "BE", Region: "Flanders", City: "Ghent"}},
+		{"the more detailed", []string{city, flatCity}, "198.51.100.7", &exchange.Place{Country: "BE", Region: "Flanders", City: "Ghent", Location: "51.25,3.5"}},
 		{"the first", []string{flatCity, city}, "192.0.2.7", &exchange.Place{Country: "DE", Region: "Berlin", City: "Spandau"}},
 		{"the first AS", []string{traits, asn}, "192.0.2.7", &exchange.Place{Country: "IT", ASNumber: 64503, ASOrganization: "ISP"}},
 	} {

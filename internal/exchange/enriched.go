@@ -28,8 +28,10 @@ type UserAgent struct {
 type Place struct {
 	// Country is the ISO 3166-1 code. Region and City are names.
 	Country, Region, City string
-	ASNumber              uint32
-	ASOrganization        string
+	// Location is "latitude,longitude", in degrees.
+	Location       string
+	ASNumber       uint32
+	ASOrganization string
 }
 
 // requestIDs are the headers that carry an id of the request; the first counts.

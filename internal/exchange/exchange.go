@@ -150,6 +150,9 @@ type Exchange struct {
 	Enriched Enriched
 	Secrets  []string
 
+	// Weight is how many exchanges this one stands for, where only a share of them is kept; 0: sampling didn't look at it.
+	Weight uint32
+
 	// KnownID is the id of an exchange that comes from a store; nil: ID makes it.
 	KnownID *[IDSize]byte
 

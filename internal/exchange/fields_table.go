@@ -94,6 +94,10 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) {
 			v.place(x.Enriched.Place[x.Client], func(p *Place) string { return p.City })
 		}},
+	{"client.geo.location", nil, "geo_point", "", Text, "its place, as latitude and longitude in degrees with a comma between them", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Client], func(p *Place) string { return p.Location })
+		}},
 	{"client.as.number", []string{"asn"}, "long", "", Int, "number of the autonomous system that announces that address", fromGeo,
 		func(x *Exchange, v *Value) {
 			if p := x.Enriched.Place[x.Client]; p != nil {
@@ -123,6 +127,10 @@ var Fields = []Field{
 	{"server.geo.city_name", nil, "keyword", "", Text, "its city", fromGeo,
 		func(x *Exchange, v *Value) {
 			v.place(x.Enriched.Place[x.Server()], func(p *Place) string { return p.City })
+		}},
+	{"server.geo.location", nil, "geo_point", "", Text, "its place, as latitude and longitude in degrees with a comma between them", fromGeo,
+		func(x *Exchange, v *Value) {
+			v.place(x.Enriched.Place[x.Server()], func(p *Place) string { return p.Location })
 		}},
 	{"server.as.number", nil, "long", "", Int, "number of the autonomous system that announces that address", fromGeo,
 		func(x *Exchange, v *Value) {
@@ -313,6 +321,9 @@ var Fields = []Field{
 				v.Kind, v.Int = Bool, 1
 			}
 		}},
+	{"culprit.sample.weight", []string{"weight"}, "long", "", Int, "how many exchanges this one stands for, where only a share was kept; absent: itself alone", fromCulprit,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Weight)) }},
+
 	{"culprit.packets.tap", nil, "keyword", "", Text, "tap, or the file's name when it has none", fromCulprit,
 		func(x *Exchange, v *Value) { v.optional(x.Tap.Label) }},
 	{"culprit.packets.first", nil, "long", "", Int, "number of the packet with the first byte, as Wireshark counts", fromPacket,

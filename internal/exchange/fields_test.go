@@ -40,8 +40,9 @@ func samples() map[string]*exchange.Exchange {
 		UserAgent: &exchange.UserAgent{Name: "Chrome", Version: "130", OS: "Android", OSVersion: "14", Device: "Pixel 8", Kind: "mobile"},
 		Domain:    [2]string{"pc.example", "shop.example"}, Service: [2]string{"browser", "shop"},
 	}
+	full.Weight = 10
 	for d := range full.Enriched.Place {
-		full.Enriched.Place[d] = &exchange.Place{Country: "DE", Region: "Hesse", City: "Frankfurt", ASNumber: 64500, ASOrganization: "Example"}
+		full.Enriched.Place[d] = &exchange.Place{Country: "DE", Region: "Hesse", City: "Frankfurt", Location: "50.1,8.7", ASNumber: 64500, ASOrganization: "Example"}
 	}
 	full.Secrets = []string{"4f2a"}
 	resent := outputtest.Exchange("GET / HTTP/1.1\n\n", "")

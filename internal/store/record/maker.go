@@ -345,6 +345,7 @@ func settersByName() map[string]setter {
 		"error.message":                    text(func(k *Maker) *string { return &k.x.Reason }),
 		"culprit.missing_bytes":            number64(func(x *exchange.Exchange) *int64 { return &x.MissingBytes }),
 		"culprit.stream":                   func(k *Maker, c *Cell) { k.x.Stream = c.Int != 0 },
+		"culprit.sample.weight":            func(k *Maker, c *Cell) { k.x.Weight = uint32(c.Int) },
 		"culprit.packets.first":            func(k *Maker, c *Cell) { k.x.FirstPacket = uint64(c.Int) },
 		"culprit.packets.last":             func(k *Maker, c *Cell) { k.x.LastPacket = uint64(c.Int) },
 		"culprit.net.handshake.syns":       func(k *Maker, c *Cell) { k.x.Conn.SYNs = uint16(c.Int) },
@@ -405,6 +406,7 @@ func settersByName() map[string]setter {
 		m[end+".geo.country_iso_code"] = text(func(k *Maker) *string { return &k.place(d).Country })
 		m[end+".geo.region_name"] = text(func(k *Maker) *string { return &k.place(d).Region })
 		m[end+".geo.city_name"] = text(func(k *Maker) *string { return &k.place(d).City })
+		m[end+".geo.location"] = text(func(k *Maker) *string { return &k.place(d).Location })
 		m[end+".as.number"] = func(k *Maker, c *Cell) { k.place(d).ASNumber = uint32(c.Int) }
 		m[end+".as.organization.name"] = text(func(k *Maker) *string { return &k.place(d).ASOrganization })
 
