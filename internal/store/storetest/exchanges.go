@@ -67,7 +67,7 @@ var (
 		{User: "svc"}, {ContainerID: "only-a-container"}, {Args: []string{""}}, {},
 	}
 	places = []*exchange.Place{
-		nil, {Country: "DE", Region: "Bavaria", City: "München", ASNumber: 3320, ASOrganization: "DTAG"},
+		nil, {Country: "DE", Region: "Bavaria", City: "München", Location: "48.15,11.58", ASNumber: 3320, ASOrganization: "DTAG"},
 		{Country: "US", ASNumber: 15169, ASOrganization: "GOOGLE"}, {Country: "FR"}, {ASNumber: 4294967295}, {},
 	}
 	userAgents = []*exchange.UserAgent{
@@ -149,6 +149,7 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 	for range g.n(3) * g.n(2) {
 		x.Secrets = append(x.Secrets, strconv.FormatUint(0x1000+uint64(g.n(8)), 16))
 	}
+	x.Weight = pick(&g.random, uint32(0), 0, 1, 10)
 	g.connection(x)
 	for d := range 2 {
 		x.Process[d], x.Enriched.Place[d] = pick(&g.random, processes...), pick(&g.random, places...)
