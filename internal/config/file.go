@@ -28,6 +28,8 @@ type File struct {
 	Services, Hosts map[string][]string
 	Routes          []string
 	Redaction       Redaction
+	// Outputs are those of the key output.
+	Outputs []Output
 
 	at map[string]place // where the sections stand
 }
@@ -62,6 +64,7 @@ const (
 	keyHosts    = "hosts"
 	keyRoutes   = "routes"
 	keyRedact   = "redact"
+	keyOutput   = "output"
 )
 
 // section reads one section.
@@ -70,6 +73,7 @@ type section func(r *fileReader, key string, n ast.Node) error
 var sections = map[string]section{
 	keyServices: func(r *fileReader, key string, n ast.Node) (err error) { r.Services, err = r.table(key, n); return err },
 	keyHosts:    func(r *fileReader, key string, n ast.Node) (err error) { r.Hosts, err = r.table(key, n); return err },
+	keyOutput:   func(r *fileReader, key string, n ast.Node) error { return r.outputs(key, n) },
 	keyRoutes:   func(r *fileReader, key string, n ast.Node) error { return r.list(&r.Routes)(key, n) },
 	keyRedact: func(r *fileReader, key string, n ast.Node) error {
 		return r.members(key, n, map[string]func(string, ast.Node) error{
@@ -253,6 +257,69 @@ func (r *fileReader) list(to *[]string) func(path string, n ast.Node) error {
 		}
 		return nil
 	}
+}
+
+// outputs reads what -o names: each a text as on the command line, or a name with its settings below it.
+func (r *fileReader) outputs(path string, n ast.Node) error {
+	nodes := []ast.Node{n}
+	if list, ok := n.(*ast.SequenceNode); ok {
+		nodes = list.Values
+	}
+	for i, n := range nodes {
+		r.at[fmt.Sprintf("%s.%d", path, i)] = placeOf(n.GetToken())
+		switch n.(type) {
+		case *ast.MappingNode, *ast.MappingValueNode:
+			o, err := r.output(path, n)
+			if err != nil {
+				return err
+			}
+			r.Outputs = append(r.Outputs, o)
+		default:
+			text, err := r.scalar(path, n)
+			if err != nil {
+				return err
+			}
+			r.Outputs = append(r.Outputs, Output{Text: text})
+		}
+	}
+	return nil
+}
+
+// output reads one output that is written as a map.
+func (r *fileReader) output(path string, n ast.Node) (o Output, err error) {
+	names, err := r.mapping(path, n)
+	if err != nil {
+		return o, err
+	}
+	if len(names) != 1 {
+		return o, r.errorf(placeOf(n.GetToken()), "%s: want one name with its settings below it, and a hyphen before each name", path)
+	}
+	o.Name = names[0].Key.GetToken().Value
+	path += "." + o.Name
+	if names[0].Value.Type() == ast.NullType {
+		o.describe()
+		return o, nil
+	}
+	settings, err := r.mapping(path, names[0].Value)
+	if err != nil {
+		return o, err
+	}
+	for _, s := range settings {
+		key := s.Key.GetToken().Value
+		r.at[path+"."+key] = placeOf(s.Key.GetToken())
+		var values []string
+		if err := r.list(&values)(path+"."+key, s.Value); err != nil {
+			return o, err
+		}
+		value := strings.Join(values, ",")
+		if key == targetKey {
+			o.Target, o.HasTarget = value, true
+		} else if err := o.set(key, value); err != nil {
+			return o, r.errorf(placeOf(s.Key.GetToken()), "%v", err)
+		}
+	}
+	o.describe()
+	return o, nil
 }
 
 // table reads names with lists.

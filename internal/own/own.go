@@ -12,6 +12,8 @@ type Connections struct {
 	flows map[packet.Flow]struct{}
 	// served are where it takes connections.
 	served []end
+	// dialled are those that it makes.
+	dialled dialled
 }
 
 // end is one end of a connection.
@@ -49,6 +51,9 @@ func (c *Connections) Packet(p *packet.Packet) bool {
 		if e := &c.served[i]; p.Proto == packet.ProtoTCP && (e.is(&p.Dst, p.DstPort) || e.is(&p.Src, p.SrcPort)) {
 			return true
 		}
+	}
+	if c.dialled.has(p) {
+		return true
 	}
 	if len(c.flows) == 0 {
 		return false

@@ -1,0 +1,164 @@
+package ship
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// worker takes chunks from the queue and delivers them with its Sender.
+type worker struct {
+	out    *Output
+	sender Sender
+	events []Event
+	// failures is how many attempts have failed one after the other.
+	failures int
+}
+
+// work delivers until the queue is at its end, or ctx is done.
+func (w *worker) work(ctx context.Context) {
+	o := w.out
+	defer w.sender.Close()
+	for {
+		c, err := o.o.Queue.Next(ctx, o.o.BatchBytes)
+		switch {
+		case errors.Is(err, io.EOF), ctx.Err() != nil:
+			return
+		case err != nil:
+			w.failed(fmt.Errorf("the queue can't be read: %w", err))
+			sleep(ctx, pause(w.failures, err))
+			continue
+		}
+		if t, settled := w.chunk(ctx, c); settled {
+			o.delivered.Add(t.delivered)
+			o.known.Add(t.known)
+			o.rejected.Add(t.rejected)
+			o.bytes.Add(t.bytes)
+			o.o.Queue.Done(c)
+		}
+	}
+}
+
+// tally is what became of the events of a chunk.
+type tally struct{ delivered, known, rejected, bytes uint64 }
+
+// chunk delivers a chunk, and reports whether all of it is settled: what isn't stays in the queue.
+func (w *worker) chunk(ctx context.Context, c *Chunk) (t tally, settled bool) {
+	events := w.events[:0]
+	for _, f := range c.Frames {
+		var err error
+		if events, err = appendEvents(events, f); err != nil {
+			// The queue's checksum fits, so the writer was at fault: what can be read is delivered.
+			w.out.o.Say("%s: %v: the rest of it is left out, and counted as rejected", w.out.o.Name, err)
+		}
+	}
+	if missing := c.Events - len(events); missing > 0 {
+		t.rejected += uint64(missing)
+	}
+	w.events = events
+	return t, w.deliver(ctx, events, &t)
+}
+
+// deliver sends events until each was delivered or refused for good, and reports whether that is so; else ctx is
+// done.
+func (w *worker) deliver(ctx context.Context, events []Event, t *tally) bool {
+	o := w.out
+	for len(events) > 0 {
+		if ctx.Err() != nil {
+			return false
+		}
+		o.sent.Add(1)
+		r, err := w.sender.Send(ctx, events)
+		before := len(events)
+		events = w.settle(events, &r, err, t)
+		switch {
+		case err == nil && len(events) == 0, err == nil && len(events) < before:
+			w.worked()
+		case errors.Is(err, ErrTooLarge) && before > 1 && len(events) == before:
+			half := before / 2
+			rest := append([]Event(nil), events[half:]...) // settle uses the space behind the first half
+			return w.deliver(ctx, events[:half:half], t) && w.deliver(ctx, rest, t)
+		case errors.Is(err, ErrTooLarge) && len(events) == 1:
+			w.reject(&events[0], err.Error(), t)
+			return true
+		}
+		if len(events) == 0 {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		if err == nil {
+			err = errBusy
+		}
+		w.failed(err)
+		sleep(ctx, pause(w.failures, err))
+	}
+	return true
+}
+
+// errBusy is the error of a receiver that took a batch, but not all of its events.
+var errBusy = errors.New("the receiver was too busy to take all events of a batch")
+
+// settle counts what became of events that were sent, and returns those that are to be sent again, in the same space.
+func (w *worker) settle(events []Event, r *Result, err error, t *tally) []Event {
+	acknowledged := len(events)
+	if err != nil {
+		acknowledged = min(max(r.Delivered, 0), len(events))
+	}
+	left := events[:0:len(events)]
+	retry, rejected := r.Retry, r.Rejected
+	for i := range events {
+		switch {
+		case len(rejected) > 0 && rejected[0].Index == i:
+			w.reject(&events[i], rejected[0].Reason, t)
+			rejected = rejected[1:]
+			if len(retry) > 0 && retry[0] == i {
+				retry = retry[1:]
+			}
+		case len(retry) > 0 && retry[0] == i:
+			left = append(left, events[i])
+			retry = retry[1:]
+		case i >= acknowledged:
+			left = append(left, events[i])
+		default:
+			t.delivered++
+			t.bytes += uint64(len(events[i].Body))
+		}
+	}
+	t.known += uint64(max(r.Known, 0))
+	return left
+}
+
+// reject sets an event aside.
+func (w *worker) reject(e *Event, reason string, t *tally) {
+	o := w.out
+	t.rejected++
+	if o.o.SetAside == nil {
+		return
+	}
+	if err := o.o.SetAside(e, reason); err != nil {
+		o.o.Say("%s: an event that was refused can't be set aside: %v", o.o.Name, err)
+	}
+}
+
+// failed notes that an attempt has failed.
+func (w *worker) failed(err error) {
+	o := w.out
+	w.failures++
+	o.counters.failed.Add(1)
+	if o.fail(err.Error(), w.failures > 1) {
+		o.o.Say("%s: %v; trying again", o.o.Name, err)
+	}
+}
+
+// worked notes that one hasn't.
+func (w *worker) worked() {
+	o := w.out
+	w.failures = 0
+	if took := o.recover(); took > 0 {
+		o.o.Say("%s: delivers again, after %s", o.o.Name, took.Round(time.Millisecond))
+	}
+}
