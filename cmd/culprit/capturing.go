@@ -46,8 +46,10 @@ type capturing struct {
 	recent   recentOwners
 	progress *progress
 	// own are the connections of culprit itself; serve adds its own to those that are open at the start.
-	own  *own.Connections
-	live bool
+	own *own.Connections
+	// connects: outputs make connections of their own.
+	connects bool
+	live     bool
 	// headlines: nothing but the target of an exchange is shown that may hold a secret.
 	headlines bool
 
@@ -211,7 +213,7 @@ func (t *capturing) analysis(beside config.Size) {
 		if t.own == nil {
 			t.own = own.Open()
 		}
-		if t.own.Any() {
+		if t.own.Any() || t.connects {
 			p.Own = t.own.Packet
 		}
 	}
@@ -228,7 +230,7 @@ func (t *capturing) analysis(beside config.Size) {
 
 // drop gives up what the process doesn't need any more, once all is open.
 func (t *capturing) drop(o privilege.Options) error {
-	o.Network = t.config.Enrichment.Resolve && t.enricher != nil
+	o.Network = o.Network || t.config.Enrichment.Resolve && t.enricher != nil
 	var done []string
 	var err error
 	if t.capture != nil {

@@ -42,32 +42,37 @@ func keyOf(flag string) string             { return strings.ReplaceAll(flag, "-"
 func flagOf(key string) string             { return strings.ReplaceAll(key, "_", "-") }
 func takes(keys []string, key string) bool { return keys == nil || slices.Contains(keys, key) }
 
-// fileKeys are the keys of a configuration file: the flags of serve.
+// fileKeys are the keys of a configuration file: the flags of serve and of agent. Each of them takes its own.
 func fileKeys() []config.Key {
-	c := config.DefaultServe()
+	serve, agent := config.DefaultServe(), config.DefaultAgent()
 	keys := []config.Key{{Name: captureFilterKey}}
-	for _, g := range serveGroups(&c, new(string)) {
+	seen := map[string]bool{outputFlag: true} // which has more to say in a file
+	for _, g := range slices.Concat(serveGroups(&serve, new(string)), agentGroups(&agent, new(string))) {
 		g.VisitAll(func(f *pflag.Flag) {
-			if !slices.Contains(notInFiles, f.Name) {
+			if !seen[f.Name] && !slices.Contains(notInFiles, f.Name) {
 				_, list := f.Value.(pflag.SliceValue)
 				keys = append(keys, config.Key{Name: keyOf(f.Name), List: list})
 			}
+			seen[f.Name] = true
 		})
 	}
 	return keys
 }
 
+// outputFlag names the flag -o.
+const outputFlag = "output"
+
 // readConfig applies a configuration file to the flags that weren't given, and to c; only those of keys, unless that is
-// nil. It does nothing when path is empty. Errors are those of usage.
-func readConfig(cmd *cobra.Command, path string, c *config.Capture, keys []string) error {
+// nil. It does nothing when path is empty, and returns what it has read else. Errors are those of usage.
+func readConfig(cmd *cobra.Command, path string, c *config.Capture, keys []string) (*config.File, error) {
 	if path == "" {
-		return nil
+		return nil, nil
 	}
 	f, err := parseConfig(path, cmd.InOrStdin())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return applyConfig(f, cmd.Flags(), c, keys)
+	return f, applyConfig(f, cmd.Flags(), c, keys)
 }
 
 // parseConfig reads a configuration file.
@@ -110,7 +115,7 @@ func applyConfig(f *config.File, flags *pflag.FlagSet, c *config.Capture, keys [
 	} {
 		for i := range f.Settings {
 			s := &f.Settings[i]
-			if given[s.Key] || !takes(keys, s.Key) || !pass(s.Key) {
+			if given[s.Key] || !takes(keys, s.Key) || !pass(s.Key) || s.Key != captureFilterKey && flags.Lookup(flagOf(s.Key)) == nil {
 				continue
 			}
 			given[s.Key] = true
@@ -185,6 +190,10 @@ func checkConfig(cmd *cobra.Command, path string) error {
 	for _, g := range serveGroups(&c, new(string)) {
 		flags.AddFlagSet(g.FlagSet)
 	}
+	a := config.DefaultAgent()
+	for _, g := range agentGroups(&a, new(string)) {
+		flags.AddFlagSet(g.FlagSet) // but for those that serve has
+	}
 	if err := applyConfig(f, flags, &c.Capture, nil); err != nil {
 		return usage(err)
 	}
@@ -196,6 +205,13 @@ func checkConfig(cmd *cobra.Command, path string) error {
 		return usage(fmt.Errorf("%s: %w", f.Name, err))
 	}
 	if err := c.Validate(); err != nil {
+		return about(err)
+	}
+	a.FileOutputs = f.Outputs
+	if _, err := parseOutputs(&a, nil); err != nil {
+		return about(err)
+	}
+	if _, err := newSampler(&a.Shipping); err != nil {
 		return about(err)
 	}
 	t := &capturing{config: &c.Capture, stderr: cmd.ErrOrStderr()}
@@ -256,6 +272,7 @@ func effective(f *config.File, flags *pflag.FlagSet, c *config.Serve) (text []by
 		given bool
 		value any
 	}{
+		{"output", len(f.Outputs) > 0, outputSection(f.Outputs)},
 		{"services", len(f.Services) > 0, f.Services}, {"hosts", len(f.Hosts) > 0, f.Hosts}, {"routes", len(f.Routes) > 0, f.Routes},
 		{"redact", true, redactionSection(&f.Redaction)},
 	} {
@@ -264,6 +281,38 @@ func effective(f *config.File, flags *pflag.FlagSet, c *config.Serve) (text []by
 		}
 	}
 	return text, err
+}
+
+// hiddenSettings are those whose values are secret. Where they come from the environment, the reference is shown.
+var hiddenSettings = []string{"password", "api_key", "bearer"}
+
+// outputSection is the section output.
+func outputSection(outputs []config.Output) (all []any) {
+	for _, o := range outputs {
+		if o.Name == "" {
+			if parsed, err := config.ParseOutput(o.Text, takesSettings); err == nil {
+				o = parsed
+			}
+		}
+		var settings yaml.MapSlice
+		if o.HasTarget {
+			_, target, _ := strings.Cut(o.Text, "=")
+			settings = append(settings, yaml.MapItem{Key: "target", Value: target})
+		}
+		for _, s := range o.Settings {
+			if slices.Contains(hiddenSettings, s.Key) && !strings.HasPrefix(s.Value, "${") {
+				s.Value = "(hidden)"
+			}
+			settings = append(settings, yaml.MapItem{Key: s.Key, Value: s.Value})
+		}
+		switch {
+		case takesSettings(o.Name) && settings != nil:
+			all = append(all, yaml.MapSlice{{Key: o.Name, Value: settings}})
+		default:
+			all = append(all, o.Text)
+		}
+	}
+	return all
 }
 
 // redactionSection is the section redact.

@@ -55,7 +55,18 @@ func knowledgeFlags(c *config.Capture, path *string) flagGroup {
 	g := newFlagGroup("What is known (docs/enrichment.md)")
 	g.StringArrayVar(&c.Enrichment.GeoIP, "geoip", nil, "`FILE` (MMDB) that knows where addresses are; repeatable")
 	g.BoolVar(&c.Enrichment.Resolve, "resolve", false, "look up names of addresses")
-	g.StringVar(path, configFlag, "", "`FILE` with services, rules, options (docs/config.md)")
+	g.StringVarP(path, configFlag, "c", "", "`FILE` with services, rules, options (docs/config.md)")
+	return g
+}
+
+// shippingFlags say how outputs deliver over the network.
+func shippingFlags(c *config.Shipping) flagGroup {
+	g := newRareGroup("Delivery (docs/agent.md)")
+	g.StringVar(&c.Sample, "sample", "", "deliver a `SHARE` of the exchanges, as in 10%, and all that failed")
+	g.DurationVar(&c.SampleSlow, "sample-slow", c.SampleSlow, "and all that took `TIME` or longer")
+	g.StringVar(&c.SampleKeep, "sample-keep", "", "and all for which `EXPR` holds")
+	g.BoolVar(&c.NoRollups, "no-rollups", false, "don't deliver what all exchanges of a minute amount to")
+	g.StringVar(&c.Spool, "spool", "", "keep what waits in the folder `DIR` (trace: default in memory)")
 	return g
 }
 

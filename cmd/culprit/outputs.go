@@ -13,6 +13,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/config"
+	"github.com/culprit-http/culprit/internal/endpoint"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/output/console"
@@ -31,23 +32,37 @@ type target struct {
 	location *time.Location
 }
 
-// kind is a kind of output.
+// kind is a kind of output. One of its members but the name is there, but for the recording, which writes packets and needs
+// more than the others.
 type kind struct {
 	name string
-	make func(t target, c *config.Trace) output.Output
+	// write makes an output that writes to a file or to standard output.
+	write func(t target, c *config.Trace) output.Output
+	// ship reads the settings of an output that delivers over the network.
+	ship func(s *settings, dial endpoint.DialFunc) shipment
+	// serve: others ask for what it counts.
+	serve bool
 }
+
+// settings reports whether the kind takes settings.
+func (k *kind) settings() bool { return k.ship != nil || k.serve }
 
 // kinds are the outputs that -o knows.
 var kinds = []kind{
-	{"line", func(t target, c *config.Trace) output.Output {
+	{name: "line", write: func(t target, c *config.Trace) output.Output {
 		return line.New(t.w, line.Options{Terminal: t.terminal, Location: t.location, Processes: c.Live.On() && !c.Live.NoProcess})
 	}},
-	{"console", func(t target, c *config.Trace) output.Output {
+	{name: "console", write: func(t target, c *config.Trace) output.Output {
 		return console.New(t.w, console.Options{Headers: c.Headers, NoHeaders: c.NoHeaders, Terminal: t.terminal})
 	}},
-	{"ndjson", func(t target, c *config.Trace) output.Output { return ndjson.New(t.w) }},
-	{"har", func(t target, c *config.Trace) output.Output { return har.New(t.w, version) }},
-	{name: recording}, // which writes packets, and needs more than the others: see record
+	{name: "ndjson", write: func(t target, c *config.Trace) output.Output { return ndjson.New(t.w) }},
+	{name: "har", write: func(t target, c *config.Trace) output.Output { return har.New(t.w, version) }},
+	{name: recording},
+	{name: "logstash", ship: shipLogstash},
+	{name: "beats", ship: shipBeats},
+	{name: "kafka", ship: shipKafka},
+	{name: "otlp", ship: shipOTLP},
+	{name: "metrics", serve: true},
 }
 
 // recording is the output that writes packets.
@@ -65,49 +80,100 @@ func outputNames() []string {
 // order is an output that was asked for: what to make, and the file to write, empty for standard output.
 type order struct {
 	kind
+	config.Output
 	path string
+	// parcel is what a shipper's settings say, serving those of what is served.
+	parcel  *parcel
+	serving *metricsServer
 }
 
-// parseOutputs reads the arguments of -o. An error is one of usage.
-func parseOutputs(c *config.Trace) ([]order, error) {
+// takesSettings reports whether an output of that name takes settings.
+func takesSettings(name string) bool {
+	return slices.ContainsFunc(kinds, func(k kind) bool { return k.name == name && k.settings() })
+}
+
+// orderedOutputs returns the outputs that were asked for: on the command line, or else in the file.
+func orderedOutputs(c *config.Trace) (all []config.Output, err error) {
 	args := c.Outputs
-	if len(args) == 0 && c.Format == "" {
-		args = []string{"line"}
+	if len(args) == 0 {
+		for _, o := range c.FileOutputs {
+			if o.Name != "" {
+				all = append(all, o)
+				continue
+			}
+			args = append(args, o.Text)
+		}
+	}
+	for _, arg := range args {
+		o, err := config.ParseOutput(arg, takesSettings)
+		if err != nil {
+			return nil, fmt.Errorf("-o %w", err)
+		}
+		all = append(all, o)
+	}
+	if len(all) == 0 && c.Format == "" && !c.Agent {
+		all = []config.Output{{Name: "line", Text: "line"}}
+	}
+	return all, nil
+}
+
+// parseOutputs reads what -o and the file say of outputs. An error is one of usage.
+func parseOutputs(c *config.Trace, dial endpoint.DialFunc) ([]order, error) {
+	all, err := orderedOutputs(c)
+	if err != nil {
+		return nil, usage(err)
 	}
 	taken := map[string]bool{"": c.Format != ""}
+	named := map[string]bool{}
 	var orders []order
 	recordings := 0
-	for _, arg := range args {
-		name, path, hasPath := strings.Cut(arg, "=")
-		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
-		switch {
-		case i < 0:
-			return nil, usage(fmt.Errorf("-o %s: no such output; there are %s", name, strings.Join(outputNames(), ", ")))
-		case hasPath && path == "":
-			return nil, usage(fmt.Errorf("-o %s: name a file after the equals sign, or - for standard output", arg))
-		case name == recording && !hasPath:
-			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE, or - for standard output", name, name))
-		case path == "-":
-			path = ""
+	for _, o := range all {
+		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == o.Name })
+		if i < 0 {
+			return nil, usage(fmt.Errorf("-o %s: no such output; there are %s", o.Name, strings.Join(outputNames(), ", ")))
+		}
+		order := order{kind: kinds[i], Output: o}
+		if order.settings() {
+			if err := order.read(dial); err != nil {
+				return nil, usage(fmt.Errorf("-o %w", err))
+			}
+			if name := order.label(); named[name] {
+				return nil, usage(fmt.Errorf("-o %s: there is another output called %s; tell them apart by the setting name", o.Text, name))
+			} else {
+				named[name] = true
+			}
+			orders = append(orders, order)
+			continue
+		}
+		if order.path = o.Target; o.HasTarget && o.Target == "" {
+			return nil, usage(fmt.Errorf("-o %s: name a file after the equals sign, or - for standard output", o.Text))
 		}
 		switch {
-		case taken[path] && path == "":
-			return nil, usage(fmt.Errorf("-o %s: only one output can go to standard output; give it a file, -o %s=FILE", name, name))
-		case taken[path]:
-			return nil, usage(fmt.Errorf("-o %s: another output goes to that file already", arg))
+		case len(o.Settings) > 0:
+			return nil, usage(fmt.Errorf("-o %s: it takes no settings", o.Text))
+		case o.Name == recording && !o.HasTarget:
+			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE, or - for standard output", o.Name, o.Name))
+		case order.path == "-":
+			order.path = ""
 		}
-		if name == recording {
+		switch {
+		case taken[order.path] && order.path == "":
+			return nil, usage(fmt.Errorf("-o %s: only one output can go to standard output; give it a file, -o %s=FILE", o.Name, o.Name))
+		case taken[order.path]:
+			return nil, usage(fmt.Errorf("-o %s: another output goes to that file already", o.Text))
+		}
+		if o.Name == recording {
 			recordings++
 		}
-		taken[path] = true
-		orders = append(orders, order{kinds[i], path})
+		taken[order.path] = true
+		orders = append(orders, order)
 	}
 	switch {
 	case recordings > 1:
 		return nil, usage(fmt.Errorf("-o %s can be given once", recording))
 	case recordings == 0 && c.Rotate.Files > 0:
 		return nil, usage(fmt.Errorf("--rotate is for -o %s=FILE", recording))
-	case c.Rotate.Files > 0 && slices.ContainsFunc(orders, func(o order) bool { return o.name == recording && o.path == "" }):
+	case c.Rotate.Files > 0 && slices.ContainsFunc(orders, func(o order) bool { return o.Name == recording && o.path == "" }):
 		return nil, usage(fmt.Errorf("--rotate needs a file: -o %s=FILE", recording))
 	}
 	return orders, nil
@@ -119,12 +185,16 @@ type sinks struct {
 	files   []*os.File
 	// recorder is the output that writes packets, or nil.
 	recorder *pcapng.Recorder
+	// shippers are those of outputs that deliver over the network, and servers count all exchanges, also those that sampling
+	// leaves out.
+	shippers []*shipper
+	servers  []*metricsServer
 	// headlines: all outputs are output.Headline.
 	headlines bool
 }
 
-// openOutputs opens what -o and --format ask for. inputs are being read, and mustn't be overwritten; r is how packets
-// are to be recorded.
+// openOutputs opens what -o and --format ask for, but for the queues of shippers. inputs are being read, and mustn't be
+// overwritten; r is how packets are to be recorded.
 func openOutputs(c *config.Trace, orders []order, stdout target, inputs []capture.Input, r pcapng.Options) (*sinks, error) {
 	s := &sinks{}
 	if c.Format != "" {
@@ -135,30 +205,41 @@ func openOutputs(c *config.Trace, orders []order, stdout target, inputs []captur
 		s.outputs = append(s.outputs, o)
 	}
 	for _, o := range orders {
-		t := stdout
-		if o.name == recording {
-			if err := s.record(o.path, stdout, inputs, c, r); err != nil {
-				s.close()
-				return nil, &statusError{exitFailed, fmt.Errorf("-o %s: %w", o.name, err)}
-			}
-			continue
+		if err := s.open(&o, c, stdout, inputs, r); err != nil {
+			s.close()
+			return nil, &statusError{exitFailed, fmt.Errorf("-o %s: %w", o.Name, err)}
 		}
-		if o.path != "" {
-			f, err := createFile(o.path, inputs)
-			if err != nil {
-				s.close()
-				return nil, &statusError{exitFailed, fmt.Errorf("-o %s: %w", o.name, err)}
-			}
-			s.files = append(s.files, f)
-			t = target{w: f, location: time.UTC}
-		}
-		s.outputs = append(s.outputs, o.make(t, c))
 	}
-	s.headlines = !slices.ContainsFunc(s.outputs, func(o output.Output) bool {
+	s.headlines = len(s.shippers)+len(s.servers) == 0 && !slices.ContainsFunc(s.outputs, func(o output.Output) bool {
 		_, ok := o.(output.Headline)
 		return !ok
 	})
 	return s, nil
+}
+
+// open opens one output.
+func (s *sinks) open(o *order, c *config.Trace, stdout target, inputs []capture.Input, r pcapng.Options) error {
+	switch {
+	case o.parcel != nil:
+		s.shippers = append(s.shippers, &shipper{parcel: o.parcel})
+		return nil
+	case o.serving != nil:
+		s.servers = append(s.servers, o.serving)
+		return o.serving.listen()
+	case o.Name == recording:
+		return s.record(o.path, stdout, inputs, c, r)
+	}
+	t := stdout
+	if o.path != "" {
+		f, err := createFile(o.path, inputs)
+		if err != nil {
+			return err
+		}
+		s.files = append(s.files, f)
+		t = target{w: f, location: time.UTC}
+	}
+	s.outputs = append(s.outputs, o.write(t, c))
+	return nil
 }
 
 // record opens the files of a recording, all of them now: later there may be no right to.
@@ -229,6 +310,7 @@ func createFile(path string, inputs []capture.Input) (*os.File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 }
 
+// exchange shows an exchange that sampling keeps.
 func (s *sinks) exchange(x *exchange.Exchange) error {
 	for _, o := range s.outputs {
 		if err := o.Exchange(x); err != nil {
@@ -258,7 +340,7 @@ func (s *sinks) flush() error {
 	return nil
 }
 
-// close closes all outputs, whatever fails.
+// close closes all outputs, whatever fails, but for shippers that are open, which end says.
 func (s *sinks) close() error {
 	var errs []error
 	for _, o := range s.outputs {
@@ -266,6 +348,9 @@ func (s *sinks) close() error {
 	}
 	for _, f := range s.files {
 		errs = append(errs, f.Close())
+	}
+	for _, m := range s.servers {
+		m.close()
 	}
 	return errors.Join(errs...)
 }

@@ -131,7 +131,7 @@ func query(cmd *cobra.Command, c *config.Query, open storeOpener) (err error) {
 			err = &statusError{exitFailed, e}
 		}
 	}()
-	ctx, stop := untilSignal()
+	ctx, stop := untilSignal(true)
 	defer stop()
 	switch err := a.run(ctx); {
 	case errors.Is(err, syscall.EPIPE):
@@ -355,11 +355,11 @@ func answers() []answer {
 		{name: "csv", fields: true, exchanges: func(a *asking, t target) output.Output { return newRows(a.fields, t.w) }, figures: (*grid).appendCSV},
 	}
 	for _, k := range kinds {
-		if k.name == recording {
-			continue // packets aren't in the store
+		if k.write == nil {
+			continue // packets aren't in the store, and what is, was delivered when it was captured
 		}
 		shown := answer{name: k.name, exchanges: func(a *asking, t target) output.Output {
-			return k.make(t, &config.Trace{Headers: a.config.Headers, NoHeaders: a.config.NoHeaders})
+			return k.write(t, &config.Trace{Headers: a.config.Headers, NoHeaders: a.config.NoHeaders})
 		}}
 		if k.name == "ndjson" {
 			shown.figures = (*grid).appendJSON

@@ -113,7 +113,11 @@ func serve(cmd *cobra.Command, c *config.Serve, path string) error {
 	if all, err := cmd.Flags().GetBool(helpAll); all && err == nil {
 		return cmd.Help()
 	}
-	if err := readConfig(cmd, path, &c.Capture, nil); err != nil {
+	if err := readEnvironment(cmd.Flags(), &c.Capture); err != nil {
+		return usage(err)
+	}
+	path, _ = cmd.Flags().GetString(configFlag)
+	if _, err := readConfig(cmd, path, &c.Capture, nil); err != nil {
 		return usage(err)
 	}
 	c.Live.Complete(len(c.Inputs) > 0)
@@ -121,7 +125,7 @@ func serve(cmd *cobra.Command, c *config.Serve, path string) error {
 		return usage(err)
 	}
 	s := &serving{started: time.Now(), self: openSelfStatus(), config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr(), did: "given to the store"}}
-	signalled, stop := untilSignal()
+	signalled, stop := untilSignal(true)
 	defer stop()
 	ctx, end := context.WithCancel(signalled)
 	defer end()
@@ -163,7 +167,7 @@ func (s *serving) prepare(ctx context.Context, cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if err := handOver(s.dir, c.Live.User); err != nil {
+	if err := handOverStore(s.dir, c.Live.User); err != nil {
 		return &statusError{exitFailed, fmt.Errorf("the store's folder: %w", err)}
 	}
 	c.Live.Usage = c.HostMetrics

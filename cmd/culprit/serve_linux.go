@@ -28,10 +28,18 @@ func dropWithoutCapture(o privilege.Options) ([]string, error) {
 	return strings.Split(report.String(), "\n"), nil
 }
 
-// handOver makes the folder of the store, and gives it, with all that is in it, to the user that the process is going to
-// be.
-func handOver(dir, user string) error {
+// handOverStore makes the folder of the store, and gives it to the user that the process is going to be.
+func handOverStore(dir, user string) error {
 	if err := makeFolder(dir); err != nil {
+		return err
+	}
+	return handOver(dir, user, storeNames)
+}
+
+// handOver gives a folder, with what is in it by those names, to the user that the process is going to be. It makes the folder
+// if it isn't there.
+func handOver(dir, user string, names []string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	uid, gid, change, err := privilege.Becomes(user)
@@ -50,7 +58,7 @@ func handOver(dir, user string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range storeNames {
+	for _, name := range names {
 		if err := fs.WalkDir(root.FS(), name, func(path string, e fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
@@ -68,7 +76,7 @@ func handOver(dir, user string) error {
 				return nil
 			case !e.IsDir() && (!e.Type().IsRegular() || st.Nlink > 1):
 				// It would be given away under its other name, too.
-				return fmt.Errorf("%s is no file of a store: move it away", filepath.Join(dir, path))
+				return fmt.Errorf("%s is none of the files that belong there: move it away", filepath.Join(dir, path))
 			}
 			return root.Lchown(path, uid, gid)
 		}); err != nil {

@@ -32,7 +32,7 @@ type captureStatus struct {
 	// view has the totals as they were told last, nil before the first time. samples are what there was each second, the
 	// latest last.
 	view    *pipeline.View
-	samples []sample
+	samples []reading
 	// Those of the pipeline's goroutines, as they were told last.
 	counted                         pipeline.Count
 	dropped, ifDropped              uint64
@@ -49,7 +49,7 @@ const (
 )
 
 // sample is what there was at a time.
-type sample struct {
+type reading struct {
 	at                        time.Time
 	packets, bytes, exchanges uint64
 }
@@ -121,7 +121,7 @@ func (c *captureStatus) told(v *pipeline.View, now time.Time) {
 	if v != nil && c.what != stateEnded {
 		c.view = v
 	}
-	var is sample
+	var is reading
 	if c.view != nil {
 		is.packets, is.bytes = c.view.Stats.Received.Packets, c.view.Stats.Received.Bytes
 	}

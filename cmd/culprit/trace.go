@@ -21,6 +21,7 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output/pcapng"
 	"github.com/culprit-http/culprit/internal/output/terminal"
+	"github.com/culprit-http/culprit/internal/own"
 	"github.com/culprit-http/culprit/internal/privilege"
 )
 
@@ -56,7 +57,7 @@ Examples:
 
 	show := newFlagGroup("What to show")
 	show.StringVar(&c.Where, "where", "", "only those for which `EXPR` holds (docs/filter.md)")
-	show.StringArrayVarP(&c.Outputs, "output", "o", nil, "`NAME[=FILE]`: line console ndjson har pcapng; repeatable")
+	show.StringArrayVarP(&c.Outputs, "output", "o", nil, "`NAME[=TARGET]`: line console ndjson har pcapng ... (docs/outputs.md)")
 	show.StringVar(&c.Format, "format", "", "a line made from `TEMPLATE` (docs/format.md)")
 	show.StringSliceVar(&c.Headers, "headers", nil, "`NAMES` of header fields for console (default all)")
 	show.BoolVar(&c.NoHeaders, "no-headers", false, "no header fields on console")
@@ -73,7 +74,7 @@ Examples:
 	other.BoolVarP(&c.Verbose, "verbose", "v", false, "say on standard error what is done")
 	other.BoolP("help", "h", false, "this help")
 	other.Bool(helpAll, false, "help with all options: details of live captures, limits")
-	addFlags(cmd, in, live, show, known, tuning, limits, other)
+	addFlags(cmd, in, live, show, shippingFlags(&c.Shipping), known, tuning, limits, other)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputNames(), cobra.ShellCompDirectiveNoSpace))
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -84,7 +85,7 @@ func trace(cmd *cobra.Command, c *config.Trace, path string) error {
 	if all, err := cmd.Flags().GetBool(helpAll); all && err == nil {
 		return cmd.Help()
 	}
-	if err := readConfig(cmd, path, &c.Capture, keysOfTrace); err != nil {
+	if _, err := readConfig(cmd, path, &c.Capture, keysOfTrace); err != nil {
 		return usage(err)
 	}
 	c.Live.Complete(len(c.Inputs) > 0)
@@ -96,26 +97,48 @@ func trace(cmd *cobra.Command, c *config.Trace, path string) error {
 		}
 		return usage(err)
 	}
-	t := &tracing{config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr()}}
-	ctx, stop := untilSignal()
+	ctx, stop := untilSignal(true)
 	defer stop()
+	return newTracing(cmd, c).run(ctx, cmd)
+}
 
+// newTracing returns a run that wasn't begun.
+func newTracing(cmd *cobra.Command, c *config.Trace) *tracing {
+	return &tracing{config: c, capturing: capturing{config: &c.Capture, stderr: cmd.ErrOrStderr()}}
+}
+
+// run does all of the command's work. A live capture ends when ctx is done, and so does waiting for receivers, a while later.
+func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
+	c := t.config
 	if err := t.prepare(ctx, cmd); err != nil {
 		return err
 	}
 	defer t.close()
+	reading := ctx
 	if c.Live.On() {
-		if err := t.drop(privilege.Options{User: c.Live.User}); err != nil {
+		if err := t.drop(privilege.Options{
+			User: c.Live.User, Network: len(t.sinks.shippers) > 0, Serve: len(t.sinks.servers) > 0, WritePaths: t.writePaths(), ReadPaths: t.readPaths,
+		}); err != nil {
 			return err
 		}
 		fmt.Fprintf(t.stderr, "culprit: capturing on %s\n", strings.Join(c.Live.Interfaces, ", "))
-		ctx = context.Background() // the source ends, with what was captured
+		reading = context.Background() // the source ends, with what was captured
 	}
-	stats, err := t.run(ctx, t)
+	if err := t.begin(); err != nil {
+		t.sinks.close()
+		return &statusError{exitFailed, err}
+	}
+	stats, err := t.capturing.run(reading, t)
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
 	t.progress.clear()
+	if t.rollups != nil {
+		t.rollups.Flush()
+	}
+	if e := t.drain(ctx); err == nil {
+		err = e
+	}
 	if e := t.sinks.close(); err == nil {
 		err = e
 	}
@@ -125,7 +148,11 @@ func trace(cmd *cobra.Command, c *config.Trace, path string) error {
 	if errors.Is(err, syscall.EPIPE) {
 		return nil // whoever read our output has seen enough
 	}
+	t.accountShippers()
 	t.report(&stats, err)
+	if c.Stats {
+		t.totalsOfShippers()
+	}
 	switch {
 	case err != nil:
 		return &statusError{exitFailed, err}
@@ -139,11 +166,11 @@ func trace(cmd *cobra.Command, c *config.Trace, path string) error {
 // group.
 const secondSignal = 500 * time.Millisecond
 
-// untilSignal returns a context that is done when the program is asked to end, or its terminal is gone. A second signal ends
-// the program at once.
-func untilSignal() (context.Context, context.CancelFunc) {
+// untilSignal returns a context that is done when the program is asked to end, or its terminal is gone, if hangup. A second
+// signal ends the program at once.
+func untilSignal(hangup bool) (context.Context, context.CancelFunc) {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup does
+	if hangup && !signal.Ignored(syscall.SIGHUP) { // as nohup does
 		signals = append(signals, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
@@ -159,6 +186,7 @@ type tracing struct {
 	// unmatched tells the recording of an exchange that isn't selected; nil when that doesn't matter.
 	unmatched func(x *exchange.Exchange)
 	sinks     *sinks
+	shipping
 	// broken: it was said that the recording has ended.
 	broken bool
 }
@@ -170,8 +198,15 @@ var errEnough = errors.New("enough exchanges were shown")
 // is done.
 func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	c := t.config
-	orders, err := parseOutputs(c)
+	t.own = own.Open()
+	if t.own == nil {
+		t.own = &own.Connections{}
+	}
+	orders, err := parseOutputs(c, t.own.Dial)
 	if err != nil {
+		return err
+	}
+	if err := t.prepareShipping(orders); err != nil {
 		return err
 	}
 	if err := t.parse(); err != nil {
@@ -183,7 +218,7 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	if c.MaxBody < 0 && has("console") {
 		c.MaxBody = consoleBody
 	}
-	if t.wantsEnriched || has("ndjson") { // nothing else shows what it finds
+	if t.wantsEnriched || has("ndjson") || t.delivers { // nothing else shows what it finds
 		if err := t.openEnricher(); err != nil {
 			return err
 		}
@@ -211,7 +246,11 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	t.most = c.Count
 	t.headlines = t.sinks.headlines
 	t.progress = newProgress(t.stderr, inputs, stdout.terminal.Width > 0)
-	t.analysis(0)
+	if err := t.handOverSpool(); err != nil {
+		t.close()
+		return &statusError{exitFailed, err}
+	}
+	t.analysis(t.queueMemory())
 	if t.sinks.recorder != nil {
 		t.pipeline.Recorder = t.sinks.recorder
 	}
@@ -245,7 +284,7 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 		}
 		x.Number = t.number
 		t.finish(x)
-		if err := t.sinks.exchange(x); err != nil {
+		if err := t.deliver(x); err != nil {
 			return err
 		}
 		if t.number == t.config.Count {
@@ -261,6 +300,7 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 			return err
 		}
 	}
+	t.look()
 	if t.live {
 		return t.sinks.flush()
 	}
@@ -270,6 +310,7 @@ func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 // Idle implements pipeline.Receiver.
 func (t *tracing) Idle() error {
 	t.lookAfterKeeper()
+	t.look()
 	if r := t.sinks.recorder; r != nil && !t.broken && r.Err() != nil {
 		t.broken = true
 		t.warn("the recording has ended: %v", r.Err())

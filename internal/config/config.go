@@ -87,6 +87,7 @@ func DefaultCapture() Capture {
 // Trace is what culprit trace can be told.
 type Trace struct {
 	Capture
+	Shipping
 	// Count is how many exchanges are shown before the run ends, 0 for all.
 	Count uint64
 	// Outputs are the arguments of -o: NAME[=TARGET] each. Format is a template for a line.
@@ -102,7 +103,16 @@ type Trace struct {
 }
 
 // DefaultTrace returns the defaults.
-func DefaultTrace() Trace { return Trace{Capture: DefaultCapture(), Color: "auto"} }
+func DefaultTrace() Trace {
+	return Trace{Capture: DefaultCapture(), Shipping: Shipping{SampleSlow: DefaultSampleSlow}, Color: "auto"}
+}
+
+// DefaultAgent returns the defaults of culprit agent, which is told what trace is, but for what a terminal shows.
+func DefaultAgent() Trace {
+	t := DefaultTrace()
+	t.Agent = true
+	return t
+}
 
 // minMemory is the least memory that a run is possible with.
 const minMemory = 64 << 20
@@ -110,6 +120,10 @@ const minMemory = 64 << 20
 // Validate checks what can be checked without opening anything. Errors name the option.
 func (t *Trace) Validate() error {
 	switch {
+	case t.Sample == "" && t.SampleKeep != "":
+		return errors.New("--sample-keep says what is kept beside a share: give it with --sample")
+	case t.SampleSlow < 0:
+		return fmt.Errorf("--sample-slow %v is negative", t.SampleSlow)
 	case len(t.Inputs) == 0 && !t.Live.On():
 		return errors.New("nothing to read: name an interface with -i, or a capture file with -r FILE, - for standard input")
 	case t.NoHeaders && len(t.Headers) > 0:

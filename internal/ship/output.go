@@ -42,7 +42,7 @@ type Options struct {
 	Workers int
 	// BatchBytes is the size of a batch's bodies, about; 0: DefaultBatchBytes.
 	BatchBytes int
-	// Waits: Exchange waits for room rather than to leave something out.
+	// Waits: Exchange waits for room in the queue rather than to have something left out or dropped, until Hurry is called.
 	Waits bool
 	// SetAside keeps an event that the receiver refused for good, with its reason; nil: it is only counted. Calls come from
 	// several goroutines.
@@ -64,6 +64,10 @@ type Output struct {
 	filling frame
 	frames  chan frame
 	spare   chan []byte
+
+	// room tells that something was delivered; hurry is closed by Hurry.
+	room, hurry chan struct{}
+	hurried     sync.Once
 
 	// stop ends the workers, ended is closed when all goroutines have.
 	stop   context.CancelFunc
@@ -91,7 +95,11 @@ func New(o Options) (*Output, error) {
 	if o.Say == nil {
 		o.Say = func(string, ...any) {}
 	}
-	out := &Output{o: o, frames: make(chan frame, framesWaiting), spare: make(chan []byte, framesWaiting+1), ended: make(chan struct{})}
+	out := &Output{o: o, frames: make(chan frame, framesWaiting), spare: make(chan []byte, framesWaiting+1), ended: make(chan struct{}),
+		room: make(chan struct{}, 1), hurry: make(chan struct{})}
+	if !o.Waits {
+		out.Hurry()
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	out.stop = stop
 	var all []*worker
@@ -180,19 +188,41 @@ func (o *Output) begin() {
 // offer hands the frame over to the writer, and reports whether there was room. The caller holds fill.
 func (o *Output) offer() bool {
 	f := o.filling
-	if o.o.Waits {
-		o.filling = frame{}
-		o.fill.Unlock() // the writer, which makes room, looks for frames that are old
-		o.frames <- f
-		o.fill.Lock()
-		return true
-	}
 	select {
 	case o.frames <- f:
 		o.filling = frame{}
 		return true
-	default:
-		return false
+	case <-o.hurry:
+		select {
+		case o.frames <- f:
+			o.filling = frame{}
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// Hurry ends the waiting for room: from now on, what there is no room for is left out, and counted.
+func (o *Output) Hurry() { o.hurried.Do(func() { close(o.hurry) }) }
+
+// roomShare is one over the share of a queue that is left free by those who wait: it drops what is oldest some frames at a
+// time.
+const roomShare = 8
+
+// waitForRoom waits until the queue has room for a frame without dropping another, or until somebody is in a hurry.
+func (o *Output) waitForRoom(f *frame) {
+	for {
+		if q := o.o.Queue.Stats(); q.Waiting == 0 || q.Bytes+int64(len(f.b)) <= q.Limit-q.Limit/roomShare {
+			return
+		}
+		select {
+		case <-o.room:
+		case <-o.hurry:
+			return
+		case <-o.ended:
+			return
+		}
 	}
 }
 
@@ -212,7 +242,9 @@ func (o *Output) write() {
 			if len(o.frames) > 0 {
 				continue
 			}
-			o.fill.Lock()
+			if !o.fill.TryLock() { // somebody adds, who may be waiting for this goroutine
+				continue
+			}
 			f := o.filling
 			if o.filling = (frame{}); len(o.frames) > 0 { // which is older
 				o.filling, f = f, frame{}
@@ -228,6 +260,7 @@ func (o *Output) append(f frame) {
 	if f.events == 0 {
 		return
 	}
+	o.waitForRoom(&f)
 	if err := o.o.Queue.Append(f.b, f.events); err != nil {
 		if o.lost.Add(uint64(f.events)) == uint64(f.events) {
 			o.o.Say("%s: events are lost, and counted: %v", o.o.Name, err)

@@ -37,6 +37,10 @@ func (w *worker) work(ctx context.Context) {
 			o.rejected.Add(t.rejected)
 			o.bytes.Add(t.bytes)
 			o.o.Queue.Done(c)
+			select {
+			case o.room <- struct{}{}:
+			default:
+			}
 		}
 	}
 }
