@@ -78,7 +78,7 @@ func (w *worker) deliver(ctx context.Context, events []Event, t *tally) bool {
 		before := len(events)
 		events = w.settle(events, &r, err, t)
 		switch {
-		case err == nil && len(events) == 0, err == nil && len(events) < before:
+		case len(events) == 0, err == nil && len(events) < before:
 			w.worked()
 		case errors.Is(err, ErrTooLarge) && before > 1 && len(events) == before:
 			half := before / 2
