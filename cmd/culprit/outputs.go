@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/term"
@@ -189,6 +190,8 @@ type sinks struct {
 	// leaves out.
 	shippers []*shipper
 	servers  []*metricsServer
+	// delivering are the shippers that are open, for those who ask how they do.
+	delivering atomic.Pointer[[]*shipper]
 	// headlines: all outputs are output.Headline.
 	headlines bool
 }
@@ -225,7 +228,7 @@ func (s *sinks) open(o *order, c *config.Trace, stdout target, inputs []capture.
 		return nil
 	case o.serving != nil:
 		s.servers = append(s.servers, o.serving)
-		return o.serving.listen()
+		return nil
 	case o.Name == recording:
 		return s.record(o.path, stdout, inputs, c, r)
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -203,6 +204,8 @@ func (s *sinks) openShippers(dir string, waits bool, polite func(), say func(for
 		}
 		s.outputs = append(s.outputs, sh.Output)
 	}
+	open := slices.Clone(s.shippers)
+	s.delivering.Store(&open)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/config"
@@ -31,7 +32,9 @@ type shipping struct {
 	rollups *rollup.Counter
 	sampler *sample.Sampler
 	// sampledOut exchanges were left out by the sampler.
-	sampledOut uint64
+	sampledOut atomic.Uint64
+	// totals are those of the pipeline while it runs.
+	totals liveTotals
 	// spool is the folder of the queues; empty: they are in memory.
 	spool string
 	// readPaths are files that are read again later.
@@ -129,7 +132,7 @@ func (t *tracing) handOverSpool() error {
 func (t *tracing) begin() error {
 	err := t.sinks.openShippers(t.spool, !t.live, t.polite(), t.warn)
 	for _, m := range t.sinks.servers {
-		m.serve(t)
+		m.serve(t.ownMetrics)
 	}
 	return err
 }
@@ -161,10 +164,12 @@ func (t *tracing) deliver(x *exchange.Exchange) error {
 		}
 	}
 	for _, m := range t.sinks.servers {
-		m.count(x)
+		if err := m.Exchange(x); err != nil {
+			return err
+		}
 	}
 	if t.sampler != nil && !t.sampler.Keep(x) {
-		t.sampledOut++
+		t.sampledOut.Add(1)
 		return nil
 	}
 	return t.sinks.exchange(x)
@@ -175,9 +180,6 @@ func (t *tracing) look() {
 	t.reload()
 	if t.rollups != nil && t.config.Live.On() {
 		t.rollups.Tick(time.Now().UnixNano())
-	}
-	for _, m := range t.sinks.servers {
-		m.note(&t.capturing)
 	}
 }
 
@@ -222,7 +224,7 @@ func (s *sinks) hopeless() bool {
 // totalsOfShippers are the rows of the totals at the end that say what became of what was to be delivered.
 func (t *tracing) totalsOfShippers() {
 	if t.sampler != nil {
-		fmt.Fprintf(t.stderr, "%-11s kept %s of %s\n", "sampling", count(t.number-t.sampledOut), plural(t.number, "exchange"))
+		fmt.Fprintf(t.stderr, "%-11s kept %s of %s\n", "sampling", count(t.number-t.sampledOut.Load()), plural(t.number, "exchange"))
 	}
 	for _, row := range t.retired {
 		fmt.Fprintln(t.stderr, row)

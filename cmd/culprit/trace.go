@@ -246,6 +246,13 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	t.most = c.Count
 	t.headlines = t.sinks.headlines
 	t.progress = newProgress(t.stderr, inputs, stdout.terminal.Width > 0)
+	for _, m := range t.sinks.servers {
+		if err := m.listen(t.own, t.warn); err != nil {
+			t.close()
+			return &statusError{exitFailed, fmt.Errorf("-o metrics=%s: %w", m.address, err)}
+		}
+		t.pipeline.Watch = &t.totals.watch
+	}
 	if err := t.handOverSpool(); err != nil {
 		t.close()
 		return &statusError{exitFailed, err}
