@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -66,6 +67,23 @@ func (r *reloading) follow(t *tracing) (stop func()) {
 		close(told)
 		<-done
 	}
+}
+
+// folders are those of the files that are read again, which may be others by then: editors make new ones.
+func (r *reloading) folders(t *tracing) (all []string) {
+	if r.path == "" || r.path == "-" {
+		return nil
+	}
+	files := append([]string{r.path}, t.config.Enrichment.GeoIP...)
+	for _, s := range t.sinks.shippers {
+		files = append(files, s.files...)
+	}
+	for _, f := range files {
+		if folder := filepath.Dir(f); folder != "/" && !slices.Contains(all, folder) {
+			all = append(all, folder)
+		}
+	}
+	return all
 }
 
 // read reads the configuration, and opens what it needs but for the queues, which the running outputs have.

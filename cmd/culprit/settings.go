@@ -23,6 +23,8 @@ type settings struct {
 	output *config.Output
 	asked  []string
 	errs   []error
+	// files are those that were read.
+	files []string
 }
 
 // fail notes what is wrong with a setting.
@@ -154,6 +156,7 @@ func (s *settings) file(key string) string {
 	if !there || path == "" {
 		return ""
 	}
+	s.files = append(s.files, path)
 	f, err := os.Open(path)
 	if err == nil {
 		defer f.Close()

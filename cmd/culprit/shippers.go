@@ -57,6 +57,8 @@ type parcel struct {
 	name                string
 	workers, batchBytes int
 	spool               int64
+	// files are those that settings name, which are read again with the configuration.
+	files []string
 }
 
 // read reads the settings of an output.
@@ -74,6 +76,7 @@ func (o *order) read(dial endpoint.DialFunc) error {
 	if strings.ContainsAny(o.parcel.name, "/\\\x00") || strings.HasPrefix(o.parcel.name, ".") || o.parcel.name == "" {
 		s.fail("name", "%q: want a name that a folder can have", o.parcel.name)
 	}
+	o.parcel.files = s.files
 	return s.err()
 }
 

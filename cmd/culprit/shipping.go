@@ -37,8 +37,6 @@ type shipping struct {
 	totals liveTotals
 	// spool is the folder of the queues; empty: they are in memory.
 	spool string
-	// readPaths are files that are read again later.
-	readPaths []string
 	// reloads reads the configuration again; nil: nobody does. otherOutputs are the outputs that don't deliver, as they were written;
 	// retired the counters of those that another configuration hasn't got any more.
 	reloads      *reloading
@@ -111,6 +109,14 @@ func (t *tracing) writePaths() []string {
 		return nil
 	}
 	return []string{t.spool}
+}
+
+// readPaths are the folders of what is read again later.
+func (t *tracing) readPaths() []string {
+	if t.reloads == nil {
+		return nil
+	}
+	return t.reloads.folders(t)
 }
 
 // handOverSpool makes the folders of the queues, and gives them to the user that the process is going to be.

@@ -117,7 +117,7 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 	reading := ctx
 	if c.Live.On() {
 		if err := t.drop(privilege.Options{
-			User: c.Live.User, Network: len(t.sinks.shippers) > 0, Serve: len(t.sinks.servers) > 0, WritePaths: t.writePaths(), ReadPaths: t.readPaths,
+			User: c.Live.User, Network: len(t.sinks.shippers) > 0, Serve: len(t.sinks.servers) > 0, WritePaths: t.writePaths(), ReadPaths: t.readPaths(),
 		}); err != nil {
 			return err
 		}
