@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/culprit-http/culprit/bench/gauge"
 	"github.com/culprit-http/culprit/bench/store/generate"
 	"github.com/culprit-http/culprit/internal/store"
 	"github.com/culprit-http/culprit/internal/store/embedded"
@@ -65,17 +66,17 @@ func ingest(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	generated := newTimer()
+	generated := gauge.NewTimer()
 	g := o.generator()
 	alone := min(o.n, 500_000)
 	for range alone {
 		g.Next()
 	}
-	perEvent := generated.cpu() / float64(alone)
+	perEvent := generated.CPU() / float64(alone)
 
 	g = o.generator()
 	var logged int64
-	t := newTimer()
+	t := gauge.NewTimer()
 	err = o.profiled("ingest", func() error {
 		var b record.Batch
 		for n := 0; n < o.n; {
@@ -97,8 +98,8 @@ func ingest(ctx context.Context, o *options) error {
 		return err
 	}
 	n := float64(o.n)
-	cpu, wall := t.cpu()/n-perEvent, t.wall()/n
-	resident := peakMemory()
+	cpu, wall := t.CPU()/n-perEvent, t.Wall()/n
+	resident := gauge.PeakMemory()
 	s, err := e.Status(ctx)
 	if err != nil {
 		return err
@@ -109,11 +110,11 @@ func ingest(ctx context.Context, o *options) error {
 	if s.Exchanges != int64(o.n) {
 		return fmt.Errorf("%d exchanges were stored, and there are %d", o.n, s.Exchanges)
 	}
-	opened := newTimer()
+	opened := gauge.NewTimer()
 	if e, err = o.open(); err != nil {
 		return err
 	}
-	opening := opened.wall()
+	opening := opened.Wall()
 	if err := e.Close(); err != nil {
 		return err
 	}
@@ -144,9 +145,9 @@ func shares(ctx context.Context, o *options) error {
 	costs := map[string][]float64{}
 	measure := func(what string, f func() error) error {
 		runtime.GC()
-		t := newTimer()
+		t := gauge.NewTimer()
 		err := f()
-		costs[what] = append(costs[what], t.cpu()/float64(n))
+		costs[what] = append(costs[what], t.CPU()/float64(n))
 		return err
 	}
 	for range 3 {
@@ -275,12 +276,12 @@ func retention(ctx context.Context, o *options) error {
 	if err != nil {
 		return err
 	}
-	t := newTimer()
+	t := gauge.NewTimer()
 	d, err := e.Delete(ctx, store.Retention{MaxBytes: before.Bytes / 2})
 	if err != nil {
 		return err
 	}
-	took := t.wall()
+	took := t.Wall()
 	after, err := e.Status(ctx)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culprit-http/culprit/bench/gauge"
 	"github.com/culprit-http/culprit/bench/store/generate"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/filter"
@@ -135,9 +136,9 @@ type asked struct {
 // one asks a question once.
 func one(ctx context.Context, q *question, e *embedded.Engine, s *subject) (a asked, err error) {
 	runtime.GC()
-	t := newTimer()
+	t := gauge.NewTimer()
 	a.Found, err = q.ask(ctx, e, s)
-	a.Wall, a.CPU = t.wall(), t.cpu()
+	a.Wall, a.CPU = t.Wall(), t.CPU()
 	return a, err
 }
 
@@ -170,7 +171,7 @@ func queries(ctx context.Context, o *options) error {
 			fmt.Sprintf("%.1f", cold.Wall*1e3), fmt.Sprint(3 * aim), megabytes(warm.Memory), thousands(warm.Found), remark,
 		})
 	}
-	printRows(os.Stdout, fmt.Sprintf("Questions on one core: medians of %d; cold: nothing in the page cache, a new process, once; memory: the most besides the open store's, aim 256", o.runs), rows, o.markdown)
+	gauge.PrintRows(os.Stdout, fmt.Sprintf("Questions on one core: medians of %d; cold: nothing in the page cache, a new process, once; memory: the most besides the open store's, aim 256", o.runs), rows, o.markdown)
 	return first
 }
 
@@ -198,7 +199,7 @@ func answer(ctx context.Context, o *options) error {
 		if err := e.Close(); err != nil {
 			return err
 		}
-		if err := forget(o.dir); err != nil {
+		if err := gauge.Forget(o.dir); err != nil {
 			return err
 		}
 		if e, err = o.open(); err != nil {
@@ -211,12 +212,12 @@ func answer(ctx context.Context, o *options) error {
 	most := int64(0)
 	err = o.profiled(how+"-"+name, func() error {
 		for range runs {
-			before := resetPeak()
+			before := gauge.ResetPeak()
 			a, err := one(ctx, q, e, s)
 			if err != nil {
 				return err
 			}
-			most = max(most, peakMemory()-before)
+			most = max(most, gauge.PeakMemory()-before)
 			answers = append(answers, a)
 		}
 		return nil
@@ -231,7 +232,7 @@ func answer(ctx context.Context, o *options) error {
 	a := answers[len(answers)/2]
 	slices.SortFunc(answers, func(a, b asked) int { return cmp.Compare(a.CPU, b.CPU) })
 	a.CPU = answers[len(answers)/2].CPU
-	if a.Memory = most; !peakKnown {
+	if a.Memory = most; !gauge.PeakKnown {
 		a.Memory = 0
 	}
 	return json.NewEncoder(os.Stdout).Encode(a)
@@ -279,7 +280,7 @@ func during(ctx context.Context, o *options) error {
 	}()
 	var took []float64
 	for ctx.Err() == nil {
-		t := newTimer()
+		t := gauge.NewTimer()
 		status, err := e.Status(ctx)
 		if err != nil {
 			return err
@@ -287,7 +288,7 @@ func during(ctx context.Context, o *options) error {
 		if _, err := histogram(context.WithoutCancel(ctx), e, &subject{first: status.First, last: status.Last}); err != nil {
 			return err
 		}
-		took = append(took, t.wall())
+		took = append(took, t.Wall())
 		select {
 		case <-time.After(200 * time.Millisecond):
 		case <-ctx.Done():

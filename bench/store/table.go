@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/culprit-http/culprit/bench/gauge"
 )
 
 // figure is one line of a table: what was measured, and what was aimed at.
@@ -16,46 +16,7 @@ func printFigures(w io.Writer, title string, all []figure, markdown bool) {
 	for _, f := range all {
 		rows = append(rows, []string{f.what, f.value, f.aim, f.remark})
 	}
-	printRows(w, title, rows, markdown)
-}
-
-// printRows prints a table, whose first row is the head.
-func printRows(w io.Writer, title string, rows [][]string, markdown bool) {
-	fmt.Fprintf(w, "\n%s\n\n", title)
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for n, row := range rows {
-		var cells []string
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i == 0 || rows[0][i] == "" {
-				cells = append(cells, cell+pad)
-			} else {
-				cells = append(cells, pad+cell)
-			}
-		}
-		if !markdown {
-			fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "  "), " "))
-			continue
-		}
-		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
-		if n > 0 {
-			continue
-		}
-		for i := range cells {
-			rule := strings.Repeat("-", max(widths[i]-1, 2))
-			if i == 0 || row[i] == "" {
-				cells[i] = rule + "-"
-			} else {
-				cells[i] = rule + ":"
-			}
-		}
-		fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | "))
-	}
+	gauge.PrintRows(w, title, rows, markdown)
 }
 
 // thousands writes a number with commas between the thousands.

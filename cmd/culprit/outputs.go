@@ -61,6 +61,7 @@ var kinds = []kind{
 	{name: recording},
 	{name: "logstash", ship: shipLogstash},
 	{name: "beats", ship: shipBeats},
+	{name: "elastic", ship: shipElastic},
 	{name: "kafka", ship: shipKafka},
 	{name: "otlp", ship: shipOTLP},
 	{name: "metrics", serve: true},

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -53,6 +55,9 @@ func (r *reloading) follow(t *tracing) (stop func()) {
 				continue
 			}
 			n, err := r.read(t)
+			if errors.Is(err, fs.ErrPermission) {
+				err = fmt.Errorf("%w; culprit runs as uid %d by now, who must be able to read it", err, os.Geteuid())
+			}
 			if err != nil {
 				t.warn("the configuration was read again and is left aside, the old one holds: %v", err)
 				continue

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"time"
 
+	elasticcluster "github.com/culprit-http/culprit/internal/elastic"
 	"github.com/culprit-http/culprit/internal/endpoint"
 	"github.com/culprit-http/culprit/internal/output/beats"
+	"github.com/culprit-http/culprit/internal/output/elastic"
 	"github.com/culprit-http/culprit/internal/output/kafka"
 	"github.com/culprit-http/culprit/internal/output/logstash"
 	"github.com/culprit-http/culprit/internal/output/otlp"
@@ -54,6 +56,30 @@ func shipBeats(s *settings, dial endpoint.DialFunc) shipment {
 		o.Compression = beats.NoCompression
 	}
 	return shipment{encoder: newDocuments(), content: contentJSON, sender: made[senders](s)(beats.New(s.target(""), o))}
+}
+
+// mostDays is the longest time after which indices are deleted, in days.
+const mostDays = 3650
+
+// elasticPort is the port of clusters, unless their URL names one.
+const elasticPort = 9200
+
+func shipElastic(s *settings, dial endpoint.DialFunc) shipment {
+	urls, auth, err := endpoint.ParseURLs(s.target("http://127.0.0.1:9200"), elasticcluster.Schemes(), elasticPort)
+	if err != nil {
+		s.errs = append(s.errs, fmt.Errorf("%s: %w", s.output.Text, err))
+		return shipment{}
+	}
+	workers := s.number("workers", ship.DefaultWorkers, 1, 64)
+	o := elastic.Options{
+		Cluster: elasticcluster.Options{
+			URLs: urls, Endpoint: s.endpoint(dial, auth), Timeout: s.duration("timeout", elasticcluster.DefaultTimeout, leastTimeout, mostTimeout),
+			Connections: workers, NoCompression: s.choice("compression", "gzip", "none") == "none",
+		},
+		Index: s.text("index", elasticcluster.DefaultIndex), NoSetup: !s.flag("setup", true), Keep: s.number("keep_days", 0, 0, mostDays),
+	}
+	out := made[*elastic.Output](s)(elastic.New(o))
+	return shipment{encoder: newDocuments(), content: contentJSON, sender: func() (ship.Sender, error) { return out.Sender(), nil }}
 }
 
 func shipKafka(s *settings, dial endpoint.DialFunc) shipment {

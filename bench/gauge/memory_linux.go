@@ -1,4 +1,4 @@
-package main
+package gauge
 
 import (
 	"bytes"
@@ -12,19 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peakKnown: the system tells how much memory a process had.
-const peakKnown = true
+// PeakKnown: the system tells how much memory a process had.
+const PeakKnown = true
 
-// resetPeak gives what isn't used back to the system, begins to look for the peak again, and returns how much
+// ResetPeak gives what isn't used back to the system, begins to look for the peak again, and returns how much
 // memory is resident.
-func resetPeak() int64 {
+func ResetPeak() int64 {
 	debug.FreeOSMemory()
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // proc(5): resets VmHWM
 	return status("VmRSS:")
 }
 
-// peakMemory returns the most memory that was resident, in bytes.
-func peakMemory() int64 { return status("VmHWM:") }
+// PeakMemory returns the most memory that was resident, in bytes.
+func PeakMemory() int64 { return status("VmHWM:") }
 
 func status(field string) int64 {
 	text, _ := os.ReadFile("/proc/self/status")
@@ -34,8 +34,8 @@ func status(field string) int64 {
 	return n * 1024
 }
 
-// forget drops a folder's files from the page cache.
-func forget(dir string) error {
+// Forget drops a folder's files from the page cache.
+func Forget(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
