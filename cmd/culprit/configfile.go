@@ -222,7 +222,7 @@ func checkConfig(cmd *cobra.Command, path string) error {
 	if err := t.openEnricher(); err != nil {
 		return about(err)
 	}
-	text, err := effective(f, flags, &c)
+	text, err := effective(f, flags, &c, &a)
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func checkConfig(cmd *cobra.Command, path string) error {
 }
 
 // effective returns what holds, as a file that says the same.
-func effective(f *config.File, flags *pflag.FlagSet, c *config.Serve) (text []byte, err error) {
+func effective(f *config.File, flags *pflag.FlagSet, c *config.Serve, a *config.Trace) (text []byte, err error) {
 	entry := func(key string, value any, note string) {
 		b, e := yaml.MarshalWithOptions(yaml.MapSlice{{Key: key, Value: value}}, yaml.IndentSequence(true))
 		if err = errors.Join(err, e); note != "" {
@@ -249,7 +249,7 @@ func effective(f *config.File, flags *pflag.FlagSet, c *config.Serve) (text []by
 		switch flag := flags.Lookup(flagOf(k.Name)); {
 		case flag == nil && c.CaptureFilter != "":
 			value = c.CaptureFilter
-		case flag == nil, note != "" && slices.Contains([]string{"", "0", "0s", "false"}, flag.Value.String()):
+		case note != "" && k.Name == "sample_slow" && a.Sample == "", flag == nil, note != "" && slices.Contains([]string{"", "0", "0s", "false"}, flag.Value.String()):
 			continue // what does nothing
 		case k.List:
 			if list := flag.Value.(pflag.SliceValue).GetSlice(); len(list) > 0 {

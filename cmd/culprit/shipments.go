@@ -68,7 +68,6 @@ func shipElastic(s *settings, dial endpoint.DialFunc) shipment {
 	urls, auth, err := endpoint.ParseURLs(s.target("http://127.0.0.1:9200"), elasticcluster.Schemes(), elasticPort)
 	if err != nil {
 		s.errs = append(s.errs, fmt.Errorf("%s: %w", s.output.Text, err))
-		return shipment{}
 	}
 	workers := s.number("workers", ship.DefaultWorkers, 1, 64)
 	o := elastic.Options{
@@ -77,6 +76,9 @@ func shipElastic(s *settings, dial endpoint.DialFunc) shipment {
 			Connections: workers, NoCompression: s.choice("compression", "gzip", "none") == "none",
 		},
 		Index: s.text("index", elasticcluster.DefaultIndex), NoSetup: !s.flag("setup", true), Keep: s.number("keep_days", 0, 0, mostDays),
+	}
+	if len(s.errs) > 0 {
+		return shipment{}
 	}
 	out := made[*elastic.Output](s)(elastic.New(o))
 	return shipment{encoder: newDocuments(), content: contentJSON, sender: func() (ship.Sender, error) { return out.Sender(), nil }}

@@ -63,7 +63,10 @@ type parcel struct {
 
 // read reads the settings of an output.
 func (o *order) read(dial endpoint.DialFunc) error {
-	s := &settings{output: &o.Output}
+	return o.readFrom(&settings{output: &o.Output}, dial)
+}
+
+func (o *order) readFrom(s *settings, dial endpoint.DialFunc) error {
 	if o.serve {
 		o.serving = readMetrics(s)
 		return s.err()
@@ -71,7 +74,7 @@ func (o *order) read(dial endpoint.DialFunc) error {
 	o.parcel = &parcel{
 		shipment: o.ship(s, dial),
 		name:     s.text("name", o.Name), workers: s.number("workers", ship.DefaultWorkers, 1, 64),
-		batchBytes: int(s.size("batch_bytes", ship.DefaultBatchBytes, 1<<10, 64<<20)), spool: s.size("spool", spoolSize, 1<<20, 1<<50),
+		batchBytes: int(s.size("batch_bytes", ship.DefaultBatchBytes, 1<<10, 64<<20)), spool: s.size("spool", spoolSize, spool.MinBytes, 1<<50),
 	}
 	if strings.ContainsAny(o.parcel.name, "/\\\x00") || strings.HasPrefix(o.parcel.name, ".") || o.parcel.name == "" {
 		s.fail("name", "%q: want a name that a folder can have", o.parcel.name)

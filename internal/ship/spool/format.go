@@ -140,6 +140,8 @@ type stored struct {
 	raw, size int
 	// b is what is kept, with its head.
 	b []byte
+	// plain is the frame as it was given, or nil.
+	plain []byte
 }
 
 // parseFrame reads the head of a stored frame. ok: its numbers can be those of a frame.
@@ -153,8 +155,11 @@ func parseFrame(b []byte) (f stored, ok bool) {
 // intact reports whether b is a stored frame whose checksum fits.
 func intact(b []byte) bool { return checksum(b) == binary.LittleEndian.Uint32(b[28:]) }
 
-// frame returns the frame in new memory.
+// frame returns the frame in memory that nobody else uses.
 func (f *stored) frame() ([]byte, error) {
+	if f.plain != nil {
+		return f.plain, nil
+	}
 	data := f.b[frameHead:]
 	if len(data) == f.raw {
 		return append([]byte(nil), data...), nil

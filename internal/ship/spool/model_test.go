@@ -303,7 +303,6 @@ func (w *world) reopen(lossless bool) error {
 			return fmt.Errorf("%d events were recovered of %d", n, open)
 		}
 	}
-	w.dump("reopened", nil)
 	w.faults()
 	return nil
 }
@@ -339,7 +338,6 @@ func (w *world) step() error {
 	default:
 		w.fs.SetCapacity(0)
 	}
-	w.dump("step", err)
 	if errors.Is(err, faultfs.ErrDown) {
 		return err
 	}
@@ -488,14 +486,4 @@ func TestCrashes(t *testing.T) {
 			t.Errorf("%s only happened %d times", what, counts[what])
 		}
 	}
-}
-
-var dbg bool
-
-func (w *world) dump(what string, err error) {
-	if !dbg { return }
-	fmt.Printf("%s err=%v end=%d done=%v found=%d unsynced=%d lied=%v\n", what, err, w.s.end, w.s.done, w.s.found, len(w.s.unsynced), w.lied)
-	for _, g := range w.s.segments { fmt.Printf("   seg %d [%d,%d) size %d readable %d use=%v\n", g.seq, g.from, g.to, g.size, g.readable, w.s.inUse(g)) }
-	for id := uint64(1); id <= w.next; id++ { if f := w.all[id]; f != nil && !f.over && !f.once && !f.doubtful { fmt.Printf(" %d+%d:%v", id, eventsOf(id), *f) } }
-	fmt.Println()
 }

@@ -152,6 +152,8 @@ func (s *Spool) fromMemory(t *taking) {
 			return
 		}
 		s.add(t, f)
+		s.plainBytes -= len(f.plain)
+		f.plain = nil // it is the chunk's
 	}
 	s.pos = f.to
 }

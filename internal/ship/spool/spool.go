@@ -26,6 +26,9 @@ const (
 	// maxUnsynced is how many bytes may wait for a sync: as many are kept in memory. An Append that would go beyond
 	// syncs first.
 	maxUnsynced = 16 << 20
+	// maxPlain is how many bytes of frames are kept as they were given until they are durable, so that a receiver that keeps
+	// up costs no decompression: that is a third of the whole.
+	maxPlain = 4 << 20
 	// maxSegments is how many segments there are at most: each start of the program begins one.
 	maxSegments = 4096
 )
@@ -153,6 +156,7 @@ type Spool struct {
 	// unsynced are the frames that aren't known durable, in order, of unsyncedBytes. They aren't read from disk.
 	unsynced      []stored
 	unsyncedBytes int64
+	plainBytes    int // of those of them that are kept as they were given too
 	done          progress
 	moved         bool // since the cursor was written
 	claims        map[*claim]struct{}
@@ -182,7 +186,7 @@ func (s *Spool) Append(frame []byte, events int) error {
 	defer s.mu.Unlock()
 	err := s.ready(int64(len(b)))
 	if err == nil {
-		err = s.append(b, span{s.end, s.end + uint64(events)}, len(frame))
+		err = s.append(b, span{s.end, s.end + uint64(events)}, frame)
 	}
 	if errors.Is(err, ErrClosed) {
 		return err
@@ -320,7 +324,7 @@ func (s *Spool) forget(g *segment) {
 func (s *Spool) path(g *segment) string { return filepath.Join(s.dir, fileName(g.seq)) }
 
 // append writes a stored frame to the current segment.
-func (s *Spool) append(b []byte, numbers span, raw int) error {
+func (s *Spool) append(b []byte, numbers span, frame []byte) error {
 	number(b, numbers.from)
 	mark(b, s.cur.marker)
 	if err := write(s.cur.f, b); err != nil {
@@ -331,7 +335,12 @@ func (s *Spool) append(b []byte, numbers span, raw int) error {
 	}
 	s.cur.size += int64(len(b))
 	s.cur.to, s.end = numbers.to, numbers.to
-	s.unsynced = append(s.unsynced, stored{span: numbers, raw: raw, size: len(b), b: append([]byte(nil), b...)})
+	kept := stored{span: numbers, raw: len(frame), size: len(b), b: append([]byte(nil), b...)}
+	if s.plainBytes+len(frame) <= maxPlain {
+		kept.plain = append([]byte(nil), frame...)
+		s.plainBytes += len(frame)
+	}
+	s.unsynced = append(s.unsynced, kept)
 	s.unsyncedBytes += int64(len(b))
 	s.notify()
 	s.dirty()
@@ -450,7 +459,7 @@ func (s *Spool) Close() error {
 	s.stats.Waiting, s.stats.Bytes = s.waiting(), s.bytes()
 	s.closed = true
 	s.notify()
-	s.unsynced, s.unsyncedBytes = nil, 0
+	s.unsynced = nil
 	s.mu.Unlock()
 	r := <-s.reader // and nobody reads from here on
 	r.close()

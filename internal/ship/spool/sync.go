@@ -157,6 +157,7 @@ func (s *Spool) release() {
 func (s *Spool) forgetUnsynced(n int) {
 	for _, f := range s.unsynced[:n] {
 		s.unsyncedBytes -= int64(f.size)
+		s.plainBytes -= len(f.plain)
 	}
 	left := copy(s.unsynced, s.unsynced[n:])
 	clear(s.unsynced[left:])
