@@ -14,6 +14,7 @@ import (
 	"github.com/culprit-http/culprit/internal/output/metrics"
 	"github.com/culprit-http/culprit/internal/own"
 	"github.com/culprit-http/culprit/internal/pipeline"
+	"github.com/culprit-http/culprit/internal/web"
 )
 
 const (
@@ -114,7 +115,14 @@ func (t *tracing) ownMetrics() metrics.Own {
 		Version: version, PacketsReceived: s.Received.Packets + s.Dropped + s.IfDropped, PacketsAnalysed: s.Analysed.Packets,
 		BytesReceived: s.Received.Bytes, BytesAnalysed: s.Analysed.Bytes, MissingBytes: s.TCP.MissingBytes,
 		Dropped:    []metrics.Labelled{{Label: "kernel", N: s.Dropped}, {Label: "interface", N: s.IfDropped}},
-		SampledOut: t.sampledOut.Load(),
+		SampledOut: t.sampledOut.Load(), MemoryLimit: uint64(t.config.Memory),
+	}
+	var p web.Process
+	if t.self.read(&p); p.RSS != nil {
+		o.Memory = uint64(*p.RSS)
+	}
+	if p.CPU != nil {
+		o.CPU = time.Duration(*p.CPU)
 	}
 	for name, n := range s.Ignored {
 		o.Ignored = append(o.Ignored, metrics.Ignored{Reason: name, Packets: n.Packets, Bytes: n.Bytes})

@@ -48,7 +48,7 @@ Examples:
 		DisableFlagsInUseLine: true,
 	}
 	which := newFlagGroup("Which exchanges")
-	which.StringVar(&c.Store, "store", "", "the store in `DIR` (default /var/lib/culprit for root, else ~/.local/share/culprit)")
+	which.StringVar(&c.Store, "store", "", "the store in `DIR`, or a cluster's URL (default /var/lib/culprit for root, else ~/.local/share/culprit)")
 	which.StringVar(&c.Where, "where", "", "those for which `EXPR` holds (docs/filter.md)")
 	which.StringVar(&c.Text, "text", "", "those with `TEXT` in target, host, route, user agent, addresses, names or ids")
 	which.Var(&c.Last, "last", "those of the last `TIME`, such as 15m, 1h or 7d")
@@ -155,6 +155,14 @@ func openForQuery(dir string, open storeOpener) (r store.Reader, at string, err 
 		if dir, err = config.DefaultStore(os.Getenv, os.Geteuid()); err != nil {
 			return nil, "", err
 		}
+	}
+	if inCluster(dir) {
+		c, err := readCluster(dir)
+		if err != nil {
+			return nil, "", err
+		}
+		r, err = c.open(context.Background())
+		return r, c.name, err
 	}
 	const fill = "fill one with culprit serve -r FILE or -i IFACE, or name another with --store DIR"
 	switch info, err := os.Stat(dir); {

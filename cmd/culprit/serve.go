@@ -86,6 +86,7 @@ type serving struct {
 	dir    string
 
 	store    *embedded.Engine
+	reader   store.Reader // of what is shown
 	ring     *packets.Ring
 	keeper   *packets.Keeper
 	intake   *intake
@@ -130,6 +131,9 @@ func serve(cmd *cobra.Command, c *config.Serve, path string) error {
 	ctx, end := context.WithCancel(signalled)
 	defer end()
 
+	if inCluster(c.Store) {
+		return s.serveCluster(ctx, cmd, cmd.Flags().Args())
+	}
 	if err := s.prepare(ctx, cmd); err != nil {
 		s.close()
 		return err
@@ -321,6 +325,7 @@ func (s *serving) openStore() (err error) {
 		QueryMemory: questionMemory, Workers: runtime.NumCPU(), Yield: politely, MaxAge: time.Duration(c.Retain), MaxBytes: int64(c.RetainSize), Writer: "culprit " + version,
 		Warn: func(text string) { s.warn("%s", text) },
 	})
+	s.reader = s.store
 	if err == nil && c.KeepPackets > 0 && s.on {
 		s.ring, err = packets.Open(filepath.Join(s.dir, packetsFolder), packets.Options{
 			Limit: int64(c.KeepPackets), Application: "culprit " + version, OS: runtime.GOOS, Hardware: runtime.GOARCH,
@@ -380,7 +385,7 @@ func (s *serving) work(ctx context.Context, end func(), stdout io.Writer) error 
 // openWeb makes what answers.
 func (s *serving) openWeb() (err error) {
 	c := s.config
-	o := web.Options{Store: s.store, UI: ui.Files(), Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now}
+	o := web.Options{Store: s.reader, UI: ui.Files(), Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now}
 	if !c.Loopback() { // names can be made to lead here by others, addresses can't
 		for _, a := range hostAddresses() {
 			o.Hosts = append(o.Hosts, a.String())
@@ -395,6 +400,7 @@ func (s *serving) openWeb() (err error) {
 		o.Host = &s.host
 	}
 	switch dir := filepath.Join(s.dir, packetsFolder); {
+	case s.store == nil: // a cluster has no packets
 	case s.ring != nil:
 		o.Packets = packetSource{s.ring.Write}
 	case there(dir):

@@ -35,6 +35,8 @@ type shipping struct {
 	sampledOut atomic.Uint64
 	// totals are those of the pipeline while it runs.
 	totals liveTotals
+	// self tells what the program takes.
+	self selfStatus
 	// spool is the folder of the queues; empty: they are in memory.
 	spool string
 	// reloads reads the configuration again; nil: nobody does. otherOutputs are the outputs that don't deliver, as they were written;

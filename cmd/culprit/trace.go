@@ -198,6 +198,7 @@ var errEnough = errors.New("enough exchanges were shown")
 // is done.
 func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	c := t.config
+	t.self = openSelfStatus()
 	t.own = own.Open()
 	if t.own == nil {
 		t.own = &own.Connections{}

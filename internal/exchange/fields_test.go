@@ -11,6 +11,7 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/rollup"
 )
 
 var update = flag.Bool("update", false, "write docs/fields.md")
@@ -273,6 +274,19 @@ This page is made from the code: don't edit it, run ` + "`go test ./internal/exc
 `)
 	for _, a := range proto.AnomalyTable {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", a.Name, a.Meaning)
+	}
+	b.WriteString(`
+## Rollups
+
+The document of a row, which counts the exchanges of one minute and series ([sampling.md](sampling.md)). Rows of the same minute
+and series add up. A series is what these have in common: ` + "`observer.hostname`, `observer.ingress.interface.name`, `network.protocol`, `service.name`,\n`http.request.method`, `url.domain`, `culprit.route` and `culprit.rollup.status_class`" + `.
+
+| field | type | unit | meaning |
+| --- | --- | --- | --- |
+`)
+	for i := range rollup.Fields {
+		f := &rollup.Fields[i]
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.Type, f.Unit, f.Meaning)
 	}
 	return b.Bytes()
 }

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 )
 
@@ -86,14 +87,27 @@ func Bounds(i int32) (low, high float64) {
 	return math.Exp2(float64(i) / bucketsPerOctave), math.Exp2(float64(i+1) / bucketsPerOctave)
 }
 
+// octave are the bounds between the buckets of one octave, as fractions of 2^64: 2^63 * 2^(k/32), rounded down. No whole number
+// is at one of them, but for the first.
+var octave = func() (bounds [bucketsPerOctave]uint64) {
+	for k := range bounds {
+		bounds[k] = uint64(math.Exp2(63 + float64(k)/bucketsPerOctave))
+	}
+	return bounds
+}()
+
 // bucketOf returns the bucket of a duration above 0.
 func bucketOf(ns int64) int32 {
-	i := int32(math.Ceil(math.Log2(float64(ns))*bucketsPerOctave)) - 1
-	// The logarithm is rounded: at a bound, it can be on the wrong side.
-	if low, high := Bounds(i); float64(ns) <= low {
-		i--
-	} else if float64(ns) > high {
-		i++
+	shift := bits.LeadingZeros64(uint64(ns))
+	scaled := uint64(ns) << shift &^ (1<<11 - 1) // in [2^63, 2^64), and no more of it than Bounds, which are floats, can tell
+	k := 0
+	for step := bucketsPerOctave / 2; step > 0; step /= 2 {
+		if scaled > octave[k+step] {
+			k += step
+		}
 	}
-	return i
+	if k == 0 && scaled == octave[0] {
+		k = -1 // a power of two is the upper bound of its bucket
+	}
+	return int32((63-shift)*bucketsPerOctave + k)
 }
