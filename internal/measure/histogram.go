@@ -2,12 +2,11 @@ package measure
 
 import (
 	"math"
-	"math/bits"
 	"slices"
 )
 
-// HistogramScale is the scale of histograms: bucket i counts the values in (2^(i/32), 2^((i+1)/32)], as OpenTelemetry's
-// exponential histograms of scale 5 do, and Prometheus's native histograms of schema 5. A value is within 1.1 % of the
+// HistogramScale is the scale of histograms: bucket i counts the values in (2^(i/32), 2^((i+1)/32)] seconds, as
+// OpenTelemetry's exponential histograms of scale 5 do, and Prometheus's native histograms of schema 5. A value is within 1.1 % of the
 // middle of its bucket.
 const HistogramScale = 5
 
@@ -82,32 +81,33 @@ func (h *Histogram) Merge(from *Histogram) {
 // Reset empties the histogram, and keeps its memory.
 func (h *Histogram) Reset() { *h = Histogram{Counts: h.Counts[:0]} }
 
-// Bounds returns the bounds of bucket i: it counts what is above low and at most high.
+// origin is where the grid of buckets has its origin: receivers count in seconds.
+const origin = 1e9
+
+// Bounds returns the bounds of bucket i, in nanoseconds: it counts what is above low and at most high.
 func Bounds(i int32) (low, high float64) {
-	return math.Exp2(float64(i) / bucketsPerOctave), math.Exp2(float64(i+1) / bucketsPerOctave)
+	return origin * math.Exp2(float64(i)/bucketsPerOctave), origin * math.Exp2(float64(i+1)/bucketsPerOctave)
 }
 
-// octave are the bounds between the buckets of one octave, as fractions of 2^64: 2^63 * 2^(k/32), rounded down. No whole number
-// is at one of them, but for the first.
-var octave = func() (bounds [bucketsPerOctave]uint64) {
+// octave are the bounds between the buckets of one octave, from a half to one.
+var octave = func() (bounds [bucketsPerOctave]float64) {
 	for k := range bounds {
-		bounds[k] = uint64(math.Exp2(63 + float64(k)/bucketsPerOctave))
+		bounds[k] = math.Exp2(float64(k)/bucketsPerOctave - 1)
 	}
 	return bounds
 }()
 
 // bucketOf returns the bucket of a duration above 0.
 func bucketOf(ns int64) int32 {
-	shift := bits.LeadingZeros64(uint64(ns))
-	scaled := uint64(ns) << shift &^ (1<<11 - 1) // in [2^63, 2^64), and no more of it than Bounds, which are floats, can tell
+	fraction, exponent := math.Frexp(float64(ns) / origin)
 	k := 0
 	for step := bucketsPerOctave / 2; step > 0; step /= 2 {
-		if scaled > octave[k+step] {
+		if fraction > octave[k+step] {
 			k += step
 		}
 	}
-	if k == 0 && scaled == octave[0] {
+	if k == 0 && fraction == octave[0] {
 		k = -1 // a power of two is the upper bound of its bucket
 	}
-	return int32((63-shift)*bucketsPerOctave + k)
+	return int32((exponent-1)*bucketsPerOctave + k)
 }

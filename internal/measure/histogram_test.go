@@ -10,6 +10,9 @@ import (
 // TestHistogramBuckets holds each value against the bounds of its bucket, at powers of two and beside them above all.
 func TestHistogramBuckets(t *testing.T) {
 	var values []int64
+	for s := int64(1e9 / 512); s < 1e12; s *= 2 { // and of seconds
+		values = append(values, s-1, s, s+1)
+	}
 	for e := range 62 {
 		for d := int64(-2); d <= 2; d++ {
 			if v := int64(1)<<e + d; v > 0 {
@@ -27,9 +30,9 @@ func TestHistogramBuckets(t *testing.T) {
 			t.Errorf("%d is in bucket %d, of (%g, %g]", v, i, low, high)
 		}
 	}
-	// By the definition: 1 is the upper bound of bucket -1, 2 that of bucket 31.
-	if bucketOf(1) != -1 || bucketOf(2) != 31 || bucketOf(3) != 50 {
-		t.Error(bucketOf(1), bucketOf(2), bucketOf(3))
+	// By the definition: a second is the upper bound of bucket -1, two are that of bucket 31.
+	if bucketOf(1e9) != -1 || bucketOf(1e9+1) != 0 || bucketOf(2e9) != 31 || bucketOf(3e9) != 50 || bucketOf(5e8) != -33 {
+		t.Error(bucketOf(1e9), bucketOf(1e9+1), bucketOf(2e9), bucketOf(3e9), bucketOf(5e8))
 	}
 }
 

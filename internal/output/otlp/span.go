@@ -1,0 +1,349 @@
+package otlp
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// SchemaURL names the version of the semantic conventions that spans and metrics follow.
+const SchemaURL = "https://opentelemetry.io/schemas/1.37.0"
+
+// Fields of ResourceSpans and ResourceMetrics, of ScopeSpans and ScopeMetrics, and of what is in them. What is in a request is
+// in its first field (opentelemetry.proto.trace.v1, metrics.v1, resource.v1, common.v1).
+const (
+	requestResources = 1
+
+	resourceResource = 1
+	resourceScopes   = 2
+
+	resourceAttributes = 1
+
+	scopeScope     = 1
+	scopeItems     = 2
+	scopeSchemaURL = 3
+
+	scopeName    = 1
+	scopeVersion = 2
+)
+
+// Fields of Span, Event and Status (opentelemetry.proto.trace.v1).
+const (
+	spanTraceID    = 1
+	spanSpanID     = 2
+	spanTraceState = 3
+	spanParentID   = 4
+	spanName       = 5
+	spanKind       = 6
+	spanStart      = 7
+	spanEnd        = 8
+	spanAttributes = 9
+	spanEvents     = 11
+	spanStatus     = 15
+	spanFlags      = 16
+
+	eventTime = 1
+	eventName = 2
+
+	statusMessage = 2
+	statusCode    = 3
+
+	kindServer  = 2
+	statusError = 2
+)
+
+// spanFields say which attribute has the value of which field of the document (docs/fields.md). Those that have the same name
+// mean the same.
+var spanFields = [...]struct{ attribute, field string }{
+	{"http.route", "culprit.route"},
+	{"http.response.status_code", "http.response.status_code"},
+	{"url.scheme", "url.scheme"},
+	{"url.path", "url.path"},
+	{"url.query", "url.query"},
+	{"client.address", "client.ip"},
+	{"network.peer.address", "client.ip"},
+	{"network.peer.port", "client.port"},
+	{"network.local.address", "server.ip"},
+	{"network.local.port", "server.port"},
+	{"network.transport", "network.transport"},
+	{"network.type", "network.type"},
+	{"network.protocol.name", "network.protocol"},
+	{"network.protocol.version", "http.version"},
+	{"user_agent.original", "user_agent.original"},
+	{"http.request.size", "http.request.bytes"},
+	{"http.request.body.size", "http.request.body.bytes"},
+	{"http.response.size", "http.response.bytes"},
+	{"http.response.body.size", "http.response.body.bytes"},
+
+	{"event.id", "event.id"},
+	{"event.outcome", "event.outcome"},
+	{"error.message", "error.message"},
+	{"observer.ingress.interface.name", "observer.ingress.interface.name"},
+	{"network.community_id", "network.community_id"},
+	{"client.domain", "client.domain"},
+	{"client.geo.country_iso_code", "client.geo.country_iso_code"},
+	{"client.as.number", "client.as.number"},
+	{"service.origin.name", "service.origin.name"},
+	{"source.process.pid", "source.process.pid"},
+	{"source.process.name", "source.process.name"},
+	{"destination.process.pid", "destination.process.pid"},
+	{"destination.process.name", "destination.process.name"},
+	{"http.request.id", "http.request.id"},
+
+	{"culprit.grade", "culprit.grade"},
+	{"culprit.missing_bytes", "culprit.missing_bytes"},
+	{"culprit.anomalies", "culprit.anomalies"},
+	{"culprit.stream", "culprit.stream"},
+	{"culprit.sample.weight", "culprit.sample.weight"},
+	{"culprit.packets.tap", "culprit.packets.tap"},
+	{"culprit.packets.first", "culprit.packets.first"},
+	{"culprit.packets.last", "culprit.packets.last"},
+	{"culprit.http.interim", "culprit.http.interim"},
+	{"culprit.http.connection_index", "culprit.http.connection_index"},
+	{"culprit.timing.idle", "culprit.timing.idle"},
+	{"culprit.timing.connect", "culprit.timing.connect"},
+	{"culprit.timing.tls", "culprit.timing.tls"},
+	{"culprit.timing.send", "culprit.timing.send"},
+	{"culprit.timing.wait", "culprit.timing.wait"},
+	{"culprit.timing.ttfb", "culprit.timing.ttfb"},
+	{"culprit.timing.receive", "culprit.timing.receive"},
+	{"culprit.timing.overlap", "culprit.timing.overlap"},
+	{"culprit.timing.total", "culprit.timing.total"},
+	{"culprit.net.handshake.client_rtt", "culprit.net.handshake.client_rtt"},
+	{"culprit.net.handshake.server_rtt", "culprit.net.handshake.server_rtt"},
+	{"culprit.net.handshake.syns", "culprit.net.handshake.syns"},
+	{"culprit.net.client.retransmits", "culprit.net.client.retransmits"},
+	{"culprit.net.client.zero_windows", "culprit.net.client.zero_windows"},
+	{"culprit.net.server.retransmits", "culprit.net.server.retransmits"},
+	{"culprit.net.server.zero_windows", "culprit.net.server.zero_windows"},
+	{"culprit.net.closed.by", "culprit.net.closed.by"},
+	{"culprit.net.closed.how", "culprit.net.closed.how"},
+}
+
+// methods are those that http.request.method may have; any other is _OTHER there, and stands in http.request.method_original.
+var methods = [...]string{"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+
+// otherMethod is http.request.method of a method that isn't known.
+const otherMethod = "_OTHER"
+
+// method returns the known method that m is, or otherMethod; empty: there is none.
+func method(m []byte) string {
+	if len(m) == 0 {
+		return ""
+	}
+	for _, known := range methods {
+		if string(m) == known {
+			return known
+		}
+	}
+	return otherMethod
+}
+
+// field is a field of the document, with the attribute that has its value.
+type field struct {
+	attribute string
+	get       func(x *exchange.Exchange, v *exchange.Value)
+}
+
+// Encoder makes the bodies of events. It implements ship.Encoder.
+type Encoder struct {
+	fields          []field
+	service         string
+	scope           []byte // scope and schema URL of ScopeSpans and ScopeMetrics
+	traces, metrics bool
+
+	value   exchange.Value
+	scratch []byte
+	state   []byte // the tracestate of the request
+	member  []byte // the tracestate of the span
+}
+
+// NewEncoder returns an encoder. Where metrics alone are wanted, exchanges have empty bodies.
+func NewEncoder(o *Options) *Encoder {
+	e := &Encoder{fields: make([]field, len(spanFields)), service: o.Service, traces: o.sends(Traces), metrics: o.sends(Metrics)}
+	for i, f := range spanFields {
+		at := slices.IndexFunc(exchange.Fields, func(have exchange.Field) bool { return have.Name == f.field })
+		e.fields[i] = field{f.attribute, exchange.Fields[at].Get}
+	}
+	var at int
+	e.scope, at = open(nil, scopeScope)
+	e.scope = appendString(e.scope, scopeName, "culprit")
+	e.scope = appendString(e.scope, scopeVersion, o.Version)
+	e.scope = closed(e.scope, at)
+	e.scope = appendString(e.scope, scopeSchemaURL, SchemaURL)
+	return e
+}
+
+// Exchange appends the span of an exchange.
+func (e *Encoder) Exchange(dst []byte, x *exchange.Exchange) []byte {
+	if !e.traces {
+		return dst
+	}
+	dst, resource := open(dst, requestResources)
+	dst, inner := open(dst, resourceResource)
+	dst = e.serviceName(dst, x)
+	dst = stringAttribute(dst, resourceAttributes, "host.name", x.Tap.Observer)
+	if p := x.Process[x.Server()]; p != nil {
+		dst = stringAttribute(dst, resourceAttributes, "container.id", p.ContainerID)
+		dst = stringAttribute(dst, resourceAttributes, "k8s.pod.uid", p.PodUID)
+	}
+	dst = closed(dst, inner)
+	dst, scope := open(dst, resourceScopes)
+	dst = append(dst, e.scope...)
+	dst, span := open(dst, scopeItems)
+	dst = e.span(dst, x)
+	return closed(closed(closed(dst, span), scope), resource)
+}
+
+// serviceName appends the service that answers: by the configuration, or else that of the options, or else the name of the
+// server's address, or the address itself. Never the Host header, of which a client can make any number of services.
+func (e *Encoder) serviceName(dst []byte, x *exchange.Exchange) []byte {
+	for _, name := range [...]string{x.Enriched.Service[x.Server()], e.service, x.Enriched.Domain[x.Server()]} {
+		if name != "" {
+			return stringAttribute(dst, resourceAttributes, "service.name", name)
+		}
+	}
+	return stringAttribute(dst, resourceAttributes, "service.name", x.Flow.End(x.Server()))
+}
+
+// span appends the fields of a span.
+func (e *Encoder) span(dst []byte, x *exchange.Exchange) []byte {
+	id := x.ID(x.Tap.Observer)
+	span := spanID(id)
+	c := e.contextOf(x, id)
+	dst = appendBytes(dst, spanTraceID, c.trace[:])
+	dst = appendBytes(dst, spanSpanID, span[:])
+	if state := e.sampled(&c, x.Weight); len(state) > 0 {
+		dst = appendBytes(dst, spanTraceState, state)
+	}
+	if c.hasParent {
+		dst = appendBytes(dst, spanParentID, c.parent[:])
+	}
+	dst = protowire.AppendFixed32(protowire.AppendTag(dst, spanFlags, protowire.Fixed32Type), c.flags)
+	dst = appendVarint(dst, spanKind, kindServer)
+
+	start := max(x.Start.Time, 0)
+	end := x.Completed.Time
+	if x.HasResponse && x.Timing.Duration >= 0 {
+		end = start + x.Timing.Duration // so that the span takes as long as event.duration says
+	}
+	dst = appendTime(dst, spanStart, start)
+	dst = appendTime(dst, spanEnd, max(start, end))
+	dst = e.nameAndMethod(dst, x)
+	dst = e.host(dst, x)
+	for i := range e.fields {
+		dst = e.attribute(dst, x, &e.fields[i])
+	}
+	dst = e.failure(dst, x)
+	if t := &x.Timing; x.HasRequest && x.HasResponse && t.Send >= 0 && t.Wait >= 0 {
+		dst = event(dst, "culprit.request.sent", start+t.Send)
+		dst = event(dst, "culprit.response.begun", start+t.Send+t.Wait)
+	}
+	return dst
+}
+
+func event(dst []byte, name string, at int64) []byte {
+	dst, begin := open(dst, spanEvents)
+	dst = appendTime(dst, eventTime, at)
+	return closed(appendString(dst, eventName, name), begin)
+}
+
+// nameAndMethod appends the span's name, which is METHOD ROUTE as far as they are known, and the method.
+func (e *Encoder) nameAndMethod(dst []byte, x *exchange.Exchange) []byte {
+	var sent []byte
+	if x.HasRequest {
+		sent = x.Request.Bytes(x.Request.Method)
+	}
+	known := method(sent)
+	name := append(e.scratch[:0], known...)
+	if known == "" || known == otherMethod {
+		name = append(name[:0], "HTTP"...)
+	}
+	if x.Enriched.Route != "" {
+		name = append(append(name, ' '), x.Enriched.Route...)
+	}
+	e.scratch = name
+	dst = appendText(dst, spanName, name)
+	dst = stringAttribute(dst, spanAttributes, "http.request.method", known)
+	if known == otherMethod {
+		dst = textAttribute(dst, spanAttributes, "http.request.method_original", sent)
+	}
+	return dst
+}
+
+// host appends the server's name as the client knows it, or else its address's, with the port.
+func (e *Encoder) host(dst []byte, x *exchange.Exchange) []byte {
+	server := x.Server()
+	u := x.URL()
+	switch {
+	case len(u.Host) > 0:
+		dst = textAttribute(dst, spanAttributes, "server.address", u.Host)
+	case x.Enriched.Domain[server] != "":
+		dst = stringAttribute(dst, spanAttributes, "server.address", x.Enriched.Domain[server])
+	default:
+		e.scratch = x.Flow.Addr[server].Netip().AppendTo(e.scratch[:0])
+		dst = textAttribute(dst, spanAttributes, "server.address", e.scratch)
+	}
+	port := int64(x.Flow.Port[server])
+	if len(u.Port) > 0 && len(u.Port) <= len("65535") {
+		if n, err := strconv.ParseUint(string(u.Port), 10, 16); err == nil {
+			port = int64(n)
+		}
+	}
+	return intAttribute(dst, spanAttributes, "server.port", port)
+}
+
+// attribute appends the attribute of a field, and nothing where it has no value.
+func (e *Encoder) attribute(dst []byte, x *exchange.Exchange, f *field) []byte {
+	v := &e.value
+	v.Kind = exchange.Absent
+	v.Text, v.Bytes, v.List = "", nil, nil
+	f.get(x, v)
+	switch v.Kind {
+	case exchange.Text:
+		if v.Text != "" {
+			return stringAttribute(dst, spanAttributes, f.attribute, v.Text)
+		}
+		return textAttribute(dst, spanAttributes, f.attribute, v.Bytes)
+	case exchange.Int, exchange.Duration:
+		return intAttribute(dst, spanAttributes, f.attribute, v.Int)
+	case exchange.IP:
+		e.scratch = v.Addr.Netip().AppendTo(e.scratch[:0])
+		return textAttribute(dst, spanAttributes, f.attribute, e.scratch)
+	case exchange.Bool:
+		dst, at, value := attribute(dst, spanAttributes, f.attribute)
+		return attributed(appendVarint(dst, anyBool, uint64(v.Int)), at, value)
+	case exchange.List:
+		dst, at, value := attribute(dst, spanAttributes, f.attribute)
+		dst, array := open(dst, anyArray)
+		for _, s := range v.List {
+			var element int
+			dst, element = open(dst, arrayValues)
+			dst = closed(appendText(dst, anyString, bytesOf(s)), element)
+		}
+		return attributed(closed(dst, array), at, value)
+	}
+	return dst
+}
+
+// failure appends the status and error.type of an exchange that failed by the server's doing, or that broke. What the client
+// did wrong (4xx) is no failure of a server's span.
+func (e *Encoder) failure(dst []byte, x *exchange.Exchange) []byte {
+	failed := x.HasResponse && x.Response.Status >= 500
+	broke := x.Grade == exchange.Aborted
+	if !failed && !broke {
+		return dst
+	}
+	e.scratch = append(e.scratch[:0], x.Grade.String()...)
+	if failed {
+		e.scratch = strconv.AppendInt(e.scratch[:0], int64(x.Response.Status), 10)
+	}
+	dst = textAttribute(dst, spanAttributes, "error.type", e.scratch)
+	dst, at := open(dst, spanStatus)
+	if broke && x.Reason != "" {
+		dst = appendText(dst, statusMessage, bytesOf(x.Reason))
+	}
+	return closed(appendVarint(dst, statusCode, statusError), at)
+}
