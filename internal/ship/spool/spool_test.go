@@ -91,7 +91,7 @@ func total(from, to uint64) (n int64) {
 
 // Both queues wait, wake, end, and heed their context.
 func TestWaiting(t *testing.T) {
-	for name, make := range map[string]func(t *testing.T) ship.Queue{
+	for name, open := range map[string]func(t *testing.T) ship.Queue{
 		"memory": func(*testing.T) ship.Queue { return ship.Memory(0) },
 		"spool": func(t *testing.T) ship.Queue {
 			return onFaultFS(t, faultfs.New(rand.New(rand.NewPCG(1, 1))), quiet(nil))
@@ -99,36 +99,51 @@ func TestWaiting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := make(t)
+				q := open(t)
 				type answer struct {
 					c   *ship.Chunk
 					err error
 				}
-				got := []answer{}
+				var got []answer
+				answers := make(chan answer)
 				next := func(ctx context.Context) {
 					go func() {
 						c, err := q.Next(ctx, 10_000)
-						got = append(got, answer{c, err})
+						answers <- answer{c, err}
 					}()
-					synctest.Wait()
+				}
+				// settle collects the answers that have come.
+				settle := func() {
+					for {
+						synctest.Wait()
+						select {
+						case a := <-answers:
+							got = append(got, a)
+						default:
+							return
+						}
+					}
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				if next(ctx); len(got) > 0 {
+				next(ctx)
+				if settle(); len(got) > 0 {
 					t.Fatal("an empty queue answers", got)
 				}
 				cancel()
-				if synctest.Wait(); len(got) != 1 || !errors.Is(got[0].err, context.Canceled) {
+				if settle(); len(got) != 1 || !errors.Is(got[0].err, context.Canceled) {
 					t.Fatal("cancelled:", got)
 				}
 				next(t.Context())
+				settle()
 				appendAll(t, q, 1, 1)
-				if synctest.Wait(); len(got) != 2 || got[1].err != nil || got[1].c.Events != eventsOf(1) {
+				if settle(); len(got) != 2 || got[1].err != nil || got[1].c.Events != eventsOf(1) {
 					t.Fatal("appended:", got)
 				}
 				next(t.Context())
 				next(t.Context())
+				settle()
 				q.CloseAppend()
-				if synctest.Wait(); len(got) != 4 || got[2].err != io.EOF || got[3].err != io.EOF {
+				if settle(); len(got) != 4 || got[2].err != io.EOF || got[3].err != io.EOF {
 					t.Fatal("ended:", got)
 				}
 				if err := q.Append(payload(2), 1); !errors.Is(err, ErrClosed) && !errors.Is(err, ship.ErrQueueClosed) {
@@ -179,7 +194,7 @@ func TestSyncer(t *testing.T) {
 		s := onFaultFS(t, f, l)
 		appendAll(t, s, 1, 10)
 		sleep(t)
-		if n := len(s.unsynced); n > 0 {
+		if n := unsynced(s); n > 0 {
 			t.Errorf("%d frames aren't synced after a second", n)
 		}
 		c, err := s.Next(stopped(), 1)
@@ -216,13 +231,13 @@ func TestSyncerTriesAgain(t *testing.T) {
 		})
 		appendAll(t, s, 1, 10)
 		sleep(t)
-		if p := s.Stats().Problem; !strings.Contains(p, "no sync") || len(s.unsynced) != 10 {
-			t.Errorf("problem %q, %d frames wait", p, len(s.unsynced))
+		if p := s.Stats().Problem; !strings.Contains(p, "no sync") || unsynced(s) != 10 {
+			t.Errorf("problem %q, %d frames wait", p, unsynced(s))
 		}
 		f.Inject(nil)
 		sleep(t)
-		if p := s.Stats().Problem; p != "" || len(s.unsynced) > 0 {
-			t.Errorf("problem %q, %d frames wait", p, len(s.unsynced))
+		if p := s.Stats().Problem; p != "" || unsynced(s) > 0 {
+			t.Errorf("problem %q, %d frames wait", p, unsynced(s))
 		}
 		f.Crash()
 		_ = s.Close()
@@ -338,6 +353,10 @@ func TestDamage(t *testing.T) {
 		b := f.ReadFile(s.path(hit))
 		from := r.IntN(len(b))
 		size := 1 + r.IntN(500)
+		if r.IntN(8) == 0 { // the head of the oldest
+			hit = s.segments[0]
+			b, from = f.ReadFile(s.path(hit)), r.IntN(int(hit.start))
+		}
 		for i := from; i < min(len(b), from+size); i++ {
 			b[i] ^= byte(1 + r.IntN(255))
 		}
@@ -608,6 +627,13 @@ func TestLargest(t *testing.T) {
 	must(t, s.Close())
 }
 
+// unsynced returns how many frames aren't known durable.
+func unsynced(s *Spool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.unsynced)
+}
+
 // sleep lets a second of the bubble's time pass.
 func sleep(t *testing.T) {
 	t.Helper()
@@ -656,8 +682,7 @@ func TestNumbersLeftOut(t *testing.T) {
 		tested++
 		left := s.Stats().Recovered
 		appendAll(t, s, 4, 4)
-		must(t, s.Sync())
-		s = onFaultFS(t, f, l) // the one before was killed
+		s = onFaultFS(t, f, l) // the one before was killed, before the cursor was written
 		if q := s.Stats(); q.Recovered != left+int64(eventsOf(4)) {
 			t.Errorf("seed %d: first %d recovered, then %+v", seed, left, q)
 		}
@@ -776,5 +801,28 @@ func TestLookalikes(t *testing.T) {
 	budget := w.budget()
 	if _, _, ok := w.next(0, 77, &budget); ok || budget < -200_000 || budget > 0 {
 		t.Errorf("%v, %d bytes too many", ok, -budget)
+	}
+}
+
+// A marker is found wherever it stands, also where one read ends and the next begins.
+func TestFind(t *testing.T) {
+	const marker = 0x1122334455667788
+	f := faultfs.New(rand.New(rand.NewPCG(1, 1)))
+	for _, at := range []int64{0, 1, windowSize - 9, windowSize - 8, windowSize - 7, windowSize - 1, windowSize, 2*windowSize - 10, 2*windowSize - 3} {
+		b := make([]byte, 2*windowSize+100)
+		mark(b[at:], marker)
+		f.WriteFile("/f", b)
+		r, err := f.Open("/f")
+		must(t, err)
+		for _, from := range []int64{0, 5, at} {
+			w := window{f: r, size: int64(len(b))}
+			want := at
+			if from > at {
+				want = w.size
+			}
+			if got := w.find(from, marker); got != want {
+				t.Errorf("from %d: %d, want %d", from, got, want)
+			}
+		}
 	}
 }

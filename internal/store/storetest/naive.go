@@ -26,6 +26,8 @@ type Naive struct {
 	all        []stored
 	known      map[string]bool // their ids
 	duplicates int64
+	// order returns what is compared of texts that exchanges are sorted by; nil: all of them.
+	order func(text string) string
 }
 
 // stored is an exchange with the size of its row.
@@ -177,11 +179,14 @@ type place struct {
 	ID     string
 }
 
-func placeOf(x *exchange.Exchange, by *exchange.Field) place {
+func placeOf(x *exchange.Exchange, by *exchange.Field, order func(text string) string) place {
 	v := valueOf(x, by)
 	p := place{Absent: v.Kind == exchange.Absent, Int: v.Int, ID: idOf(x)}
 	if v.Kind == exchange.Text {
 		p.Int, p.Text = 0, textOf(&v, 0)
+		if order != nil {
+			p.Text = []byte(order(string(p.Text)))
+		}
 	}
 	return p
 }
@@ -249,7 +254,7 @@ func (n *Naive) Search(ctx context.Context, q *store.Search, found func(x *excha
 	}
 	var results []result
 	for _, x := range all {
-		results = append(results, result{placeOf(x, by), x})
+		results = append(results, result{placeOf(x, by, n.order), x})
 	}
 	slices.SortFunc(results, func(a, b result) int { return a.compare(&b.place, q.Ascending) })
 	if q.After != "" {

@@ -18,18 +18,44 @@ import (
 	"github.com/culprit-http/culprit/internal/store/record"
 )
 
-// Test tests an engine. open makes an empty store, which the test closes; reopen closes one and opens it again.
+// Engine is an engine under test.
+type Engine struct {
+	// Open makes an empty store, which the test closes; Reopen closes one and opens it again.
+	Open   func(t testing.TB) store.Store
+	Reopen func(t testing.TB, old store.Store) store.Store
+	// Share: one question in so many is asked, and what needs many exchanges is left out; 0: all are. For engines that take
+	// long to answer.
+	Share int
+	// Order returns the text by which the engine sorts exchanges that have that text; nil: that text.
+	Order func(text string) string
+}
+
+// Test tests an engine that answers quickly, and sorts texts by their bytes.
 func Test(t *testing.T, open func(t testing.TB) store.Store, reopen func(t testing.TB, old store.Store) store.Store) {
+	Engine{Open: open, Reopen: reopen}.Test(t)
+}
+
+// Test tests the engine.
+func (e Engine) Test(t *testing.T) {
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { c.run(&engine{t, open, reopen}) })
+		t.Run(c.name, func(t *testing.T) { c.run(&engine{t, e}) })
 	}
 }
 
-// engine is the engine under test.
+// engine is the engine under test, in one test.
 type engine struct {
 	testing.TB
-	open   func(t testing.TB) store.Store
-	reopen func(t testing.TB, old store.Store) store.Store
+	Engine
+}
+
+func (t *engine) open(tb testing.TB) store.Store                    { return t.Open(tb) }
+func (t *engine) reopen(tb testing.TB, old store.Store) store.Store { return t.Reopen(tb, old) }
+
+// oracle returns an empty oracle of the engine.
+func (t *engine) oracle() *Naive {
+	n := NewNaive()
+	n.order = t.Order
+	return n
 }
 
 var cases = []struct {
@@ -51,13 +77,17 @@ const (
 // shortened is how many times fewer questions a short run asks.
 const shortened = 5
 
-// questions returns how many questions to ask of n.
-func questions(n int) int {
+// share returns one question in how many is asked.
+func (t *engine) share() int {
+	n := max(t.Share, 1)
 	if testing.Short() {
-		return n / shortened
+		n *= shortened
 	}
 	return n
 }
+
+// questions returns how many questions to ask of n.
+func (t *engine) questions(n int) int { return max(n/t.share(), 2) }
 
 // pair is an engine's store and the oracle, which have the same exchanges.
 type pair struct {
@@ -69,7 +99,7 @@ type pair struct {
 // filled returns stores with made-up exchanges, that came in batches of many sizes; some came twice.
 func (t *engine) filled() *pair {
 	t.Helper()
-	p := &pair{t.open(t), NewNaive(), Exchanges(seed, amount)}
+	p := &pair{t.open(t), t.oracle(), Exchanges(seed, amount)}
 	r := random{seed}
 	for rest := p.made; len(rest) > 0; {
 		n := min(1+r.n(1+r.n(amount/3)), len(rest))
@@ -122,7 +152,7 @@ func everything() store.Search { return store.Search{Limit: store.MaxLimit} }
 func testEmpty(t *engine) {
 	s := t.open(t)
 	defer t.close(s)
-	oracle := NewNaive()
+	oracle := t.oracle()
 	sameSearch(t, s, oracle, everything())
 	sameTable(t, s, oracle, &store.Aggregate{Order: -1})
 	sameTable(t, s, oracle, &store.Aggregate{
@@ -160,7 +190,7 @@ func status(t testing.TB, s store.Store, want *store.Status) {
 
 // What is appended is found at once, each once, as it was.
 func testAppend(t *engine) {
-	p := &pair{t.open(t), NewNaive(), Exchanges(seed, 60)}
+	p := &pair{t.open(t), t.oracle(), Exchanges(seed, 60)}
 	defer t.close(p)
 	p.append(t, p.made[:40])
 	sameSearch(t, p, p.oracle, everything())
@@ -196,7 +226,7 @@ func testAppend(t *engine) {
 func testFilters(t *engine) {
 	p := t.filled()
 	defer t.close(p)
-	some, total := 0, questions(400)
+	some, total := 0, t.questions(400)
 	for _, where := range Filters(seed, total, p.made) {
 		q := everything()
 		q.Where = where
@@ -233,7 +263,7 @@ func testScopes(t *engine) {
 	p := t.filled()
 	defer t.close(p)
 	r := &random{seed}
-	for range questions(200) {
+	for range t.questions(200) {
 		q := everything()
 		q.Scope = p.scope(r)
 		q.Fields = []*exchange.Field{}
@@ -254,7 +284,7 @@ func testSort(t *engine) {
 	r := &random{seed}
 	for i := range exchange.Fields {
 		f := &exchange.Fields[i]
-		if !ordered(f.Kind) || testing.Short() && i%shortened != 0 {
+		if !ordered(f.Kind) || i%t.share() != 0 {
 			continue
 		}
 		for _, ascending := range []bool{false, true} {
@@ -269,7 +299,7 @@ func testFields(t *engine) {
 	p := t.filled()
 	defer t.close(p)
 	for i := range exchange.Fields {
-		if testing.Short() && i%shortened != 0 {
+		if i%t.share() != 0 {
 			continue
 		}
 		q := store.Search{Limit: 200, Fields: []*exchange.Field{&exchange.Fields[i]}}
@@ -312,7 +342,7 @@ func testPages(t *engine) {
 	p := t.filled()
 	defer t.close(p)
 	r := &random{seed}
-	for i := range questions(30) {
+	for i := range t.questions(30) {
 		q := store.Search{Scope: p.scope(r), Ascending: r.in(2), Limit: pick(r, 50, 100, 7, 300)}
 		for q.Sort == nil || !ordered(q.Sort.Kind) {
 			q.Sort = &exchange.Fields[r.n(len(exchange.Fields))]
@@ -342,7 +372,7 @@ func testPages(t *engine) {
 func testPagesWhileAppending(t *engine) {
 	for _, sort := range []string{"@timestamp", "status"} {
 		for _, ascending := range []bool{false, true} {
-			p := &pair{t.open(t), NewNaive(), Exchanges(seed, 300)}
+			p := &pair{t.open(t), t.oracle(), Exchanges(seed, 300)}
 			p.append(t, p.made[:200])
 			before, _, err := hits(p.oracle, &store.Search{Limit: store.MaxLimit})
 			if err != nil {
@@ -428,7 +458,7 @@ func testAggregates(t *engine) {
 	p := t.filled()
 	defer t.close(p)
 	r := &random{seed}
-	for range questions(300) {
+	for range t.questions(300) {
 		sameTable(t, p, p.oracle, p.aggregate(r))
 	}
 	for _, f := range []string{"duration", "ttfb", "size"} { // streams and one-sided exchanges count for the last only
@@ -439,7 +469,7 @@ func testAggregates(t *engine) {
 
 // Above the bound, the number of different values may be off by 2 %.
 func testDistinct(t *engine) {
-	if testing.Short() {
+	if testing.Short() || t.Share > 1 {
 		t.Skip("storing more than store.DistinctExact exchanges takes too long in short runs")
 	}
 	s := t.open(t)
@@ -719,10 +749,10 @@ func testReopen(t *engine) {
 	for round := range 3 {
 		p.Store = t.reopen(t, p.Store)
 		sameSearch(t, p, p.oracle, everything())
-		for range 20 {
+		for range t.questions(20) {
 			sameTable(t, p, p.oracle, p.aggregate(r))
 		}
-		for _, where := range Filters(seed+uint64(round), 20, p.made) {
+		for _, where := range Filters(seed+uint64(round), t.questions(20), p.made) {
 			sameSearch(t, p, p.oracle, store.Search{Scope: store.Scope{Where: where}, Limit: 100, Fields: []*exchange.Field{}})
 		}
 		p.append(t, p.made[:100]) // they are known still

@@ -304,7 +304,7 @@ func TestSuiteNoticesFaults(t *testing.T) {
 				return &b
 			}
 			var wg sync.WaitGroup
-			wg.Go(func() { cases[i].run(&engine{r, open, reopenNaive}) })
+			wg.Go(func() { cases[i].run(&engine{r, Engine{Open: open, Reopen: reopenNaive}}) })
 			wg.Wait()
 			if len(r.notes) == 0 {
 				t.Errorf("a store that %s passes %s", name, f.noticed)
