@@ -159,7 +159,7 @@ var layers = []layer{
 		"made-up captures would prove nothing if they were made with the code that reads them"},
 	{"internal/synth/cmd/synth", []string{"internal/synth"},
 		"the command only calls the generator"},
-	{"cmd/culprit", []string{"internal/capture", "internal/capture/afpacket", "internal/capture/pcapfilter", "internal/clock", "internal/config",
+	{"cmd/culprit", []string{"deploy", "internal/capture", "internal/capture/afpacket", "internal/capture/pcapfilter", "internal/clock", "internal/config",
 		"internal/elastic", "internal/endpoint", "internal/enrich", "internal/exchange", "internal/filter", "internal/host", "internal/keeper", "internal/measure", "internal/output/...", "internal/own", "internal/packet", "internal/pipeline", "internal/privilege",
 		"internal/process", "internal/proto", "internal/redact", "internal/rollup", "internal/sample", "internal/ship", "internal/ship/spool", "internal/store", "internal/store/disk", "internal/store/embedded", "internal/store/packets", "internal/store/record", "internal/store/segment", "internal/store/vector", "internal/tcp", "internal/web", "internal/web/ui"},
 		"the program wires the stages; what only tests and measurements need stays out of it"},
