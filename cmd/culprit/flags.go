@@ -73,7 +73,7 @@ func shippingFlags(c *config.Shipping) flagGroup {
 // serveGroups are the flags of serve; path gets the value of --config.
 func serveGroups(c *config.Serve, path *string) []flagGroup {
 	keep := newFlagGroup("What to store (docs/store.md)")
-	keep.StringVar(&c.Store, "store", "", "in the folder `DIR` (default ~/.local/share/culprit; root: /var/lib/culprit)")
+	keep.StringVar(&c.Store, "store", "", "in the folder `DIR`; or a cluster's URL, to show what it has (default ~/.local/share/culprit; root: /var/lib/culprit)")
 	keep.StringVar(&c.Where, "where", "", "only those for which `EXPR` holds (docs/filter.md)")
 	keep.Var(&c.MaxBody, "max-body", "`SIZE` to keep of bodies (default 0)")
 	keep.BoolVar(&c.Reveal, "reveal", false, "store and serve secrets: no redaction (docs/redaction.md)")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,7 +22,9 @@ import (
 	"github.com/culprit-http/culprit/internal/output/har"
 	"github.com/culprit-http/culprit/internal/output/line"
 	"github.com/culprit-http/culprit/internal/output/ndjson"
+	"github.com/culprit-http/culprit/internal/output/parquet"
 	"github.com/culprit-http/culprit/internal/output/pcapng"
+	"github.com/culprit-http/culprit/internal/output/rotate"
 	"github.com/culprit-http/culprit/internal/output/template"
 	"github.com/culprit-http/culprit/internal/output/terminal"
 )
@@ -33,8 +36,7 @@ type target struct {
 	location *time.Location
 }
 
-// kind is a kind of output. One of its members but the name is there, but for the recording, which writes packets and needs
-// more than the others.
+// kind is a kind of output. One of its members but the name is there, but for recording and columns.
 type kind struct {
 	name string
 	// write makes an output that writes to a file or to standard output.
@@ -59,6 +61,7 @@ var kinds = []kind{
 	{name: "ndjson", write: func(t target, c *config.Trace) output.Output { return ndjson.New(t.w) }},
 	{name: "har", write: func(t target, c *config.Trace) output.Output { return har.New(t.w, version) }},
 	{name: recording},
+	{name: columns},
 	{name: "logstash", ship: shipLogstash},
 	{name: "beats", ship: shipBeats},
 	{name: "elastic", ship: shipElastic},
@@ -67,8 +70,14 @@ var kinds = []kind{
 	{name: "metrics", serve: true},
 }
 
-// recording is the output that writes packets.
-const recording = "pcapng"
+// recording is the output that writes packets, columns the one that writes Parquet: they need more than a writer.
+const (
+	recording = "pcapng"
+	columns   = "parquet"
+)
+
+// rotating are the outputs that --rotate is for.
+var rotating = []string{recording, "ndjson", columns}
 
 // outputNames returns the names for messages and completion.
 func outputNames() []string {
@@ -155,6 +164,8 @@ func parseOutputs(c *config.Trace, dial endpoint.DialFunc) ([]order, error) {
 			return nil, usage(fmt.Errorf("-o %s: it takes no settings", o.Text))
 		case o.Name == recording && !o.HasTarget:
 			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE, or - for standard output", o.Name, o.Name))
+		case o.Name == columns && (!o.HasTarget || o.Target == "-"):
+			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE", o.Name, o.Name))
 		case order.path == "-":
 			order.path = ""
 		}
@@ -173,10 +184,10 @@ func parseOutputs(c *config.Trace, dial endpoint.DialFunc) ([]order, error) {
 	switch {
 	case recordings > 1:
 		return nil, usage(fmt.Errorf("-o %s can be given once", recording))
-	case recordings == 0 && c.Rotate.Files > 0:
-		return nil, usage(fmt.Errorf("--rotate is for -o %s=FILE", recording))
-	case c.Rotate.Files > 0 && slices.ContainsFunc(orders, func(o order) bool { return o.Name == recording && o.path == "" }):
-		return nil, usage(fmt.Errorf("--rotate needs a file: -o %s=FILE", recording))
+	case c.Rotate.Files > 0 && !slices.ContainsFunc(orders, func(o order) bool { return slices.Contains(rotating, o.Name) }):
+		return nil, usage(fmt.Errorf("--rotate is for -o %s, each with =FILE", strings.Join(rotating, ", ")))
+	case c.Rotate.Files > 0 && slices.ContainsFunc(orders, func(o order) bool { return slices.Contains(rotating, o.Name) && o.path == "" }):
+		return nil, usage(errors.New("--rotate needs files: give each of the outputs that rotate one, as in -o ndjson=FILE"))
 	}
 	return orders, nil
 }
@@ -233,9 +244,16 @@ func (s *sinks) open(o *order, c *config.Trace, stdout target, inputs []capture.
 	case o.Name == recording:
 		return s.record(o.path, stdout, inputs, c, r)
 	}
+	if o.Name == columns || c.Rotate.Files > 0 && slices.Contains(rotating, o.Name) {
+		out, err := s.rotate(o, c, inputs)
+		if err == nil {
+			s.outputs = append(s.outputs, out)
+		}
+		return err
+	}
 	t := stdout
 	if o.path != "" {
-		f, err := createFile(o.path, inputs)
+		f, err := createFile(o.path, inputs, written)
 		if err != nil {
 			return err
 		}
@@ -244,6 +262,51 @@ func (s *sinks) open(o *order, c *config.Trace, stdout target, inputs []capture.
 	}
 	s.outputs = append(s.outputs, o.write(t, c))
 	return nil
+}
+
+// rotate opens the files of an output that goes on where an earlier run has ended, all of them now: later there may be no
+// right to.
+func (s *sinks) rotate(o *order, c *config.Trace, inputs []capture.Input) (output.Output, error) {
+	names, flags := []string{o.path}, anew
+	if c.Rotate.Files > 0 {
+		names, flags = pcapng.FileNames(o.path, c.Rotate.Files), kept
+	}
+	var files []*os.File
+	for _, name := range names {
+		f, err := createFile(name, inputs, flags)
+		if err != nil {
+			return nil, err
+		}
+		s.files = append(s.files, f)
+		files = append(files, f)
+		if pipe, err := private(f); err != nil {
+			return nil, err
+		} else if pipe {
+			return nil, fmt.Errorf("%s is a pipe, and this output needs files", name)
+		}
+	}
+	if o.Name != columns {
+		write := func(w io.Writer) output.Output { return o.write(target{w: w, location: time.UTC}, c) }
+		return rotate.New(each(files, func(f *os.File) rotate.File { return f }), write, rotate.Options{Size: int64(c.Rotate.Size), Every: c.Rotate.Every})
+	}
+	work, err := os.CreateTemp(filepath.Dir(o.path), ".culprit-*")
+	if err != nil {
+		return nil, err
+	}
+	s.files = append(s.files, work)
+	if err := os.Remove(work.Name()); err != nil { // nobody else needs its name
+		return nil, err
+	}
+	return parquet.New(each(files, func(f *os.File) parquet.File { return f }), work, parquet.Options{RotateSize: int64(c.Rotate.Size), RotateEvery: c.Rotate.Every})
+}
+
+// each makes a slice of another.
+func each[T, U any](all []T, f func(T) U) []U {
+	made := make([]U, len(all))
+	for i := range all {
+		made[i] = f(all[i])
+	}
+	return made
 }
 
 // record opens the files of a recording, all of them now: later there may be no right to.
@@ -256,7 +319,7 @@ func (s *sinks) record(path string, stdout target, inputs []capture.Input, c *co
 			names = pcapng.FileNames(path, c.Rotate.Files)
 		}
 		for _, name := range names {
-			f, err := createFile(name, inputs)
+			f, err := createFile(name, inputs, written)
 			if err != nil {
 				return err
 			}
@@ -302,8 +365,15 @@ func private(f *os.File) (pipe bool, err error) {
 	return false, nil
 }
 
+// How a file is opened: written, from its beginning; anew, to be read back, too; kept, to go on behind what is there.
+const (
+	written = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	anew    = os.O_RDWR | os.O_CREATE | os.O_TRUNC
+	kept    = os.O_RDWR | os.O_CREATE
+)
+
 // createFile opens a file for an output. What is captured may be private: the file is for its owner.
-func createFile(path string, inputs []capture.Input) (*os.File, error) {
+func createFile(path string, inputs []capture.Input, flags int) (*os.File, error) {
 	if there, err := os.Stat(path); err == nil {
 		for _, in := range inputs {
 			if read, err := os.Stat(in.Path); err == nil && there.Mode().IsRegular() && os.SameFile(there, read) {
@@ -311,7 +381,7 @@ func createFile(path string, inputs []capture.Input) (*os.File, error) {
 			}
 		}
 	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	return os.OpenFile(path, flags, 0o600)
 }
 
 // exchange shows an exchange that sampling keeps.

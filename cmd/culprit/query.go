@@ -422,7 +422,7 @@ func (a *answer) open(stdout target) (t target, done func() error, err error) {
 		}
 		return stdout, func() error { return nil }, nil
 	}
-	f, err := createFile(a.path, nil)
+	f, err := createFile(a.path, nil, written)
 	if err != nil {
 		return t, nil, fmt.Errorf("-o %s: %w", a.name, err)
 	}

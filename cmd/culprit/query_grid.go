@@ -451,8 +451,8 @@ func appendJSONText(dst []byte, s string) []byte {
 	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...)
 }
 
-// parquet is an Output that writes exchanges as a segment of a store.
-type parquet struct {
+// parquetStream is an Output that writes exchanges as a segment of a store, also into a pipe: what is asked of a store has an end.
+type parquetStream struct {
 	w       *segment.Writer
 	batch   record.Batch
 	decoder *record.Decoder
@@ -465,12 +465,12 @@ const (
 	parquetBytes = 64 << 20
 )
 
-func newParquet(w io.Writer) *parquet {
-	return &parquet{w: segment.NewWriter(w), builder: vector.NewBuilder()}
+func newParquet(w io.Writer) *parquetStream {
+	return &parquetStream{w: segment.NewWriter(w), builder: vector.NewBuilder()}
 }
 
 // Exchange implements output.Output.
-func (p *parquet) Exchange(x *exchange.Exchange) (err error) {
+func (p *parquetStream) Exchange(x *exchange.Exchange) (err error) {
 	if p.decoder == nil {
 		if p.decoder, err = record.NewDecoder(record.Header()); err != nil {
 			return err
@@ -488,7 +488,7 @@ func (p *parquet) Exchange(x *exchange.Exchange) (err error) {
 }
 
 // Flush implements output.Output.
-func (p *parquet) Flush() error {
+func (p *parquetStream) Flush() error {
 	if p.builder.Len() == 0 {
 		return nil
 	}
@@ -498,7 +498,7 @@ func (p *parquet) Flush() error {
 }
 
 // Close implements output.Output.
-func (p *parquet) Close() error {
+func (p *parquetStream) Close() error {
 	if err := p.Flush(); err != nil {
 		return err
 	}

@@ -68,7 +68,8 @@ a browser; without -i and -r, those stored before. It prints the URL to open.
 Examples:
   culprit serve -i eth0 port 8000
   culprit serve -r capture.pcapng.zst --import-only
-  culprit serve --config /etc/culprit.yaml`,
+  culprit serve --config /etc/culprit.yaml
+  culprit serve --store https://es:9200`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.CaptureFilter = strings.Join(args, " ")
 			return serve(cmd, &c, path)
@@ -132,7 +133,7 @@ func serve(cmd *cobra.Command, c *config.Serve, path string) error {
 	defer end()
 
 	if inCluster(c.Store) {
-		return s.serveCluster(ctx, cmd, cmd.Flags().Args())
+		return s.serveCluster(ctx, cmd)
 	}
 	if err := s.prepare(ctx, cmd); err != nil {
 		s.close()

@@ -66,18 +66,15 @@ func (c *clusterStore) open(ctx context.Context) (store.Reader, error) {
 // forFolders are the flags of serve that say what to put into a store on this machine, and how long it stays there. A cluster
 // is filled by agents, and its lifecycle policy deletes.
 var forFolders = []string{
-	"read", "interface", "import-only", "where", "max-body", "reveal", "keep-packets", "retain", "retain-size", "host-metrics",
+	"read", "interface", "where", "max-body", "reveal", "keep-packets", "retain", "retain-size", "host-metrics",
 }
 
 // serveCluster serves what is in a cluster.
-func (s *serving) serveCluster(ctx context.Context, cmd *cobra.Command, args []string) error {
+func (s *serving) serveCluster(ctx context.Context, cmd *cobra.Command) error {
 	for _, name := range forFolders {
 		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
 			return usage(fmt.Errorf("--%s doesn't go with --store URL, which shows what agents have put into a cluster (docs/store-elastic.md); leave it out, or name a folder", name))
 		}
-	}
-	if len(args) > 0 {
-		return usage(fmt.Errorf("a capture filter doesn't go with --store URL, which captures nothing"))
 	}
 	c, err := readCluster(s.config.Store)
 	if err != nil {

@@ -48,8 +48,12 @@ func fakeCluster(t *testing.T, root string) (url string, put map[string]json.Raw
 		case strings.HasPrefix(r.URL.Path, "/_plugins/_ism/policies/old"):
 			io.WriteString(w, `{"_id":"old","_version":3,"_seq_no":7,"_primary_term":2,"policy":{}}`)
 		default:
+			missing := "resource_not_found_exception"
+			if root == openSearch3 {
+				missing = "status_exception"
+			}
 			w.WriteHeader(404)
-			io.WriteString(w, `{"error":{"type":"status_exception","reason":"Policy not found"},"status":404}`)
+			fmt.Fprintf(w, `{"error":{"type":%q,"reason":"Policy not found"},"status":404}`, missing)
 		}
 	}))
 	t.Cleanup(s.Close)

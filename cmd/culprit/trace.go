@@ -64,7 +64,7 @@ Examples:
 	show.Var(&c.MaxBody, "max-body", "`SIZE` to keep of bodies (default 0; console 4KiB)")
 	show.BoolVar(&c.Reveal, "reveal", false, "show secrets: no redaction (docs/redaction.md)")
 	show.StringVar(&c.Color, "color", c.Color, "`WHEN`: auto, always or never")
-	show.Var(&c.Rotate, "rotate", "-o pcapng: `N`xSIZE, NxTIME or both, as in 10x100MB,1h")
+	show.Var(&c.Rotate, "rotate", "files: `N`xSIZE, NxTIME or both, as in 10x100MB,1h")
 	show.Uint64Var(&c.Count, "count", 0, "end after `N` exchanges")
 	show.BoolVar(&c.Stats, "stats", false, "totals on standard error at the end")
 
