@@ -139,7 +139,7 @@ func TestSetupUsage(t *testing.T) {
 		{"grafana", "there are setup elastic and setup kibana"},
 	} {
 		_, _, err := setup(t, strings.Fields(test.args)...)
-		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "s3cret") {
+		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "elastic=") {
 			t.Errorf("%s: %v", test.args, err)
 		}
 	}

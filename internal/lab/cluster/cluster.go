@@ -79,6 +79,22 @@ func (s *Shared) Elasticsearch7(t testing.TB, nodes int) *Cluster {
 	return s.get(t, elasticsearch("7.17.29"), nodes)
 }
 
+// Elasticsearch9 returns a cluster of Elasticsearch 9.2, which needs Java 21 or later; otherwise like Elasticsearch.
+func (s *Shared) Elasticsearch9(t testing.TB, nodes int) *Cluster {
+	t.Helper()
+	p := elasticsearch("9.2.0")
+	p.minJava = 21
+	return s.get(t, p, nodes)
+}
+
+// OpenSearch3 returns a cluster of OpenSearch 3.0, which needs Java 21 or later; otherwise like OpenSearch.
+func (s *Shared) OpenSearch3(t testing.TB, nodes int) *Cluster {
+	t.Helper()
+	p := openSearch("3.0.0.0")
+	p.minJava = 21
+	return s.get(t, p, nodes)
+}
+
 // OpenSearch returns a cluster of OpenSearch 2.19 that all nodes of are up, with the modules of its distribution, such as
 // Painless, but no plugins.
 func (s *Shared) OpenSearch(t testing.TB, nodes int) *Cluster {
