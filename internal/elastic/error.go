@@ -32,6 +32,18 @@ type Error struct {
 // maxReason is how much of a reason is shown.
 const maxReason = 500
 
+// OfContent reports whether the error may be due to what was sent: the cluster answered, and not that it is busy, or doesn't
+// know who asks.
+func (e *Error) OfContent() bool {
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests:
+		return false
+	case http.StatusInternalServerError, http.StatusNotImplemented:
+		return true
+	}
+	return e.Status >= 400 && e.Status < 500
+}
+
 // Error implements error.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s: %s %s: %d %s", e.URL, e.Method, e.Path, e.Status, http.StatusText(e.Status))

@@ -13,7 +13,7 @@ const DefaultMemory = 32 << 20
 
 var (
 	// ErrQueueFull says that chunks that are being delivered leave no room for a frame.
-	ErrQueueFull = errors.New("the queue in memory is full of what is being delivered: raise its limit, or give it a spool")
+	ErrQueueFull = NoRoom("the queue in memory is full of what is being delivered: raise its limit, or give it a spool")
 	// ErrQueueClosed is returned after Close, and by Append after CloseAppend.
 	ErrQueueClosed = errors.New("the queue is closed")
 )

@@ -2,7 +2,9 @@ package ship
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,8 @@ const (
 	// framesWaiting is how many full frames wait for the queue. When there are as many, files are read no further, and of
 	// a live capture frames are left out, and counted.
 	framesWaiting = 16
+	// framesBytes is how many bytes they may have, but for a single one.
+	framesBytes = 8 << 20
 )
 
 // Defaults.
@@ -62,8 +66,20 @@ type Output struct {
 
 	fill    sync.Mutex
 	filling frame
-	frames  chan frame
-	spare   chan []byte
+	// over: End was called.
+	over   bool
+	frames chan frame
+	spare  chan []byte
+	// waiting is how many bytes wait in frames; taken tells that they have become less.
+	waiting atomic.Int64
+	taken   chan struct{}
+
+	// acknowledged counts the attempts that have settled something.
+	acknowledged atomic.Uint64
+
+	// losing, refusing and setting say when losses, refusals, and refused events that can't be kept were told.
+	losing, refusing, setting reminder
+	lossReason                atomic.Pointer[string]
 
 	// room tells that something was delivered; hurry is closed by Hurry.
 	room, hurry chan struct{}
@@ -96,7 +112,7 @@ func New(o Options) (*Output, error) {
 		o.Say = func(string, ...any) {}
 	}
 	out := &Output{o: o, frames: make(chan frame, framesWaiting), spare: make(chan []byte, framesWaiting+1), ended: make(chan struct{}),
-		room: make(chan struct{}, 1), hurry: make(chan struct{})}
+		room: make(chan struct{}, 1), hurry: make(chan struct{}), taken: make(chan struct{}, 1)}
 	if !o.Waits {
 		out.Hurry()
 	}
@@ -138,39 +154,47 @@ func New(o Options) (*Output, error) {
 // Exchange implements output.Output.
 func (o *Output) Exchange(x *exchange.Exchange) error {
 	e := Event{Kind: Exchange, ID: x.ID(x.Tap.Observer), Time: x.Start.Time, Weight: max(x.Weight, 1)}
-	return o.add(&e, x.Flow.CommunityID(), func(dst []byte) []byte { return o.o.Encoder.Exchange(dst, x) }, &o.exchanges)
+	o.add(&e, x.Flow.CommunityID(), func(dst []byte) []byte { return o.o.Encoder.Exchange(dst, x) }, &o.exchanges)
+	return nil
 }
 
 // Rollup delivers a row, which is borrowed, if the encoder has a use for it. It is called from the goroutine of Exchange.
-func (o *Output) Rollup(r *rollup.Row) error {
+func (o *Output) Rollup(r *rollup.Row) {
 	e := Event{Kind: Rollup, ID: r.ID, Time: r.Start, Weight: 1}
-	return o.add(&e, "", func(dst []byte) []byte { return o.o.Encoder.Rollup(dst, r) }, &o.rollups)
+	o.add(&e, "", func(dst []byte) []byte { return o.o.Encoder.Rollup(dst, r) }, &o.rollups)
 }
 
 // add adds an event to the frame that is being filled. count is the counter of what was added.
-func (o *Output) add(e *Event, key string, body func(dst []byte) []byte, count *atomic.Uint64) error {
+func (o *Output) add(e *Event, key string, body func(dst []byte) []byte, count *atomic.Uint64) {
 	o.fill.Lock()
 	defer o.fill.Unlock()
-	f := &o.filling
-	if f.full() && !o.offer() {
+	if o.over || o.filling.full() && !o.offer() {
 		count.Add(1)
-		if o.lost.Add(1) == 1 {
-			o.o.Say("%s: the queue can't keep up: events are left out of it, and counted", o.o.Name)
-		}
-		return nil
+		o.lose(1, errSlow)
+		return
 	}
-	if f.b == nil {
+	if o.filling.b == nil {
 		o.begin()
 	}
+	f := &o.filling
+	begin := len(f.b)
 	var added bool
 	if f.b, added = appendEvent(f.b, e, key, body); !added {
-		return nil
+		return
 	}
 	count.Add(1)
+	if begin > 0 && len(f.b) > frameBytes {
+		// A large one gets a frame of its own: what can't be queued takes no others with it.
+		large := slices.Clone(f.b[begin:])
+		if f.b = f.b[:begin]; !o.offer() {
+			o.lose(1, errSlow)
+			return
+		}
+		o.filling.b, f = large, &o.filling
+	}
 	if f.events++; f.full() {
 		o.offer()
 	}
-	return nil
 }
 
 func (f *frame) full() bool { return f.events >= frameEvents || len(f.b) >= frameBytes }
@@ -188,18 +212,37 @@ func (o *Output) begin() {
 // offer hands the frame over to the writer, and reports whether there was room. The caller holds fill.
 func (o *Output) offer() bool {
 	f := o.filling
+	for n := int64(len(f.b)); ; {
+		if w := o.waiting.Load(); w == 0 || w+n <= framesBytes {
+			select {
+			case o.frames <- f:
+				o.waiting.Add(n)
+				o.filling = frame{}
+				return true
+			default:
+			}
+		}
+		select {
+		case <-o.taken:
+		case <-o.hurry:
+			return o.offerNow(f)
+		}
+	}
+}
+
+// offerNow is offer for those who don't wait.
+func (o *Output) offerNow(f frame) bool {
+	n := int64(len(f.b))
+	if w := o.waiting.Load(); w > 0 && w+n > framesBytes {
+		return false
+	}
 	select {
 	case o.frames <- f:
+		o.waiting.Add(n)
 		o.filling = frame{}
 		return true
-	case <-o.hurry:
-		select {
-		case o.frames <- f:
-			o.filling = frame{}
-			return true
-		default:
-			return false
-		}
+	default:
+		return false
 	}
 }
 
@@ -210,18 +253,29 @@ func (o *Output) Hurry() { o.hurried.Do(func() { close(o.hurry) }) }
 // time.
 const roomShare = 8
 
-// waitForRoom waits until the queue has room for a frame without dropping another, or until somebody is in a hurry.
-func (o *Output) waitForRoom(f *frame) {
+// hasten reports whether somebody is in a hurry.
+func (o *Output) hasten() bool {
+	select {
+	case <-o.hurry:
+		return true
+	default:
+		return false
+	}
+}
+
+// waitForRoom waits until the queue has room for a frame without dropping another, and reports whether it has: not if somebody
+// is in a hurry.
+func (o *Output) waitForRoom(f *frame) bool {
 	for {
 		if q := o.o.Queue.Stats(); q.Waiting == 0 || q.Bytes+int64(len(f.b)) <= q.Limit-q.Limit/roomShare {
-			return
+			return true
 		}
 		select {
 		case <-o.room:
 		case <-o.hurry:
-			return
+			return false
 		case <-o.ended:
-			return
+			return false
 		}
 	}
 }
@@ -236,6 +290,11 @@ func (o *Output) write() {
 		case f, more := <-o.frames:
 			if !more {
 				return
+			}
+			o.waiting.Add(-int64(len(f.b)))
+			select {
+			case o.taken <- struct{}{}:
+			default:
 			}
 			o.append(f)
 		case <-ticker.C:
@@ -260,10 +319,25 @@ func (o *Output) append(f frame) {
 	if f.events == 0 {
 		return
 	}
-	o.waitForRoom(&f)
-	if err := o.o.Queue.Append(f.b, f.events); err != nil {
-		if o.lost.Add(uint64(f.events)) == uint64(f.events) {
-			o.o.Say("%s: events are lost, and counted: %v", o.o.Name, err)
+	if o.o.Waits && !o.waitForRoom(&f) {
+		o.lose(f.events, errHurried)
+		return
+	}
+	for {
+		err := o.o.Queue.Append(f.b, f.events)
+		if err == nil {
+			break
+		}
+		if !o.o.Waits || !errors.Is(err, ErrNoRoom) || o.hasten() {
+			o.lose(f.events, err)
+			break
+		}
+		// Of a file, nothing need be lost: there may be room later.
+		o.tell(&o.losing, "waiting: %v", err)
+		select {
+		case <-o.room:
+		case <-o.hurry:
+		case <-time.After(frameAge):
 		}
 	}
 	if cap(f.b) > 4*frameBytes {
@@ -290,21 +364,73 @@ func (o *Output) End(ctx context.Context) error {
 }
 
 func (o *Output) end(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		o.Hurry()
+		o.stop()
+	})()
 	o.fill.Lock()
+	o.over = true
 	last := o.filling
 	o.filling = frame{}
 	o.fill.Unlock()
 	if last.events > 0 {
-		o.frames <- last
+		select {
+		case o.frames <- last:
+			o.waiting.Add(int64(len(last.b)))
+		case <-o.hurry:
+			select {
+			case o.frames <- last:
+				o.waiting.Add(int64(len(last.b)))
+			default:
+				o.lose(last.events, errSlow)
+			}
+		}
 	}
 	close(o.frames)
-	select {
-	case <-o.ended:
-	case <-ctx.Done():
-		o.stop()
-		<-o.ended
-	}
+	<-o.ended
 	return o.o.Queue.Close()
+}
+
+// The reasons of losses before the queue.
+var (
+	errSlow    = errors.New("the queue can't keep up")
+	errHurried = errors.New("the queue was full when the run was ended")
+)
+
+// lose counts events that never got into the queue, and tells of it from time to time.
+func (o *Output) lose(n int, why error) {
+	o.lost.Add(uint64(n))
+	text := why.Error()
+	o.lossReason.Store(&text)
+	o.tell(&o.losing, "events are lost, and counted: %v", why)
+}
+
+// tellEvery is how often the same is told at most.
+const tellEvery = time.Minute
+
+// reminder says when something was told.
+type reminder struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+// due reports whether it is time to tell something again.
+func (r *reminder) due() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if !r.at.IsZero() && now.Sub(r.at) < tellEvery {
+		return false
+	}
+	r.at = now
+	return true
+}
+
+// tell tells something unless it was told just now.
+func (o *Output) tell(r *reminder, format string, args ...any) {
+	if r.due() {
+		o.o.Say("%s: "+format, append([]any{o.o.Name}, args...)...)
+	}
 }
 
 // Stats returns the counters.
@@ -319,8 +445,8 @@ func (o *Output) Stats() Stats {
 	o.mu.Lock()
 	s.Problem, s.Since = o.problem, o.counters.since
 	o.mu.Unlock()
-	if s.Problem == "" {
-		s.Problem = s.Queue.Problem
+	if why := o.lossReason.Load(); why != nil {
+		s.Loss = *why
 	}
 	return s
 }

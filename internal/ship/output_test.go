@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -323,6 +324,181 @@ func TestHurry(t *testing.T) {
 		reconcile(t, s)
 		if s.Exchanges != 200_000 || s.Delivered != 0 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestEndWhileWaiting: a run over a file ends when it is told to, also with a receiver that is away and a queue that is full.
+func TestEndWhileWaiting(t *testing.T) {
+	for _, n := range []int{1500, 200_000} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newReceiver(func([]Event) (Result, error) { return Result{}, errors.New("away") })
+			out := open(t, Options{Queue: Memory(1 << 20), Waits: true}, r)
+			added := make(chan int)
+			go func() {
+				x := one(0)
+				for range n {
+					out.Exchange(x)
+				}
+				close(added)
+			}()
+			time.Sleep(time.Hour)
+			ctx, cancel := context.WithCancel(context.Background())
+			stop := context.AfterFunc(ctx, out.Hurry)
+			defer stop()
+			cancel()
+			<-added
+			out.End(ctx)
+			out.Exchange(one(1)) // which comes too late
+			s := out.Stats()
+			reconcile(t, s)
+			if s.Exchanges != uint64(n)+1 || s.Lost == 0 || s.Loss == "" {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// fullQueue is a queue on a disk that has no room for a while.
+type fullQueue struct {
+	Queue
+	until time.Time
+}
+
+// Append implements Queue.
+func (q *fullQueue) Append(frame []byte, events int) error {
+	if time.Now().Before(q.until) {
+		return NoRoom("the disk is full")
+	}
+	return q.Queue.Append(frame, events)
+}
+
+// TestFullDisk: of a file nothing is lost, live it is counted.
+func TestFullDisk(t *testing.T) {
+	for _, waits := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newReceiver(func([]Event) (Result, error) { return Result{}, nil })
+			out := open(t, Options{Queue: &fullQueue{Memory(0), time.Now().Add(time.Hour)}, Waits: waits}, r)
+			for i := range 100_000 {
+				out.Exchange(one(i))
+			}
+			time.Sleep(2 * time.Hour)
+			out.Close()
+			s := out.Stats()
+			reconcile(t, s)
+			if lost := s.Lost > 0; lost == waits {
+				t.Errorf("waits %v: %+v", waits, s)
+			}
+		})
+	}
+}
+
+// large encodes exchanges as as many bytes as their number says.
+type large struct{ numbers }
+
+func (large) Exchange(dst []byte, x *exchange.Exchange) []byte {
+	return append(dst, make([]byte, x.Number)...)
+}
+
+// smallFrames is a queue that takes no large frames.
+type smallFrames struct{ Queue }
+
+// Append implements Queue.
+func (q smallFrames) Append(frame []byte, events int) error {
+	if len(frame) > 1<<20 {
+		return fmt.Errorf("%d bytes are too many", len(frame))
+	}
+	return q.Queue.Append(frame, events)
+}
+
+// TestLargeEvent: an event that can't be queued takes no others with it.
+func TestLargeEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReceiver(func([]Event) (Result, error) { return Result{}, nil })
+		o := Options{Name: "test", Encoder: large{}, Queue: smallFrames{Memory(0)}, Sender: func() (Sender, error) { return r, nil }}
+		out, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 500 {
+			out.Exchange(one(100))
+		}
+		out.Exchange(one(2 << 20))
+		out.Exchange(one(300 << 10)) // large, but not too much so
+		for range 500 {
+			out.Exchange(one(100))
+		}
+		out.Close()
+		s := out.Stats()
+		reconcile(t, s)
+		if s.Lost != 1 || s.Delivered != 1001 || !strings.Contains(s.Loss, "too many") {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// contentError is a receiver's error that may be due to what was sent.
+type contentError struct{}
+
+func (contentError) Error() string   { return "internal server error" }
+func (contentError) OfContent() bool { return true }
+
+// TestPoisonedBatch: an event for which a receiver fails whole batches is found, and refused; but not if nothing else gets
+// through either.
+func TestPoisonedBatch(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newReceiver(func(events []Event) (Result, error) {
+				for i := range events {
+					if b := string(events[i].Body); down || b == "77" || b == "500" {
+						return Result{}, contentError{}
+					}
+				}
+				return Result{}, nil
+			})
+			out := open(t, Options{}, r)
+			for i := range 3000 {
+				out.Exchange(one(i))
+			}
+			time.Sleep(24 * time.Hour)
+			s := out.Stats()
+			reconcile(t, s)
+			if !down && (s.Delivered != 2998 || s.Rejected != 2 || r.has["77"] != 0) || down && (s.Rejected > 0 || s.Delivered > 0) {
+				t.Errorf("down %v: %+v", down, s)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			out.End(ctx)
+		})
+	}
+}
+
+// TestSmallerBatches: what is too large for a receiver isn't sent to it again and again.
+func TestSmallerBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := 0
+		r := newReceiver(func(events []Event) (Result, error) {
+			size := 0
+			for i := range events {
+				size += len(events[i].Body)
+			}
+			if size > 1<<20 {
+				refused++
+				return Result{}, ErrTooLarge
+			}
+			return Result{}, nil
+		})
+		o := Options{Name: "test", Encoder: large{}, Queue: Memory(1 << 30), Sender: func() (Sender, error) { return r, nil }, Workers: 1, Waits: true}
+		out, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10_000 {
+			out.Exchange(one(10_000))
+		}
+		out.Close()
+		if s := out.Stats(); s.Delivered != 10_000 || refused > 25 || refused == 0 {
+			t.Errorf("%d batches were too large: %+v", refused, s)
 		}
 	})
 }

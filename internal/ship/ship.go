@@ -104,6 +104,20 @@ func (e *LaterError) Error() string { return e.Err.Error() }
 // Unwrap returns the receiver's error.
 func (e *LaterError) Unwrap() error { return e.Err }
 
+// ErrNoRoom: a queue has no room at the moment, and may have some later. NoRoom makes errors that are it.
+var ErrNoRoom = errors.New("no room")
+
+type noRoom string
+
+// NoRoom returns an error with that text that is ErrNoRoom.
+func NoRoom(text string) error { return noRoom(text) }
+
+// Error implements error.
+func (e noRoom) Error() string { return string(e) }
+
+// Is makes it ErrNoRoom.
+func (noRoom) Is(target error) bool { return target == ErrNoRoom }
+
 // Queue keeps frames, each some events, until they are delivered. Package spool keeps them on disk. Append is called from
 // one goroutine, the others from any.
 type Queue interface {

@@ -21,16 +21,17 @@ type Stats struct {
 	Delivered, Known uint64
 	// Rejected events were refused for good, and set aside.
 	Rejected uint64
-	// Lost events were never queued: there was no room, or the queue failed; or they were in a queue in memory when the
-	// program ended.
+	// Lost events were never queued: there was no room, or the queue failed. Loss is the reason of the last ones.
 	Lost uint64
+	Loss string
 	// Waiting events are yet to be delivered.
 	Waiting uint64
 	// Sent is how many batches were tried, Failed how many of them failed, Bytes the size of the bodies that were
 	// delivered.
 	Sent, Failed, Bytes uint64
 	Queue               QueueStats
-	// Problem says why nothing is delivered at the moment, for people, since Since; empty: nothing is wrong.
+	// Problem says why nothing is delivered at the moment, for people, since Since; empty: nothing is wrong with the
+	// receiver. What is wrong with the queue, Queue says.
 	Problem string
 	Since   time.Time
 }
@@ -43,6 +44,7 @@ type counters struct {
 	problem string
 	since   time.Time
 	said    bool
+	told    reminder
 }
 
 // fail notes a problem, and reports whether it is to be told: it lasts, and wasn't told.
@@ -53,8 +55,8 @@ func (c *counters) fail(problem string, lasts bool) (tell bool) {
 		c.since = time.Now()
 	}
 	c.problem = problem
-	tell = lasts && !c.said
-	c.said = c.said || lasts
+	tell = lasts && !c.said && c.told.due()
+	c.said = c.said || tell
 	return tell
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -15,6 +16,13 @@ type worker struct {
 	events []Event
 	// failures is how many attempts have failed one after the other.
 	failures int
+	// begun is how much the output had delivered when the chunk was begun; suspects are those of its events that may be why
+	// batches failed. judging: it is their turn, after all others.
+	begun    uint64
+	suspects []Event
+	judging  bool
+	// most is how large batches are asked for, in bytes, once the receiver has found some too large; 0: it hasn't.
+	most int
 }
 
 // work delivers until the queue is at its end, or ctx is done.
@@ -22,7 +30,7 @@ func (w *worker) work(ctx context.Context) {
 	o := w.out
 	defer w.sender.Close()
 	for {
-		c, err := o.o.Queue.Next(ctx, o.o.BatchBytes)
+		c, err := o.o.Queue.Next(ctx, w.batchBytes())
 		switch {
 		case errors.Is(err, io.EOF), ctx.Err() != nil:
 			return
@@ -61,14 +69,58 @@ func (w *worker) chunk(ctx context.Context, c *Chunk) (t tally, settled bool) {
 	if missing := c.Events - len(events); missing > 0 {
 		t.rejected += uint64(missing)
 	}
-	w.events = events
-	return t, w.deliver(ctx, events, &t)
+	w.events, w.suspects, w.judging = events, nil, false
+	w.begun = w.out.acknowledged.Load()
+	if !w.deliver(ctx, events, &t) {
+		return t, false
+	}
+	w.judging = true
+	for i := range w.suspects {
+		if !w.deliver(ctx, w.suspects[i:i+1:i+1], &t) {
+			return t, false
+		}
+	}
+	return t, true
 }
+
+// leastBatch is the least that batches are asked for because of a receiver that finds them too large.
+const leastBatch = 64 << 10
+
+// batchBytes is how large a batch may be.
+func (w *worker) batchBytes() int {
+	if w.most == 0 {
+		return w.out.o.BatchBytes
+	}
+	w.most += w.most / 16 // it may have been an exception
+	return min(w.most, w.out.o.BatchBytes)
+}
+
+// tooLarge notes that a batch was.
+func (w *worker) tooLarge(events []Event) {
+	size := 0
+	for i := range events {
+		size += len(events[i].Body)
+	}
+	w.most = max(size/2, leastBatch)
+	w.out.counters.failed.Add(1)
+}
+
+// ofContent is implemented by errors that may be due to what was sent, and not to the receiver's state: a batch that fails so
+// again and again may have one event in it that is the reason.
+type ofContent interface{ OfContent() bool }
+
+const (
+	// suspicious is how many such failures of a batch there are before its halves are sent, and of a single event before the
+	// others go first; convicted how many there are before it is refused, if others were delivered meanwhile.
+	suspicious = 3
+	convicted  = 10
+)
 
 // deliver sends events until each was delivered or refused for good, and reports whether that is so; else ctx is
 // done.
 func (w *worker) deliver(ctx context.Context, events []Event, t *tally) bool {
 	o := w.out
+	blamed := 0
 	for len(events) > 0 {
 		if ctx.Err() != nil {
 			return false
@@ -77,18 +129,38 @@ func (w *worker) deliver(ctx context.Context, events []Event, t *tally) bool {
 		r, err := w.sender.Send(ctx, events)
 		before := len(events)
 		events = w.settle(events, &r, err, t)
-		switch {
-		case len(events) == 0, err == nil && len(events) < before:
-			w.worked()
-		case errors.Is(err, ErrTooLarge) && before > 1 && len(events) == before:
-			half := before / 2
-			rest := append([]Event(nil), events[half:]...) // settle uses the space behind the first half
-			return w.deliver(ctx, events[:half:half], t) && w.deliver(ctx, rest, t)
-		case errors.Is(err, ErrTooLarge) && len(events) == 1:
-			w.reject(&events[0], err.Error(), t)
-			return true
+		if len(events) < before {
+			o.acknowledged.Add(1)
 		}
 		if len(events) == 0 {
+			w.worked()
+			return true
+		}
+		if err == nil && len(events) < before {
+			w.worked()
+			err = errBusy
+		}
+		var content ofContent
+		if len(events) == before && errors.As(err, &content) && content.OfContent() {
+			blamed++
+		}
+		large := errors.Is(err, ErrTooLarge) && len(events) == before
+		switch {
+		case large && before == 1:
+			w.reject(&events[0], err.Error(), t)
+			return true
+		case large, blamed >= suspicious && before > 1:
+			if large {
+				w.tooLarge(events)
+			}
+			half := before / 2
+			rest := slices.Clone(events[half:]) // settle uses the space behind the first half
+			return w.deliver(ctx, events[:half:half], t) && w.deliver(ctx, rest, t)
+		case blamed >= suspicious && before == 1 && !w.judging:
+			w.suspects = append(w.suspects, events[0])
+			return true
+		case blamed >= convicted && before == 1 && o.acknowledged.Load() > w.begun:
+			w.reject(&events[0], err.Error(), t)
 			return true
 		}
 		if ctx.Err() != nil {
@@ -140,11 +212,12 @@ func (w *worker) settle(events []Event, r *Result, err error, t *tally) []Event 
 func (w *worker) reject(e *Event, reason string, t *tally) {
 	o := w.out
 	t.rejected++
+	o.tell(&o.refusing, "an event was refused for good: %s", reason)
 	if o.o.SetAside == nil {
 		return
 	}
 	if err := o.o.SetAside(e, reason); err != nil {
-		o.o.Say("%s: an event that was refused can't be set aside: %v", o.o.Name, err)
+		o.tell(&o.setting, "events that were refused can't be set aside: %v", err)
 	}
 }
 

@@ -126,7 +126,7 @@ var shippings = []shipping{
 	{"culprit_output_queue_bytes", "What the queue takes.", prometheus.GaugeValue, func(s *ship.Stats) float64 { return float64(s.Queue.Bytes) }},
 	{"culprit_output_queue_limit_bytes", "What it may take.", prometheus.GaugeValue, func(s *ship.Stats) float64 { return float64(s.Queue.Limit) }},
 	{"culprit_output_up", "1: the last try of the output was well; 0: something is wrong at the moment.", prometheus.GaugeValue, func(s *ship.Stats) float64 {
-		if s.Problem != "" {
+		if s.Problem != "" || s.Queue.Problem != "" {
 			return 0
 		}
 		return 1

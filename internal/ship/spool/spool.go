@@ -35,7 +35,7 @@ const (
 
 var (
 	// ErrFull says that there is no room on the disk, within a longer error.
-	ErrFull = errors.New("no room for the spool")
+	ErrFull = ship.NoRoom("no room for the spool")
 	// ErrClosed is returned after Close, and by Append after CloseAppend.
 	ErrClosed = errors.New("the spool is closed")
 	// ErrSize says that a frame is too large, or that it is empty or has no events.
