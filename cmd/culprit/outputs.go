@@ -414,7 +414,7 @@ func (s *sinks) flush() error {
 	return nil
 }
 
-// close closes all outputs, whatever fails, but for shippers that are open, which end says.
+// close closes all outputs, whatever fails. Those that deliver have ended before, or end now with what they have.
 func (s *sinks) close() error {
 	var errs []error
 	for _, o := range s.outputs {

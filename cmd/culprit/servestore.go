@@ -32,6 +32,9 @@ type clusterStore struct {
 	index   string
 }
 
+// clusterTimeout bounds a request to a cluster; questions have limits of their own.
+const clusterTimeout = time.Hour
+
 // readCluster reads --store URL[,URL...][?KEY=VALUE&...], and the files that settings name.
 func readCluster(text string) (*clusterStore, error) {
 	o, err := config.ParseOutput("--store="+text, func(string) bool { return true })
@@ -45,7 +48,7 @@ func readCluster(text string) (*clusterStore, error) {
 	}
 	c := &clusterStore{
 		name: o.Text, index: s.text("index", elastic.DefaultIndex),
-		cluster: elastic.Options{URLs: urls, Endpoint: s.endpoint(nil, auth)},
+		cluster: elastic.Options{URLs: urls, Endpoint: s.endpoint(nil, auth), Timeout: clusterTimeout},
 	}
 	return c, s.err()
 }

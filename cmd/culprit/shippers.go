@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -112,6 +111,9 @@ func (s *shipper) Stats() ship.Stats {
 	now.Sent += old.Sent
 	now.Failed += old.Failed
 	now.Bytes += old.Bytes
+	if now.Loss == "" {
+		now.Loss = old.Loss
+	}
 	now.Queue.Dropped += old.Queue.Dropped
 	now.Queue.Damaged += old.Queue.Damaged
 	now.Queue.DamagedBytes += old.Queue.DamagedBytes
@@ -129,7 +131,7 @@ func (s *shipper) open(dir string, waits bool, polite func(), say func(format st
 		if queue, err = spool.Open(folder, spool.Options{MaxBytes: s.spool, Content: s.content}); err != nil {
 			return fmt.Errorf("the spool of %s: %w", s.name, err)
 		}
-		s.aside = &aside{path: filepath.Join(folder, asideName), older: filepath.Join(folder, asideOlder), json: s.content == contentJSON}
+		s.aside = &aside{folder: folder, json: s.content == contentJSON}
 	}
 	o := ship.Options{
 		Name: s.name, Encoder: s.encoder, Queue: queue, Sender: s.sender, Workers: s.workers, BatchBytes: s.batchBytes,
@@ -147,11 +149,10 @@ func (s *shipper) open(dir string, waits bool, polite func(), say func(format st
 
 // aside is a file of events that were refused for good, one a line with the reason, and one of those before.
 type aside struct {
-	path, older string
-	json        bool
+	folder string
+	json   bool
 
-	mu   sync.Mutex
-	size int64
+	mu sync.Mutex
 }
 
 // refused is one line of the file.
@@ -178,41 +179,56 @@ func (a *aside) add(e *ship.Event, reason string) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.size == 0 {
-		if info, err := os.Stat(a.path); err == nil {
-			a.size = info.Size()
-		}
-	}
-	if a.size > asideSize {
-		if err := os.Rename(a.path, a.older); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		a.size = 0
-	}
-	f, err := os.OpenFile(a.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	root, err := os.OpenRoot(a.folder) // nobody who may write there can lead out of it
 	if err != nil {
 		return err
 	}
-	n, err := f.Write(append(line, '\n'))
-	a.size += int64(n)
+	defer root.Close()
+	info, err := root.Lstat(asideName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is no file: move it away", filepath.Join(a.folder, asideName))
+	case info.Size() > asideSize:
+		if err := root.Rename(asideName, asideOlder); err != nil {
+			return err
+		}
+	}
+	f, err := root.OpenFile(asideName, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(line, '\n'))
 	return errors.Join(err, f.Close())
 }
 
-// openShippers opens the queues, in folders below dir, and begins to deliver.
+// openShippers opens the queues, in folders below dir, and begins to deliver. Those that can't be opened are left out, and
+// the others deliver all the same.
 func (s *sinks) openShippers(dir string, waits bool, polite func(), say func(format string, args ...any)) error {
-	for i, sh := range s.shippers {
+	var open []*shipper
+	var errs []error
+	for _, sh := range s.shippers {
 		if err := sh.open(dir, waits, polite, say); err != nil {
-			for _, opened := range s.shippers[:i] {
-				opened.End(canceled())
-			}
-			s.shippers = nil
-			return err
+			errs = append(errs, err)
+			continue
 		}
+		open = append(open, sh)
 		s.outputs = append(s.outputs, sh.Output)
 	}
-	open := slices.Clone(s.shippers)
+	s.shippers = open
 	s.delivering.Store(&open)
-	return nil
+	return errors.Join(errs...)
+}
+
+// hurry ends the waiting for room. It may be called from any goroutine.
+func (s *sinks) hurry() {
+	if open := s.delivering.Load(); open != nil {
+		for _, sh := range *open {
+			sh.Hurry()
+		}
+	}
 }
 
 // canceled returns a context that is done.
@@ -223,13 +239,10 @@ func canceled() context.Context {
 }
 
 // rollup delivers a row.
-func (s *sinks) rollup(r *rollup.Row) error {
+func (s *sinks) rollup(r *rollup.Row) {
 	for _, sh := range s.shippers {
-		if err := sh.Rollup(r); err != nil {
-			return err
-		}
+		sh.Rollup(r)
 	}
-	return nil
 }
 
 // end delivers what waits, until that is done or ctx is, all outputs at once.
@@ -237,17 +250,14 @@ func (s *sinks) end(ctx context.Context) error {
 	errs := make([]error, len(s.shippers))
 	var all sync.WaitGroup
 	for i, sh := range s.shippers {
-		if sh.Output != nil {
-			all.Go(func() { errs[i] = sh.End(ctx) })
-		}
+		all.Go(func() { errs[i] = sh.End(ctx) })
 	}
 	all.Wait()
 	return errors.Join(errs...)
 }
 
 // account says what became of the events of an output, for the totals at the end.
-func (s *shipper) account() string {
-	t := s.Stats()
+func account(t *ship.Stats) string {
 	text := plural(t.Exchanges, "exchange")
 	if t.Rollups > 0 {
 		text += " + " + plural(t.Rollups, "rollup")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -12,11 +13,15 @@ import (
 	"github.com/culprit-http/culprit/internal/filter"
 	"github.com/culprit-http/culprit/internal/rollup"
 	"github.com/culprit-http/culprit/internal/sample"
+	"github.com/culprit-http/culprit/internal/ship"
+	"github.com/culprit-http/culprit/internal/store/disk"
 )
 
 const (
-	// shipperMemory is what a shipper takes beside --memory: frames, batches that are on their way, and their envelopes.
-	shipperMemory = 48 << 20
+	// shipperMemory is what a shipper takes beside --memory, without batches: frames, and what the queue keeps.
+	shipperMemory = 32 << 20
+	// batchCopies is how many times a batch is in memory: as events, and in its envelope.
+	batchCopies = 2
 	// giveUpAfter is how long nothing could be delivered before a run ends that has read everything, and leaves the rest to the
 	// next run.
 	giveUpAfter = 30 * time.Second
@@ -43,9 +48,13 @@ type shipping struct {
 	// retired the counters of those that another configuration hasn't got any more.
 	reloads      *reloading
 	otherOutputs []string
-	retired      []string
-	// rolled is the first error of an output that got a rollup.
-	rolled error
+	retired      []retired
+}
+
+// retired is an output that another configuration hasn't got any more.
+type retired struct {
+	name  string
+	stats ship.Stats
 }
 
 // prepareShipping reads what was said of sampling and spools.
@@ -61,6 +70,9 @@ func (t *tracing) prepareShipping(orders []order) (err error) {
 	if t.sampler, err = newSampler(&c.Shipping); err != nil {
 		return usage(err)
 	}
+	if t.reloadable() { // another configuration may have such outputs
+		t.connects = true
+	}
 	if !t.connects {
 		return nil
 	}
@@ -68,13 +80,14 @@ func (t *tracing) prepareShipping(orders []order) (err error) {
 		return usage(err)
 	}
 	if !c.NoRollups {
-		t.rollups = rollup.New(rollup.Options{}, func(r *rollup.Row) {
-			if err := t.sinks.rollup(r); t.rolled == nil {
-				t.rolled = err
-			}
-		})
+		t.rollups = rollup.New(rollup.Options{}, func(r *rollup.Row) { t.sinks.rollup(r) })
 	}
 	return nil
+}
+
+// reloadable reports whether the configuration can be read again.
+func (t *tracing) reloadable() bool {
+	return t.reloads != nil && t.reloads.path != "" && t.reloads.path != "-"
 }
 
 // newSampler returns what chooses exchanges; nil: all are taken.
@@ -95,10 +108,10 @@ func newSampler(c *config.Shipping) (*sample.Sampler, error) {
 	return sample.New(o), nil
 }
 
-// queueMemory is what shippers take beside --memory.
+// queueMemory is what shippers take beside --memory: frames, and for each worker a batch, its events and its envelope.
 func (t *tracing) queueMemory() (size config.Size) {
-	for range t.sinks.shippers {
-		if size += shipperMemory; t.spool == "" {
+	for _, s := range t.sinks.shippers {
+		if size += shipperMemory + config.Size(s.workers*s.batchBytes*batchCopies); t.spool == "" {
 			size += memoryQueue
 		}
 	}
@@ -107,10 +120,36 @@ func (t *tracing) queueMemory() (size config.Size) {
 
 // writePaths are the folders of the queues.
 func (t *tracing) writePaths() []string {
-	if t.spool == "" || len(t.sinks.shippers) == 0 {
+	if t.spool == "" || len(t.sinks.shippers) == 0 && !t.reloadable() {
 		return nil
 	}
 	return []string{t.spool}
+}
+
+// handOverSpool makes the folders of the queues, and gives them to the user that the process is going to be.
+func (t *tracing) handOverSpool() error {
+	if len(t.writePaths()) == 0 || !t.config.Live.On() {
+		return nil
+	}
+	var names []string
+	for _, s := range t.sinks.shippers {
+		names = append(names, s.name)
+	}
+	// Not one that another process has open, who would be locked out.
+	for _, name := range names {
+		folder := filepath.Join(t.spool, name)
+		if _, err := os.Stat(folder); err != nil {
+			continue
+		}
+		lock, err := disk.Lock(folder)
+		if err != nil {
+			return fmt.Errorf("the spool of %s: %w", name, err)
+		}
+		if err := lock.Unlock(); err != nil {
+			return err
+		}
+	}
+	return handOver(t.spool, t.config.Live.User, names)
 }
 
 // readPaths are the folders of what is read again later.
@@ -119,21 +158,6 @@ func (t *tracing) readPaths() []string {
 		return nil
 	}
 	return t.reloads.folders(t)
-}
-
-// handOverSpool makes the folders of the queues, and gives them to the user that the process is going to be.
-func (t *tracing) handOverSpool() error {
-	if len(t.writePaths()) == 0 {
-		return nil
-	}
-	var names []string
-	for _, s := range t.sinks.shippers {
-		names = append(names, s.name)
-	}
-	if !t.config.Live.On() {
-		return nil
-	}
-	return handOver(t.spool, t.config.Live.User, names)
 }
 
 // begin opens the queues. It comes after the privileges are dropped: what is there, others may have written.
@@ -161,15 +185,13 @@ func (t *tracing) retire(s *shipper, next []*shipper) {
 			return
 		}
 	}
-	t.retired = append(t.retired, fmt.Sprintf("%-11s %s", s.name, s.account()))
+	t.retired = append(t.retired, retired{s.name, s.Stats()})
 }
 
 // deliver gives an exchange to the outputs, unless sampling leaves it out.
 func (t *tracing) deliver(x *exchange.Exchange) error {
 	if t.rollups != nil {
-		if t.rollups.Add(x); t.rolled != nil {
-			return t.rolled
-		}
+		t.rollups.Add(x)
 	}
 	for _, m := range t.sinks.servers {
 		if err := m.Exchange(x); err != nil {
@@ -202,6 +224,7 @@ func (t *tracing) drain(ctx context.Context) error {
 		ticker := time.NewTicker(drainLook)
 		defer ticker.Stop()
 		ended := ctx.Done()
+		settled, since := t.sinks.settled(), time.Now()
 		for {
 			select {
 			case <-until.Done():
@@ -210,7 +233,11 @@ func (t *tracing) drain(ctx context.Context) error {
 				ended = nil
 				time.AfterFunc(drainWithin, stop)
 			case <-ticker.C:
-				if t.spool != "" && t.sinks.hopeless() {
+				if n := t.sinks.settled(); n != settled {
+					settled, since = n, time.Now()
+				}
+				// Of a file that is in memory only, the user decides how long to wait.
+				if (t.spool != "" || t.config.Live.On()) && time.Since(since) > giveUpAfter {
 					stop()
 				}
 			}
@@ -219,14 +246,13 @@ func (t *tracing) drain(ctx context.Context) error {
 	return t.sinks.end(until)
 }
 
-// hopeless reports whether no output that has something to deliver can deliver it, and hasn't been able to for long.
-func (s *sinks) hopeless() bool {
+// settled is how many events were delivered or refused until now.
+func (s *sinks) settled() (n uint64) {
 	for _, sh := range s.shippers {
-		if st := sh.Stats(); st.Waiting > 0 && (st.Problem == "" || time.Since(st.Since) < giveUpAfter) {
-			return false
-		}
+		st := sh.Stats()
+		n += st.Delivered + st.Rejected
 	}
-	return true
+	return n
 }
 
 // totalsOfShippers are the rows of the totals at the end that say what became of what was to be delivered.
@@ -234,35 +260,44 @@ func (t *tracing) totalsOfShippers() {
 	if t.sampler != nil {
 		fmt.Fprintf(t.stderr, "%-11s kept %s of %s\n", "sampling", count(t.number-t.sampledOut.Load()), plural(t.number, "exchange"))
 	}
-	for _, row := range t.retired {
-		fmt.Fprintln(t.stderr, row)
+	for _, s := range t.retired {
+		fmt.Fprintf(t.stderr, "%-11s %s\n", s.name, account(&s.stats))
 	}
 	for _, s := range t.sinks.shippers {
-		if s.Output != nil {
-			fmt.Fprintf(t.stderr, "%-11s %s\n", s.name, s.account())
-		}
+		st := s.Stats()
+		fmt.Fprintf(t.stderr, "%-11s %s\n", s.name, account(&st))
 	}
 }
 
 // accountShippers says what became of what was to be delivered, where that matters.
 func (t *tracing) accountShippers() {
+	for _, s := range t.retired {
+		t.accountShipper(s.name, &s.stats, "no output delivers them any more; they are in "+filepath.Join(t.spool, s.name))
+	}
 	for _, s := range t.sinks.shippers {
-		if s.Output == nil {
-			continue
-		}
 		st := s.Stats()
-		if n := st.Lost + uint64(st.Queue.Dropped); n > 0 {
-			t.lose("%s: %s lost: the queue was full", s.name, plural(n, "event"))
+		t.accountShipper(s.name, &st, "they are delivered by the next run")
+	}
+}
+
+func (t *tracing) accountShipper(name string, st *ship.Stats, later string) {
+	if st.Lost > 0 {
+		t.lose("%s: %s lost: %s", name, plural(st.Lost, "event"), st.Loss)
+	}
+	if n := uint64(st.Queue.Dropped); n > 0 {
+		t.lose("%s: %s dropped: the queue was full, or ended with the program", name, plural(n, "event"))
+	}
+	if n := uint64(st.Queue.Damaged); n > 0 {
+		t.lose("%s: %s damaged in the queue", name, plural(n, "event"))
+	}
+	if st.Rejected > 0 {
+		where := ""
+		if t.spool != "" {
+			where = "; they are in " + filepath.Join(t.spool, name, asideName)
 		}
-		if st.Rejected > 0 {
-			where := ""
-			if s.aside != nil {
-				where = "; they are in " + filepath.Join(t.spool, s.name, asideName)
-			}
-			t.lose("%s: %s refused by the receiver%s", s.name, plural(st.Rejected, "event"), where)
-		}
-		if st.Waiting > 0 {
-			t.warn("%s: %s wait in the spool, and are delivered by the next run", s.name, plural(st.Waiting, "event"))
-		}
+		t.lose("%s: %s refused by the receiver%s", name, plural(st.Rejected, "event"), where)
+	}
+	if st.Waiting > 0 {
+		t.warn("%s: %s wait in the spool; %s", name, plural(st.Waiting, "event"), later)
 	}
 }

@@ -117,7 +117,7 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 	reading := ctx
 	if c.Live.On() {
 		if err := t.drop(privilege.Options{
-			User: c.Live.User, Network: len(t.sinks.shippers) > 0, Serve: len(t.sinks.servers) > 0, WritePaths: t.writePaths(), ReadPaths: t.readPaths(),
+			User: c.Live.User, Network: t.connects, Serve: len(t.sinks.servers) > 0, WritePaths: t.writePaths(), ReadPaths: t.readPaths(),
 		}); err != nil {
 			return err
 		}
@@ -125,9 +125,11 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 		reading = context.Background() // the source ends, with what was captured
 	}
 	if err := t.begin(); err != nil {
+		_ = t.sinks.end(canceled())
 		t.sinks.close()
 		return &statusError{exitFailed, err}
 	}
+	defer context.AfterFunc(ctx, t.sinks.hurry)()
 	stats, err := t.capturing.run(reading, t)
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -145,10 +147,13 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 	if r := t.sinks.recorder; r != nil && r.Lost() != "" {
 		t.lose("%s", r.Lost())
 	}
-	if errors.Is(err, syscall.EPIPE) {
-		return nil // whoever read our output has seen enough
-	}
 	t.accountShippers()
+	if errors.Is(err, syscall.EPIPE) { // whoever read our output has seen enough
+		if t.lossy {
+			return errLossy
+		}
+		return nil
+	}
 	t.report(&stats, err)
 	if c.Stats {
 		t.totalsOfShippers()
