@@ -9,7 +9,7 @@ RACE := ./cmd/... ./internal/capture/... ./internal/corpus ./internal/enrich ./i
 	./internal/web
 
 # Those of them that take long with it, so that they run in short.
-RACE_SHORT := ./internal/pipeline ./internal/store/query ./internal/store/wal
+RACE_SHORT := ./internal/output/metrics ./internal/own ./internal/pipeline ./internal/ship ./internal/store/query ./internal/store/wal
 
 # The largest that the stripped program may become.
 MAX_MB := 25
@@ -24,7 +24,7 @@ BENCH :=
 # The web UI, as it gets into the program.
 UI := internal/web/ui/dist/index.html.gz
 
-.PHONY: build demo test test-ui test-full bench bench-live bench-store bench-web screenshots lint fuzz deps clean
+.PHONY: build demo test test-ui test-full bench bench-live bench-ship bench-store bench-web screenshots lint fuzz deps clean
 
 build: $(UI)
 	$(GOBUILD) -o bin/culprit ./cmd/culprit
@@ -53,6 +53,7 @@ test-full: deps lint build
 	go test -count=1 -timeout 4h -race ./...
 	.ci/fuzz $(LONG_FUZZTIME)
 	go run ./bench
+	go run ./bench/ship
 	go run ./bench/store
 	go run ./bench/store -n 100000000
 
@@ -61,6 +62,9 @@ bench:
 
 bench-live:
 	go run ./bench/live $(BENCH)
+
+bench-ship:
+	go run ./bench/ship $(BENCH)
 
 bench-store:
 	go run ./bench/store $(BENCH)
@@ -76,6 +80,7 @@ lint: $(UI)
 	cd web && npm run --silent lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:" $$unformatted; exit 1; fi
 	go vet ./...
+	cd internal/lab/otelcol && go vet ./...
 	go tool staticcheck ./...
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=darwin GOARCH=arm64 $(GOBUILD) -o /dev/null ./cmd/culprit

@@ -58,7 +58,6 @@ var storeNames = []string{"culprit.lock", "format", "log", "segments", "damaged"
 
 func newServe() *cobra.Command {
 	c := config.DefaultServe()
-	var path string
 	cmd := &cobra.Command{
 		Use:   "serve [-i IFACE | -r FILE] [FLAGS] [CAPTURE FILTER]",
 		Short: "Store HTTP exchanges, and show them in a browser",
@@ -72,11 +71,11 @@ Examples:
   culprit serve --store https://es:9200`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.CaptureFilter = strings.Join(args, " ")
-			return serve(cmd, &c, path)
+			return serve(cmd, &c)
 		},
 		DisableFlagsInUseLine: true,
 	}
-	addFlags(cmd, serveGroups(&c, &path)...)
+	addFlags(cmd, serveGroups(&c, new(string))...)
 	return cmd
 }
 
@@ -111,14 +110,14 @@ type serving struct {
 }
 
 // serve runs the command.
-func serve(cmd *cobra.Command, c *config.Serve, path string) error {
+func serve(cmd *cobra.Command, c *config.Serve) error {
 	if all, err := cmd.Flags().GetBool(helpAll); all && err == nil {
 		return cmd.Help()
 	}
 	if err := readEnvironment(cmd.Flags(), &c.Capture); err != nil {
 		return usage(err)
 	}
-	path, _ = cmd.Flags().GetString(configFlag)
+	path, _ := cmd.Flags().GetString(configFlag)
 	if _, err := readConfig(cmd, path, &c.Capture, nil); err != nil {
 		return usage(err)
 	}

@@ -87,7 +87,7 @@ func (t *tracing) prepareShipping(orders []order) (err error) {
 
 // reloadable reports whether the configuration can be read again.
 func (t *tracing) reloadable() bool {
-	return t.reloads != nil && t.reloads.path != "" && t.reloads.path != "-"
+	return t.reloads != nil && t.reloads.file()
 }
 
 // newSampler returns what chooses exchanges; nil: all are taken.

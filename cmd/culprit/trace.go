@@ -130,6 +130,7 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 		return &statusError{exitFailed, err}
 	}
 	defer context.AfterFunc(ctx, t.sinks.hurry)()
+	t.reloads.begin(t)
 	stats, err := t.capturing.run(reading, t)
 	if errors.Is(err, errEnough) {
 		err = nil
