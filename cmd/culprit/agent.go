@@ -73,6 +73,8 @@ func agent(cmd *cobra.Command, c *config.Trace) error {
 	if all, err := cmd.Flags().GetBool(helpAll); all && err == nil {
 		return cmd.Help()
 	}
+	r := newReloading() // first of all: a SIGHUP that comes early waits
+	defer r.end()
 	if err := readEnvironment(cmd.Flags(), &c.Capture); err != nil {
 		return usage(err)
 	}
@@ -97,9 +99,12 @@ func agent(cmd *cobra.Command, c *config.Trace) error {
 	defer stop()
 	t := newTracing(cmd, c)
 	t.connects = true
-	r := &reloading{path: path, given: given, words: words, stdin: cmd.InOrStdin()}
+	r.path, r.given, r.words, r.stdin, r.first = path, given, words, cmd.InOrStdin(), *c
+	r.ended = func() bool { return ctx.Err() != nil }
 	t.reloads = r
-	defer r.follow(t)()
+	if r.file() {
+		t.loadKey() // now, for another configuration may want it when it can't be read any more
+	}
 	return t.run(ctx, cmd)
 }
 

@@ -41,6 +41,8 @@ type capturing struct {
 	matcher  *pcapfilter.Matcher
 	where    *filter.Filter
 	redactor *redact.Redactor
+	// key is that of the redactor, once it was loaded: as long as the program runs, it is the same.
+	key []byte
 	// enricher is nil when nobody wants to know what it finds.
 	enricher *enrich.Enricher
 	recent   recentOwners
@@ -145,14 +147,23 @@ func (t *capturing) openRedactor() error {
 		}
 		return nil
 	}
-	key, err := redactionKey()
-	if err != nil {
-		t.tell("%v: fingerprints of secrets will not be the same in the next run", err)
-	}
-	if t.redactor, err = redact.NewWithRules(key, rules); err != nil {
+	t.loadKey()
+	var err error
+	if t.redactor, err = redact.NewWithRules(t.key, rules); err != nil {
 		return usage(fmt.Errorf("redact: %w", err))
 	}
 	return nil
+}
+
+// loadKey loads the key of the redactor, unless it is there.
+func (t *capturing) loadKey() {
+	if t.key != nil {
+		return
+	}
+	var err error
+	if t.key, err = redactionKey(); err != nil {
+		t.tell("%v: fingerprints of secrets will not be the same in the next run", err)
+	}
 }
 
 // openEnricher makes what fills in what is known beyond the packets.
@@ -199,7 +210,7 @@ func (t *capturing) analysis(beside config.Size) {
 	c := t.config
 	// Half of the budget is for connections and exchanges; the collector keeps the rest in bounds.
 	memory := c.Memory - c.Live.Memory()
-	debug.SetMemoryLimit(int64(memory+beside) / 10 * 9)
+	t.limitMemory(beside)
 	debug.SetGCPercent(gcPercent)
 	p := &t.pipeline
 	p.Workers = c.WorkerCount()
@@ -212,6 +223,9 @@ func (t *capturing) analysis(beside config.Size) {
 	if c.Live.On() && !c.Live.IncludeOwn && c.Live.NetNS == "" {
 		if t.own == nil {
 			t.own = own.Open()
+		}
+		if t.connects {
+			t.own.Addresses(hostAddresses())
 		}
 		if t.own.Any() || t.connects {
 			p.Own = t.own.Packet
@@ -226,6 +240,11 @@ func (t *capturing) analysis(beside config.Size) {
 	if t.matcher != nil && !c.Live.On() { // a live source applies it
 		p.Filter = t.matcher
 	}
+}
+
+// limitMemory tells the collector what the process may take, with what it may take beside --memory, in bytes.
+func (t *capturing) limitMemory(beside config.Size) {
+	debug.SetMemoryLimit(int64(t.config.Memory-t.config.Live.Memory()+beside) / 10 * 9)
 }
 
 // drop gives up what the process doesn't need any more, once all is open.
@@ -368,11 +387,16 @@ func (t *capturing) warn(format string, args ...any) {
 	fmt.Fprintf(t.stderr, "culprit: warning: "+format+"\n", args...)
 }
 
+// say says what is no reason to worry.
+func (t *capturing) say(format string, args ...any) {
+	t.progress.clear()
+	fmt.Fprintf(t.stderr, "culprit: "+format+"\n", args...)
+}
+
 // tell says what only those want to know who asked for it.
 func (t *capturing) tell(format string, args ...any) {
 	if t.config.Verbose {
-		t.progress.clear()
-		fmt.Fprintf(t.stderr, "culprit: "+format+"\n", args...)
+		t.say(format, args...)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -284,7 +285,10 @@ func effective(f *config.File, flags *pflag.FlagSet, c *config.Serve, a *config.
 }
 
 // hiddenSettings are those whose values are secret. Where they come from the environment, the reference is shown.
-var hiddenSettings = []string{"password", "api_key", "bearer"}
+var hiddenSettings = []string{"password", "api_key", "bearer", "headers"}
+
+// reference matches a value that is a variable of the environment, and nothing else.
+var reference = regexp.MustCompile(`^\$\{[^}]*\}$`)
 
 // outputSection is the section output.
 func outputSection(outputs []config.Output) (all []any) {
@@ -300,7 +304,7 @@ func outputSection(outputs []config.Output) (all []any) {
 			settings = append(settings, yaml.MapItem{Key: "target", Value: target})
 		}
 		for _, s := range o.Settings {
-			if slices.Contains(hiddenSettings, s.Key) && !strings.HasPrefix(s.Value, "${") {
+			if slices.Contains(hiddenSettings, s.Key) && !reference.MatchString(s.Value) {
 				s.Value = "(hidden)"
 			}
 			settings = append(settings, yaml.MapItem{Key: s.Key, Value: s.Value})

@@ -141,7 +141,8 @@ func parseOutputs(c *config.Trace, dial endpoint.DialFunc) ([]order, error) {
 	for _, o := range all {
 		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == o.Name })
 		if i < 0 {
-			return nil, usage(fmt.Errorf("-o %s: no such output; there are %s", o.Name, strings.Join(outputNames(), ", ")))
+			name, _, _ := strings.Cut(o.Name, ":") // behind which may be what nobody else is to see
+			return nil, usage(fmt.Errorf("-o %s: no such output; there are %s", name, strings.Join(outputNames(), ", ")))
 		}
 		order := order{kind: kinds[i], Output: o}
 		if order.settings() {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/pflag"
 
@@ -31,7 +32,14 @@ type reloading struct {
 	given []givenFlag
 	words string
 	stdin io.Reader
+	// first is the configuration that the program began with, as it was before anything was done with it.
+	first config.Trace
+	// ended reports whether the run was asked to end.
+	ended func() bool
 
+	// told has the signal until somebody has time for it; done is closed when nobody has any more.
+	told  chan os.Signal
+	done  chan struct{}
 	ready atomic.Pointer[reloaded]
 }
 
@@ -43,52 +51,113 @@ type reloaded struct {
 	shippers []*shipper
 }
 
-// follow reads the configuration again at each SIGHUP, until what it returns is called.
-func (r *reloading) follow(t *tracing) (stop func()) {
-	told, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(told, syscall.SIGHUP)
+// newReloading returns what keeps a SIGHUP from ending the program, from now on; begin does something about it.
+func newReloading() *reloading {
+	r := &reloading{told: make(chan os.Signal, 1), ended: func() bool { return false }}
+	signal.Notify(r.told, syscall.SIGHUP)
+	return r
+}
+
+// file reports whether there is a configuration file, which can be read again.
+func (r *reloading) file() bool { return r.path != "" && r.path != "-" }
+
+// begin reads the configuration again at each SIGHUP, also at one that came before, until end is called. The outputs of the
+// run are open by now. A nil one does nothing.
+func (r *reloading) begin(t *tracing) {
+	if r == nil {
+		return
+	}
+	r.done = make(chan struct{})
 	go func() {
-		defer close(done)
-		for range told {
-			if r.path == "" || r.path == "-" {
-				t.warn("there is no configuration file to read again")
-				continue
-			}
-			n, err := r.read(t)
-			if errors.Is(err, fs.ErrPermission) {
-				err = fmt.Errorf("%w; culprit runs as uid %d by now, who must be able to read it", err, os.Geteuid())
-			}
-			if err != nil {
-				t.warn("the configuration was read again and is left aside, the old one holds: %v", err)
-				continue
-			}
-			if old := r.ready.Swap(n); old != nil {
-				old.parsed.close()
-			}
+		defer close(r.done)
+		for range r.told {
+			r.again(t)
 		}
 	}()
-	return func() {
-		signal.Stop(told)
-		close(told)
-		<-done
+}
+
+// again reads the configuration, and leaves it to the goroutine of the pipeline.
+func (r *reloading) again(t *tracing) {
+	if r.ended() {
+		return // there is nobody to take it over
+	}
+	if !r.file() {
+		t.warn("there is no configuration file to read again")
+		return
+	}
+	n, err := r.read(t)
+	if err != nil {
+		t.warn("the configuration was read again and is left aside, the old one holds: %v", outOfReach(err))
+		return
+	}
+	if old := r.ready.Swap(n); old != nil {
+		old.parsed.close()
 	}
 }
 
-// folders are those of the files that are read again, which may be others by then: editors make new ones.
+// outOfReach says what may be the reasons where a file can't be read.
+func outOfReach(err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("%w; culprit runs as uid %d by now, who must be able to read it, and reads only in the folders in which its files were when it began", err, os.Geteuid())
+}
+
+// end ends what begin began. From now on, SIGHUP ends the program, as it does others.
+func (r *reloading) end() {
+	signal.Stop(r.told)
+	close(r.told)
+	if r.done != nil {
+		<-r.done
+	}
+	if n := r.ready.Swap(nil); n != nil {
+		n.parsed.close()
+	}
+}
+
+// folders are those of the files that are read again, which may be others by then: editors make new ones. Where a file is a
+// link, it is the folder of that and the one of what it leads to. The root folder stands for all files, and isn't among them:
+// there, it is the file itself, as it is now.
 func (r *reloading) folders(t *tracing) (all []string) {
-	if r.path == "" || r.path == "-" {
+	if !r.file() {
 		return nil
 	}
-	files := append([]string{r.path}, t.config.Enrichment.GeoIP...)
+	files := append([]string{r.path}, r.first.Enrichment.GeoIP...)
 	for _, s := range t.sinks.shippers {
 		files = append(files, s.files...)
 	}
-	for _, f := range files {
-		if folder := filepath.Dir(f); folder != "/" && !slices.Contains(all, folder) {
-			all = append(all, folder)
-		}
+	all, alone := readable(files)
+	for _, f := range alone {
+		t.warn("%s can be read again as it is now, but not when another takes its place: have it in a folder", f)
 	}
 	return all
+}
+
+// readable returns the folders of files; for files without a folder of their own, alone, themselves.
+func readable(files []string) (all, alone []string) {
+	for _, f := range files {
+		f, err := filepath.Abs(f)
+		if err != nil {
+			continue // which nobody could open either
+		}
+		names := []string{f}
+		if real, err := filepath.EvalSymlinks(f); err == nil {
+			names = append(names, real)
+		}
+		for _, name := range names {
+			path := filepath.Dir(name)
+			if path == "/" {
+				path = name
+				if !slices.Contains(alone, name) {
+					alone = append(alone, name)
+				}
+			}
+			if !slices.Contains(all, path) {
+				all = append(all, path)
+			}
+		}
+	}
+	return all, alone
 }
 
 // read reads the configuration, and opens what it needs but for the queues, which the running outputs have.
@@ -118,7 +187,7 @@ func (r *reloading) read(t *tracing) (*reloaded, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	n := &reloaded{config: &c, parsed: &capturing{config: &c.Capture, stderr: t.stderr}}
+	n := &reloaded{config: &c, parsed: &capturing{config: &c.Capture, stderr: t.stderr, progress: t.progress, key: t.key}}
 	if err := n.parsed.parse(); err != nil {
 		return nil, err
 	}
@@ -129,43 +198,74 @@ func (r *reloading) read(t *tracing) (*reloaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	var others []string
 	for _, o := range orders {
 		if o.parcel != nil {
 			n.shippers = append(n.shippers, &shipper{parcel: o.parcel})
-		} else {
-			others = append(others, o.Text)
 		}
 	}
 	if err := n.parsed.openEnricher(); err != nil {
 		return nil, err
 	}
-	if !slices.Equal(others, t.otherOutputs) {
-		t.warn("outputs that write files or are asked take effect when culprit is started again")
+	if !reflect.DeepEqual(fixedOutputs(&r.first), fixedOutputs(&c)) {
+		t.warn("outputs that write files or are asked: changes take effect when culprit is started again")
 	}
-	if changed := fixedChanges(t.config, &c); len(changed) > 0 {
+	if changed := fixedChanges(r.first, c); len(changed) > 0 {
 		t.warn("%s: changes take effect when culprit is started again", strings.Join(changed, ", "))
 	}
 	return n, nil
 }
 
-// fixedChanges returns the options that differ and can't change while a capture runs.
-func fixedChanges(old, new *config.Trace) (keys []string) {
-	oldLive, newLive := old.Live, new.Live
-	oldLive.Interfaces, newLive.Interfaces = nil, nil
-	for _, f := range []struct {
-		key      string
-		old, new any
-	}{
-		{"interface", old.Live.Interfaces, new.Live.Interfaces}, {"read", old.Inputs, new.Inputs}, {captureFilterKey, old.CaptureFilter, new.CaptureFilter},
-		{"max_body", old.MaxBody, new.MaxBody}, {"memory", old.Memory, new.Memory}, {"spool", old.Spool, new.Spool}, {"rotate", old.Rotate, new.Rotate},
-		{"decode_as", old.DecodeAs, new.DecodeAs}, {"workers", old.Workers, new.Workers}, {"what concerns live captures", oldLive, newLive},
-	} {
-		if !reflect.DeepEqual(f.old, f.new) {
-			keys = append(keys, f.key)
+// fixedOutputs are the outputs that don't deliver, with their settings.
+func fixedOutputs(c *config.Trace) (all []config.Output) {
+	outputs, _ := orderedOutputs(c) // which was looked at before
+	for _, o := range outputs {
+		if !slices.ContainsFunc(kinds, func(k kind) bool { return k.name == o.Name && k.ship != nil }) {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// fixedChanges returns the keys of what differs and can't change while a capture runs: all but what reload takes over.
+func fixedChanges(old, new config.Trace) []string {
+	for _, c := range []*config.Trace{&old, &new} {
+		c.Where, c.Reveal, c.Redaction, c.Enrichment = "", false, config.Redaction{}, config.Enrichment{}
+		c.Sample, c.SampleKeep, c.SampleSlow, c.Outputs, c.FileOutputs = "", "", 0, nil, nil
+	}
+	return differing(reflect.ValueOf(old), reflect.ValueOf(new))
+}
+
+// keysOfFields are the keys of fields that have other names.
+var keysOfFields = map[string]string{"Inputs": "read", "Interfaces": "interface", "Promiscuous": "promisc", "SnapLen": "snaplen", "NetNS": "netns", "PID": "pid"}
+
+// differing returns the keys of fields that differ, also of the structs within.
+func differing(old, new reflect.Value) (keys []string) {
+	for i := range old.NumField() {
+		f, a, b := old.Type().Field(i), old.Field(i), new.Field(i)
+		switch {
+		case f.Anonymous || f.Type == reflect.TypeFor[config.Live]():
+			keys = append(keys, differing(a, b)...)
+		case !reflect.DeepEqual(a.Interface(), b.Interface()):
+			key, other := keysOfFields[f.Name]
+			if !other {
+				key = snakeCase(f.Name)
+			}
+			keys = append(keys, key)
 		}
 	}
 	return keys
+}
+
+// snakeCase makes max_body of MaxBody.
+func snakeCase(name string) string {
+	var b strings.Builder
+	for i, c := range name {
+		if unicode.IsUpper(c) && i > 0 {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(c))
+	}
+	return b.String()
 }
 
 // reload takes over what was read, if there is something. It is called in the goroutine of the pipeline.
@@ -187,19 +287,38 @@ func (t *tracing) reload() {
 	t.config.Where, t.config.Reveal, t.config.Sample = n.config.Where, n.config.Reveal, n.config.Sample
 
 	for _, s := range t.sinks.shippers {
-		if s.Output == nil {
-			continue
-		}
 		if err := s.End(canceled()); err != nil { // what waits is in the spool
 			t.warn("%s: %v", s.name, err)
 		}
-		t.retire(s, n.shippers)
+		t.retired = append(t.retired, retired{s.name, s.Stats()})
 	}
+	for _, s := range n.shippers {
+		t.takeBack(s)
+	}
+	t.headlines = t.headlines && len(n.shippers) == 0 // they deliver all of an exchange
 	t.sinks.outputs = slices.DeleteFunc(t.sinks.outputs, func(o output.Output) bool { _, ships := o.(*ship.Output); return ships })
 	t.sinks.shippers = n.shippers
-	if err := t.sinks.openShippers(t.spool, !t.live, t.polite(), t.warn); err != nil {
-		t.lose("nothing is delivered any more: %v; mend it and reload, or start culprit again", err)
+	t.limitMemory(t.queueMemory())
+	err := t.sinks.openShippers(t.spool, !t.live, t.polite(), t.warn)
+	if t.reloads.ended() { // those who were told to hurry may have been the old ones
+		t.sinks.hurry()
+	}
+	for _, s := range n.shippers {
+		if s.Output == nil {
+			t.retired = append(t.retired, retired{s.name, s.before})
+		}
+	}
+	if err != nil {
+		t.lose("the configuration was read again, but nothing goes there any more: %v; mend it and reload, or start culprit again", outOfReach(err))
 		return
 	}
-	fmt.Fprintln(t.stderr, "culprit: the configuration was read again")
+	t.say("the configuration was read again")
+}
+
+// takeBack gives an output the counters of the one before it that had its name.
+func (t *tracing) takeBack(s *shipper) {
+	if i := slices.IndexFunc(t.retired, func(r retired) bool { return r.name == s.name }); i >= 0 {
+		s.before = t.retired[i].stats
+		t.retired = slices.Delete(t.retired, i, i+1)
+	}
 }

@@ -133,7 +133,7 @@ func TestServeInFlightWithoutCapture(t *testing.T) {
 	p.end(t, 0)
 }
 
-// What the program takes is real, whatever it has given up.
+// What the program takes is real, whatever it has given up. Some seconds may have gone by before it looked at the clock.
 func TestServeTellsItsOwnCost(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells what the process takes")
@@ -150,7 +150,7 @@ func TestServeTellsItsOwnCost(t *testing.T) {
 	}
 	p.get(t, "/api/status", &s)
 	c := s.Process
-	if c.CPU <= 0 || c.CPU > c.Uptime*int64(runtime.NumCPU()) || c.RSS < 4<<20 || c.Peak < c.RSS || c.Threads < 2 || c.Goroutines < 2 || c.Started.IsZero() {
+	if c.CPU <= 0 || c.CPU > (c.Uptime+int64(10*time.Second))*int64(runtime.NumCPU()) || c.RSS < 4<<20 || c.Peak < c.RSS || c.Threads < 2 || c.Goroutines < 2 || c.Started.IsZero() {
 		t.Errorf("got %+v", c)
 	}
 	p.end(t, 0)

@@ -35,9 +35,7 @@ func TestOutputDocs(t *testing.T) {
 	for _, s := range sections[1:] {
 		title, _, _ := strings.Cut(s, "\n")
 		for _, row := range regexp.MustCompile("(?m)^\\| ((?:`[a-z_]+`(?:, )?)+) \\|").FindAllStringSubmatch(s, -1) {
-			for _, name := range regexp.MustCompile("[a-z_]+").FindAllString(row[1], -1) {
-				documented[title] = append(documented[title], name)
-			}
+			documented[title] = append(documented[title], regexp.MustCompile("[a-z_]+").FindAllString(row[1], -1)...)
 		}
 	}
 	all := documented["Settings of all outputs that deliver"]

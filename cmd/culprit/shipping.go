@@ -44,11 +44,10 @@ type shipping struct {
 	self selfStatus
 	// spool is the folder of the queues; empty: they are in memory.
 	spool string
-	// reloads reads the configuration again; nil: nobody does. otherOutputs are the outputs that don't deliver, as they were written;
-	// retired the counters of those that another configuration hasn't got any more.
-	reloads      *reloading
-	otherOutputs []string
-	retired      []retired
+	// reloads reads the configuration again; nil: nobody does. retired are the outputs that another configuration hasn't got any
+	// more.
+	reloads *reloading
+	retired []retired
 }
 
 // retired is an output that another configuration hasn't got any more.
@@ -61,9 +60,6 @@ type retired struct {
 func (t *tracing) prepareShipping(orders []order) (err error) {
 	c := t.config
 	for _, o := range orders {
-		if o.parcel == nil {
-			t.otherOutputs = append(t.otherOutputs, o.Text)
-		}
 		t.delivers = t.delivers || o.settings()
 		t.connects = t.connects || o.parcel != nil
 	}
@@ -175,17 +171,6 @@ func (t *tracing) polite() func() {
 		return yield
 	}
 	return nil
-}
-
-// retire keeps the counters of an output, for the one among those that follow that has its name.
-func (t *tracing) retire(s *shipper, next []*shipper) {
-	for _, n := range next {
-		if n.name == s.name {
-			n.before = s.Stats()
-			return
-		}
-	}
-	t.retired = append(t.retired, retired{s.name, s.Stats()})
 }
 
 // deliver gives an exchange to the outputs, unless sampling leaves it out.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -46,13 +47,16 @@ func ParseOutput(arg string, settings func(name string) bool) (Output, error) {
 		o.Target = ""
 	}
 	o.describe()
+	if strings.Contains(query, "@") && cutOff(o.Target) {
+		o.Text = o.Name
+	}
 	for part := range strings.SplitSeq(query, "&") {
 		if part == "" {
 			continue
 		}
 		key, value, ok := strings.Cut(part, "=")
 		if !ok {
-			return o, fmt.Errorf("%s: %q: want KEY=VALUE, with & between settings", o.Text, key)
+			return o, fmt.Errorf("%s: a part without an equals sign: want KEY=VALUE after the question mark, with & between settings (in passwords, they are written %%3F and %%26)", o.Text)
 		}
 		value, err := url.PathUnescape(value) // plus signs stay: keys in base64 have them
 		if err != nil {
@@ -81,25 +85,35 @@ func (o *Output) set(key, value string) error {
 	return nil
 }
 
-// hideCredentials leaves the user and the password of a URL out.
-func hideCredentials(target string) string {
-	parts := strings.Split(target, ",")
-	for i, part := range parts {
-		if scheme, rest, ok := strings.Cut(part, "://"); ok {
-			authority, path, hasPath := strings.Cut(rest, "/")
-			if at := strings.LastIndexByte(authority, '@'); at >= 0 {
-				parts[i] = scheme + "://" + authority[at+1:]
-				if hasPath {
-					parts[i] += "/" + path
-				}
-			}
-		}
+// cutOff reports whether a target looks as if its question mark was one of a password, the first half of which it ends with: there
+// is something else than a port.
+func cutOff(target string) bool {
+	if scheme, rest, ok := strings.Cut(target, "://"); ok && !strings.Contains(scheme, ":") {
+		target = rest
 	}
-	return strings.Join(parts, ",")
+	_, port, ok := strings.Cut(target, ":")
+	return ok && strings.Trim(port, "0123456789") != ""
+}
+
+// hideCredentials leaves out what may be users and passwords: all between the scheme, if there is one, and the last @. Passwords
+// may have commas, slashes and more in them; servers before the last of those that come with credentials are left out with them.
+func hideCredentials(target string) string {
+	at := strings.LastIndexByte(target, '@')
+	if at < 0 {
+		return target
+	}
+	scheme, _, ok := strings.Cut(target[:at], "://")
+	if ok && !strings.Contains(scheme, "@") && !strings.Contains(scheme, ":") {
+		return scheme + "://" + target[at+1:]
+	}
+	return target[at+1:]
 }
 
 // errVariable is the error of a reference that can't be followed.
 var errVariable = errors.New("the environment has no such variable")
+
+// variableName matches what is surely the name of a variable.
+var variableName = regexp.MustCompile(`^[A-Z_][A-Z0-9_]*$`)
 
 // Expand replaces ${NAME} by what the environment says; $$ is a dollar sign. A variable that isn't set is an error.
 func Expand(text string, lookup func(name string) (string, bool)) (string, error) {
@@ -117,10 +131,13 @@ func Expand(text string, lookup func(name string) (string, bool)) (string, error
 		}
 		name, after, closed := strings.Cut(rest, "}")
 		if !closed {
-			return "", fmt.Errorf("%q: a closing } is missing", text)
+			return "", errors.New("there is a ${ without a closing }; where no variable is meant, a dollar sign is written $$")
 		}
 		value, there := lookup(name)
 		if !there {
+			if !variableName.MatchString(name) { // maybe a part of a password
+				name = "..."
+			}
 			missing = errors.Join(missing, fmt.Errorf("${%s}: %w", name, errVariable))
 		}
 		b.WriteString(value)

@@ -117,13 +117,27 @@ func (o *Options) Transport(conns int) (*http.Transport, error) {
 
 // ParseURLs reads the addresses of a receiver's servers: URLs with commas between them, of one of the schemes. A URL
 // without port gets that one; 0: that of its scheme. Credentials in URLs are returned as auth; those of the first
-// URL that has some.
+// URL that has some. Errors say which URL is wrong by its place: what can't be read may be a password.
 func ParseURLs(text string, schemes []string, port int) (urls []*url.URL, auth Auth, err error) {
-	for part := range strings.SplitSeq(text, ",") {
-		part = strings.TrimSpace(part)
-		u, err := url.Parse(part)
+	parts := strings.Split(text, ",")
+	for i, part := range parts {
+		u, err := url.Parse(strings.TrimSpace(part))
+		which := "the target"
+		if len(parts) > 1 {
+			which = fmt.Sprintf("URL %d of %d", i+1, len(parts))
+		}
+		advice := ""
+		if strings.Contains(text, "@") {
+			advice = "; in users and passwords, " + escapes
+		}
 		if err != nil || u.Host == "" || !contains(schemes, u.Scheme) {
-			return nil, auth, fmt.Errorf("%q: want a URL such as %s://HOST%s", hide(part), schemes[0], portText(port))
+			return nil, Auth{}, fmt.Errorf("%s: want a URL such as %s://HOST%s%s", which, schemes[0], portText(port), advice)
+		}
+		if u.RawQuery != "" || u.Fragment != "" {
+			return nil, Auth{}, fmt.Errorf("%s: want a URL without a query%s", which, advice)
+		}
+		if strings.Contains(u.Path, "@") { // it ended where a password has a slash
+			return nil, Auth{}, fmt.Errorf("%s: want a URL without @ in its path%s", which, advice)
 		}
 		if u.User != nil {
 			if auth.User == "" {
@@ -135,14 +149,14 @@ func ParseURLs(text string, schemes []string, port int) (urls []*url.URL, auth A
 		if u.Port() == "" && port != 0 {
 			u.Host = net.JoinHostPort(u.Hostname(), fmt.Sprint(port))
 		}
-		if u.RawQuery != "" || u.Fragment != "" {
-			return nil, auth, fmt.Errorf("%q: want a URL without a query", u)
-		}
 		u.Path = strings.TrimSuffix(u.Path, "/")
 		urls = append(urls, u)
 	}
 	return urls, auth, nil
 }
+
+// escapes say how characters are written that end a user or a password.
+const escapes = "a slash is written %2F, a question mark %3F, a comma %2C, # %23, @ %40 and % %25"
 
 func contains(all []string, s string) bool {
 	for _, a := range all {
@@ -158,12 +172,4 @@ func portText(port int) string {
 		return ""
 	}
 	return fmt.Sprintf(":%d", port)
-}
-
-// hide leaves out what may be credentials.
-func hide(text string) string {
-	if i := strings.LastIndexByte(text, '@'); i >= 0 {
-		return "…" + text[i:]
-	}
-	return text
 }
