@@ -308,6 +308,11 @@ func (t *tracing) reload() {
 			t.retired = append(t.retired, retired{s.name, s.before})
 		}
 	}
+	for i := range t.retired {
+		if n := t.retired[i].stats.Waiting; n > 0 {
+			t.warn("%s: %s wait in %s, and no output delivers them any more", t.retired[i].name, plural(n, "event"), filepath.Join(t.spool, t.retired[i].name))
+		}
+	}
 	if err != nil {
 		t.lose("the configuration was read again, but nothing goes there any more: %v; mend it and reload, or start culprit again", outOfReach(err))
 		return

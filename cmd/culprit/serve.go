@@ -212,9 +212,17 @@ func paths(inputs []capture.Input) (all []string) {
 	return all
 }
 
+// makePrivate makes a folder for its owner alone, in folders that others can pass, as far as they aren't there.
+func makePrivate(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	return os.MkdirAll(dir, 0o700)
+}
+
 // makeFolder makes the folder of a store, and refuses one with something else in it.
 func makeFolder(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makePrivate(dir); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(dir)

@@ -39,7 +39,7 @@ func handOverStore(dir, user string) error {
 // handOver gives a folder, with what is in it by those names, to the user that the process is going to be. It makes the folder
 // if it isn't there.
 func handOver(dir, user string, names []string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makePrivate(dir); err != nil {
 		return err
 	}
 	uid, gid, change, err := privilege.Becomes(user)

@@ -15,4 +15,4 @@ func dropWithoutCapture(privilege.Options) ([]string, error) { return nil, nil }
 func handOverStore(dir, _ string) error { return makeFolder(dir) }
 
 // handOver makes a folder.
-func handOver(dir, _ string, _ []string) error { return os.MkdirAll(dir, 0o700) }
+func handOver(dir, _ string, _ []string) error { return makePrivate(dir) }

@@ -209,6 +209,15 @@ func (s *settings) connectTimeout() time.Duration {
 	return s.duration("connect_timeout", endpoint.DialTimeout, 100*time.Millisecond, 5*time.Minute)
 }
 
+// plainTLS refuses settings of TLS where there is none.
+func (s *settings) plainTLS(plain bool, scheme string) {
+	for _, set := range s.output.Settings {
+		if plain && slices.Contains([]string{"ca", "cert", "key", "server_name", "insecure"}, set.Key) {
+			s.fail(set.Key, "the target isn't encrypted: it wants %s", scheme)
+		}
+	}
+}
+
 // tls returns how servers are checked.
 func (s *settings) tls() endpoint.TLS {
 	t := endpoint.TLS{CA: s.file("ca"), Cert: s.file("cert"), Key: s.file("key"), ServerName: s.text("server_name", ""), Insecure: s.flag("insecure", false)}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -96,7 +97,7 @@ were loaded before. A space is named by the URL, as in http://kibana:5601/s/ops.
 // oneURL wants one argument.
 func oneURL(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usage(fmt.Errorf("%s: want one URL, such as http://127.0.0.1:9200", cmd.CommandPath()[len("culprit "):]))
+		return usage(fmt.Errorf("%s: want one URL, such as http://127.0.0.1:%d", cmd.CommandPath()[len("culprit "):], map[string]int{"elastic": 9200, "kibana": 5601}[cmd.Name()]))
 	}
 	return nil
 }
@@ -123,6 +124,9 @@ func connect(target string, port int, flags *pflag.FlagSet) (*server, error) {
 		{"index", "index"}, {"keep-days", "keep_days"},
 	} {
 		if flags.Changed(f.flag) {
+			if slices.ContainsFunc(o.Settings, func(s config.OutputSetting) bool { return s.Key == f.key }) {
+				return nil, usage(fmt.Errorf("%s is in the URL, and --%s is there, too: leave one of them out", f.key, f.flag))
+			}
 			o.Settings = append(o.Settings, config.OutputSetting{Key: f.key, Value: flags.Lookup(f.flag).Value.String()})
 		}
 	}

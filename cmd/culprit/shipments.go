@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	elasticcluster "github.com/culprit-http/culprit/internal/elastic"
@@ -77,6 +80,10 @@ func shipElastic(s *settings, dial endpoint.DialFunc) shipment {
 		},
 		Index: s.text("index", elasticcluster.DefaultIndex), NoSetup: !s.flag("setup", true), Keep: s.number("keep_days", 0, 0, mostDays),
 	}
+	if o.NoSetup && o.Keep > 0 {
+		s.fail("keep_days", "setup: false makes nothing that could delete: leave one of them out")
+	}
+	s.plainTLS(!slices.ContainsFunc(urls, func(u *url.URL) bool { return u.Scheme == "https" }), "https://")
 	if len(s.errs) > 0 {
 		return shipment{}
 	}
@@ -112,5 +119,7 @@ func shipOTLP(s *settings, dial endpoint.DialFunc) shipment {
 		Timeout: s.duration("timeout", otlp.DefaultTimeout, leastTimeout, mostTimeout),
 		Service: s.text("service", ""), Version: version,
 	}
-	return shipment{encoder: otlp.NewEncoder(&o), content: "OTLP 1", sender: made[senders](s)(otlp.New(s.target("http://127.0.0.1:4318"), o))}
+	target := s.target("http://127.0.0.1:4318")
+	s.plainTLS(strings.HasPrefix(target, "http://"), "https://")
+	return shipment{encoder: otlp.NewEncoder(&o), content: "OTLP 1", sender: made[senders](s)(otlp.New(target, o))}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/culprit-http/culprit/internal/rollup"
 	"github.com/culprit-http/culprit/internal/ship"
 	"github.com/culprit-http/culprit/internal/ship/spool"
+	"github.com/culprit-http/culprit/internal/store/disk"
 )
 
 const (
@@ -129,7 +130,7 @@ func (s *shipper) open(dir string, waits bool, polite func(), say func(format st
 	} else {
 		folder := filepath.Join(dir, s.name)
 		if queue, err = spool.Open(folder, spool.Options{MaxBytes: s.spool, Content: s.content}); err != nil {
-			return fmt.Errorf("the spool of %s: %w", s.name, err)
+			return spoolError(s.name, err)
 		}
 		s.aside = &aside{folder: folder, json: s.content == contentJSON}
 	}
@@ -145,6 +146,14 @@ func (s *shipper) open(dir string, waits bool, polite func(), say func(format st
 		queue.Close()
 	}
 	return err
+}
+
+// spoolError says what is wrong with a spool. That another process has it isn't said as of a store, which many may read.
+func spoolError(name string, err error) error {
+	if locked := (*disk.LockedError)(nil); errors.As(err, &locked) {
+		return fmt.Errorf("the spool of %s, %s, belongs to another culprit (pid %d): stop that, or choose another folder with --spool", name, locked.Dir, locked.PID)
+	}
+	return fmt.Errorf("the spool of %s: %w", name, err)
 }
 
 // aside is a file of events that were refused for good, one a line with the reason, and one of those before.

@@ -139,7 +139,7 @@ func (t *tracing) handOverSpool() error {
 		}
 		lock, err := disk.Lock(folder)
 		if err != nil {
-			return fmt.Errorf("the spool of %s: %w", name, err)
+			return spoolError(name, err)
 		}
 		if err := lock.Unlock(); err != nil {
 			return err
@@ -270,7 +270,11 @@ func (t *tracing) accountShipper(name string, st *ship.Stats, later string) {
 		t.lose("%s: %s lost: %s", name, plural(st.Lost, "event"), st.Loss)
 	}
 	if n := uint64(st.Queue.Dropped); n > 0 {
-		t.lose("%s: %s dropped: the queue was full, or ended with the program", name, plural(n, "event"))
+		why := "the queue was full, and later ones were kept"
+		if t.spool == "" {
+			why = "they were in memory when the run ended, or the queue was full"
+		}
+		t.lose("%s: %s dropped: %s", name, plural(n, "event"), why)
 	}
 	if n := uint64(st.Queue.Damaged); n > 0 {
 		t.lose("%s: %s damaged in the queue", name, plural(n, "event"))
@@ -282,7 +286,10 @@ func (t *tracing) accountShipper(name string, st *ship.Stats, later string) {
 		}
 		t.lose("%s: %s refused by the receiver%s", name, plural(st.Rejected, "event"), where)
 	}
-	if st.Waiting > 0 {
+	switch {
+	case st.Waiting > 0 && t.config.Agent:
 		t.warn("%s: %s wait in the spool; %s", name, plural(st.Waiting, "event"), later)
+	case st.Waiting > 0: // there may be no next run
+		t.lose("%s: %s weren't delivered, and wait in the spool; %s", name, plural(st.Waiting, "event"), later)
 	}
 }

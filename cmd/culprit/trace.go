@@ -150,6 +150,9 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 	}
 	t.accountShippers()
 	if errors.Is(err, syscall.EPIPE) { // whoever read our output has seen enough
+		if len(t.sinks.shippers) > 0 {
+			t.lose("whoever read the output has gone, and the run has ended with that: what would have come later wasn't delivered")
+		}
 		if t.lossy {
 			return errLossy
 		}

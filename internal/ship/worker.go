@@ -21,6 +21,8 @@ type worker struct {
 	begun    uint64
 	suspects []Event
 	judging  bool
+	// slow: the last attempt took so long that its failure is told at once.
+	slow bool
 	// most is how large batches are asked for, in bytes, once the receiver has found some too large; 0: it hasn't.
 	most int
 }
@@ -83,6 +85,9 @@ func (w *worker) chunk(ctx context.Context, c *Chunk) (t tally, settled bool) {
 	return t, true
 }
 
+// slowAttempt is how long an attempt takes, before it fails, for the user to be told without waiting for another.
+const slowAttempt = 2 * time.Second
+
 // leastBatch is the least that batches are asked for because of a receiver that finds them too large.
 const leastBatch = 64 << 10
 
@@ -126,7 +131,9 @@ func (w *worker) deliver(ctx context.Context, events []Event, t *tally) bool {
 			return false
 		}
 		o.sent.Add(1)
+		begun := time.Now()
 		r, err := w.sender.Send(ctx, events)
+		w.slow = time.Since(begun) > slowAttempt
 		before := len(events)
 		events = w.settle(events, &r, err, t)
 		if len(events) < before {
@@ -226,7 +233,7 @@ func (w *worker) failed(err error) {
 	o := w.out
 	w.failures++
 	o.counters.failed.Add(1)
-	if o.fail(err.Error(), w.failures > 1) {
+	if o.fail(err.Error(), w.failures > 1 || w.slow) {
 		o.o.Say("%s: %v; trying again", o.o.Name, err)
 	}
 }

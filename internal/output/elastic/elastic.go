@@ -82,7 +82,10 @@ func (o *Output) setUp(ctx context.Context) error {
 		return nil
 	}
 	if _, err := o.client.Setup(ctx, elastic.Setup{Index: o.options.Index, Keep: o.options.Keep}); err != nil {
-		return fmt.Errorf("preparing the cluster: %w (where somebody else does that, say setup: false)", err)
+		if refused := (*elastic.Error)(nil); errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
+			return fmt.Errorf("preparing the cluster: %w (where somebody else does that, say setup: false)", err)
+		}
+		return err
 	}
 	o.ready, o.checked = true, time.Now()
 	return nil
