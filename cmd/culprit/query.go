@@ -30,8 +30,8 @@ func newQuery(open storeOpener) *cobra.Command {
 	c := config.DefaultQuery()
 	cmd := &cobra.Command{
 		Use:   "query [FLAGS]",
-		Short: "Ask the embedded store: exchanges, or figures by group and time",
-		Long: `Ask the embedded store: exchanges, or figures by group and time.
+		Short: "Ask a store: exchanges, or figures by group and time",
+		Long: `Ask a store: exchanges, or figures by group and time.
 
 Examples:
   culprit query --last 1h --where 'status >= 500'

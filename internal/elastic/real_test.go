@@ -27,7 +27,7 @@ var products = []struct {
 	start func(testing.TB, int) *cluster.Cluster
 	soak  bool // in long runs only
 }{
-	{"elasticsearch", clusters.Elasticsearch, false},
+	{"elasticsearch", clusters.Elasticsearch, true},
 	{"opensearch", clusters.OpenSearch, false},
 	{"elasticsearch 7", clusters.Elasticsearch7, true},
 	{"elasticsearch 9", clusters.Elasticsearch9, true},
