@@ -141,7 +141,7 @@ func queueName(disk bool) string {
 // against delivers to a receiver that is started for it.
 func against(ctx context.Context, o *options, name string, disk bool) (*figures, error) {
 	c := exec.CommandContext(ctx, os.Args[0], "-receive", name) // what it says of connections is of no interest
-	in, err := c.StdinPipe() // at whose end the receiver ends
+	in, err := c.StdinPipe()                                    // at whose end the receiver ends
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"os"
-
 	"github.com/culprit-http/culprit/internal/privilege"
 )
 
