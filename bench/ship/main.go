@@ -213,7 +213,7 @@ func deliver(o *options) error {
 	if err != nil {
 		return err
 	}
-	if o.profile != "" {
+	if o.profile != "" && o.dead == 0 {
 		p, err := os.Create(fmt.Sprintf("%s/%s-%s.prof", o.profile, o.deliver, queueName(o.disk)))
 		if err != nil {
 			return err
