@@ -230,10 +230,11 @@ func (r *reader) open(f disk.FS, name string, g *segment, readable int64) error 
 		if err != nil {
 			return err
 		}
-		*r = reader{g: g, w: window{f: file, b: r.w.b[:0]}, pos: g.start}
+		r.w.Reset(file, 0)
+		*r = reader{g: g, w: r.w, pos: g.start}
 	}
-	if readable > r.w.size {
-		r.w.size = readable
+	if readable > r.w.Size {
+		r.w.Size = readable
 		r.budget = r.w.budget()
 	}
 	return nil
@@ -241,7 +242,7 @@ func (r *reader) open(f disk.FS, name string, g *segment, readable int64) error 
 
 func (r *reader) close() {
 	if r.g != nil {
-		_ = r.w.f.Close()
+		_ = r.w.File.Close()
 		r.g = nil
 	}
 }

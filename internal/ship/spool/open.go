@@ -202,8 +202,8 @@ func (s *Spool) readHead(name string, seq uint64) (h head, g *segment, err error
 		return h, nil, fmt.Errorf("opening a segment of the spool: %w", err)
 	}
 	g = &segment{seq: seq, size: size, readable: size}
-	w := window{f: f, size: min(size, maxHead)}
-	h, n, err := parseHead(w.bytes(0, int(w.size)))
+	w := window{disk.Window{File: f, Size: min(size, maxHead)}}
+	h, n, err := parseHead(w.Bytes(0, int(w.Size)))
 	switch {
 	case err != nil:
 		return h, g, err
@@ -228,7 +228,7 @@ func (s *Spool) measureNewest() error {
 		return fmt.Errorf("opening a segment of the spool: %w", err)
 	}
 	defer f.Close()
-	w := window{f: f, size: g.size}
+	w := window{disk.Window{File: f, Size: g.size}}
 	budget := w.budget()
 	g.to, g.readable = g.from, g.start
 	for pos := g.start; ; {

@@ -179,7 +179,7 @@ func (s *Spool) Append(frame []byte, events int) error {
 		return fmt.Errorf("spooling %d events in %d bytes: %w: it takes up to %d bytes", events, len(frame), ErrSize, s.limits.frame)
 	}
 	b := appendFrame(s.buf[:0], frame, events)
-	if s.buf = b; cap(b) > 2*windowSize && len(b) < windowSize {
+	if s.buf = b; cap(b) > 2*disk.WindowSize && len(b) < disk.WindowSize {
 		s.buf = nil // it was large once
 	}
 	s.mu.Lock()

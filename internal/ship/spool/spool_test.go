@@ -797,7 +797,7 @@ func TestLookalikes(t *testing.T) {
 	f.WriteFile("/f", b)
 	r, err := f.Open("/f")
 	must(t, err)
-	w := window{f: r, size: int64(len(b))}
+	w := window{disk.Window{File: r, Size: int64(len(b))}}
 	budget := w.budget()
 	if _, _, ok := w.next(0, 77, &budget); ok || budget < -200_000 || budget > 0 {
 		t.Errorf("%v, %d bytes too many", ok, -budget)
@@ -808,19 +808,19 @@ func TestLookalikes(t *testing.T) {
 func TestFind(t *testing.T) {
 	const marker = 0x1122334455667788
 	f := faultfs.New(rand.New(rand.NewPCG(1, 1)))
-	for _, at := range []int64{0, 1, windowSize - 9, windowSize - 8, windowSize - 7, windowSize - 1, windowSize, 2*windowSize - 10, 2*windowSize - 3} {
-		b := make([]byte, 2*windowSize+100)
+	for _, at := range []int64{0, 1, disk.WindowSize - 9, disk.WindowSize - 8, disk.WindowSize - 7, disk.WindowSize - 1, disk.WindowSize, 2*disk.WindowSize - 10, 2*disk.WindowSize - 3} {
+		b := make([]byte, 2*disk.WindowSize+100)
 		mark(b[at:], marker)
 		f.WriteFile("/f", b)
 		r, err := f.Open("/f")
 		must(t, err)
 		for _, from := range []int64{0, 5, at} {
-			w := window{f: r, size: int64(len(b))}
+			w := window{disk.Window{File: r, Size: int64(len(b))}}
 			want := at
 			if from > at {
-				want = w.size
+				want = w.Size
 			}
-			if got := w.find(from, marker); got != want {
+			if got := w.Find(from, marker); got != want {
 				t.Errorf("from %d: %d, want %d", from, got, want)
 			}
 		}

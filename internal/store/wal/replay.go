@@ -1,12 +1,9 @@
 package wal
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"path/filepath"
@@ -17,14 +14,8 @@ import (
 	"github.com/culprit-http/culprit/internal/store/disk"
 )
 
-const (
-	// MaxDamage is how many damaged places a report lists; the others are only counted.
-	MaxDamage = 64
-	// windowSize is how much is read at a time, in bytes, unless a record is larger.
-	windowSize = 256 << 10
-	// block is the unit in which a file is read that can't be read as a whole, in bytes.
-	block = 4096
-)
+// MaxDamage is how many damaged places a report lists; the others are only counted.
+const MaxDamage = 64
 
 // Func takes a record: the number of its file, that file's header, and the payload. Both are borrowed until return.
 type Func func(seq uint64, header, payload []byte) error
@@ -200,13 +191,13 @@ func (p *player) limits(dir string, seqs []uint64, from, to uint64) []uint64 {
 // copy was never taken.
 func (w *window) copied(h *head, pos int64) bool {
 	for index, i := h.first, uint32(0); i < h.copies; i++ {
-		if w.size-pos < overhead {
+		if w.Size-pos < overhead {
 			return false
 		}
-		rec := parseRecord(w.bytes(pos, recordHead))
+		rec := parseRecord(w.Bytes(pos, recordHead))
 		whole := overhead + int64(rec.size)
 		if rec.marker != h.marker || i == 0 && rec.index != index || i > 0 && rec.index <= index ||
-			rec.size == 0 || rec.size > MaxRecord || whole > w.size-pos || !intact(w.bytes(pos, int(whole))) {
+			rec.size == 0 || rec.size > MaxRecord || whole > w.Size-pos || !intact(w.Bytes(pos, int(whole))) {
 			return false
 		}
 		index = rec.index
@@ -254,7 +245,7 @@ func (p *player) play(path string, seq uint64, last, cut bool) error {
 	case err != nil:
 		// Without its head nothing in the file can be understood. One that lacks its end has no records.
 		torn := last || err != errForeign && w.shortHead()
-		p.report.damage(Damage{Seq: seq, Bytes: w.size, Torn: torn && w.failure == nil, Err: cmp.Or(w.failure, err)})
+		p.report.damage(Damage{Seq: seq, Bytes: w.Size, Torn: torn && w.Failure == nil, Err: cmp.Or(w.Failure, err)})
 		return nil
 	}
 	end, sure, err := p.records(w, &h, pos)
@@ -265,7 +256,7 @@ func (p *player) play(path string, seq uint64, last, cut bool) error {
 		return nil
 	}
 	if !sure {
-		end = w.size
+		end = w.Size
 	}
 	// This syncs too, if there is nothing to cut off.
 	err = p.fs.Truncate(path, end)
@@ -281,34 +272,34 @@ func (p *player) play(path string, seq uint64, last, cut bool) error {
 func (p *player) records(w *window, h *head, pos int64) (end int64, sure bool, err error) {
 	end = pos
 	// Bytes that look like a record but aren't are summed up for nothing: that must end, whatever a file holds.
-	budget := 2*w.size + MaxRecord
+	budget := 2*w.Size + MaxRecord
 	for budget > 0 {
-		pos = w.find(pos, h.marker)
-		if w.size-pos < overhead {
+		pos = w.Find(pos, h.marker)
+		if w.Size-pos < overhead {
 			break
 		}
-		rec := parseRecord(w.bytes(pos, recordHead))
+		rec := parseRecord(w.Bytes(pos, recordHead))
 		whole := overhead + int64(rec.size)
-		if rec.size == 0 || rec.size > MaxRecord || whole > w.size-pos {
+		if rec.size == 0 || rec.size > MaxRecord || whole > w.Size-pos {
 			pos++
 			continue
 		}
-		b := w.bytes(pos, int(whole))
+		b := w.Bytes(pos, int(whole))
 		if !intact(b) {
 			budget -= whole
 			pos++
 			continue
 		}
-		p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: pos - end, Err: w.unreadable(end, pos)})
+		p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: pos - end, Err: w.Unreadable(end, pos)})
 		if err := p.deliver(h, rec.index, b[recordHead:len(b)-1]); err != nil {
 			return end, false, err
 		}
 		pos += whole
 		end = pos
 	}
-	failure := w.unreadable(end, w.size)
+	failure := w.Unreadable(end, w.Size)
 	sure = budget > 0 && failure == nil
-	p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: w.size - end, Torn: sure, Err: failure})
+	p.report.damage(Damage{Seq: h.seq, Offset: end, Bytes: w.Size - end, Torn: sure, Err: failure})
 	return end, sure, nil
 }
 
@@ -334,97 +325,23 @@ func (p *player) deliver(h *head, index uint64, payload []byte) error {
 }
 
 // window is the part of a file that is in memory.
-type window struct {
-	f    disk.File
-	size int64
-	b    []byte
-	off  int64
-	// failure is why a part couldn't be read; it is zeros here. All such parts are between badFrom and badTo.
-	failure        error
-	badFrom, badTo int64
-}
+type window struct{ disk.Window }
 
 func newWindow(f disk.File) (*window, error) {
 	size, err := f.Size()
-	return &window{f: f, size: size}, err
-}
-
-// bytes returns n bytes at off, which must be in the file. They are valid until the next call.
-func (w *window) bytes(off int64, n int) []byte {
-	if i := off - w.off; i >= 0 && i+int64(n) <= int64(len(w.b)) {
-		return w.b[i : i+int64(n)]
-	}
-	want := int(min(int64(max(n, windowSize)), w.size-off))
-	if cap(w.b) < want {
-		w.b = make([]byte, want)
-	}
-	w.b, w.off = w.b[:want], off
-	if read, err := w.f.ReadAt(w.b, off); read < want {
-		clear(w.b[read:])
-		if !errors.Is(err, io.EOF) {
-			w.pick(read)
-		}
-	}
-	return w.b[:n]
-}
-
-// pick reads what it can from a position in the window on, block by block.
-func (w *window) pick(from int) {
-	for from < len(w.b) {
-		to := min(len(w.b), from+block-int((w.off+int64(from))%block))
-		if n, err := w.f.ReadAt(w.b[from:to], w.off+int64(from)); n < to-from {
-			clear(w.b[from+n : to])
-			if !errors.Is(err, io.EOF) {
-				if w.failure == nil {
-					w.badFrom = w.off + int64(from)
-				}
-				w.failure, w.badFrom, w.badTo = err, min(w.badFrom, w.off+int64(from)), max(w.badTo, w.off+int64(to))
-			}
-		}
-		from = to
-	}
-}
-
-// unreadable returns why a part of the file may not have been readable, or nil.
-func (w *window) unreadable(from, to int64) error {
-	if w.badFrom < to && from < w.badTo {
-		return w.failure
-	}
-	return nil
-}
-
-// find returns where the marker stands next, at pos or behind, or the end of the file.
-func (w *window) find(pos int64, marker uint64) int64 {
-	var m [8]byte
-	binary.LittleEndian.PutUint64(m[:], marker)
-	for w.size-pos >= int64(len(m)) {
-		b := w.bytes(pos, int(min(int64(w.left(pos)), w.size-pos)))
-		if i := bytes.Index(b, m[:]); i >= 0 {
-			return pos + int64(i)
-		}
-		pos += int64(len(b) - len(m) + 1)
-	}
-	return w.size
-}
-
-// left returns how many bytes can be had at pos without reading, or else with it.
-func (w *window) left(pos int64) int {
-	if n := w.off + int64(len(w.b)) - pos; pos >= w.off && n >= 8 {
-		return int(n)
-	}
-	return windowSize
+	return &window{disk.Window{File: f, Size: size}}, err
 }
 
 // head reads the file's head and returns where records begin.
 func (w *window) head(path string) (h head, end int64, err error) {
-	if w.size < prologue {
+	if w.Size < prologue {
 		return h, 0, errHead
 	}
-	n, err := headSize(w.bytes(0, prologue))
-	if err != nil || int64(n) > w.size {
+	n, err := headSize(w.Bytes(0, prologue))
+	if err != nil || int64(n) > w.Size {
 		return h, 0, errHead
 	}
-	if h, err = parseHead(w.bytes(0, n)); err != nil {
+	if h, err = parseHead(w.Bytes(0, n)); err != nil {
 		return h, 0, err
 	}
 	if h.version != version {
@@ -445,9 +362,9 @@ func printable(s string) string {
 
 // shortHead reports whether a file is too short for the head that it begins with.
 func (w *window) shortHead() bool {
-	if w.size < prologue {
+	if w.Size < prologue {
 		return true
 	}
-	n, err := headSize(w.bytes(0, prologue))
-	return err == nil && int64(n) > w.size
+	n, err := headSize(w.Bytes(0, prologue))
+	return err == nil && int64(n) > w.Size
 }

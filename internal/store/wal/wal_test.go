@@ -62,7 +62,7 @@ func TestAppendAndReplay(t *testing.T) {
 		t.Error(all, r)
 	}
 	var want []string
-	for i, n := range []int{1, 7, 8, 100, windowSize, MaxRecord, 3, windowSize - overhead, 2*windowSize + 1, 1} {
+	for i, n := range []int{1, 7, 8, 100, disk.WindowSize, MaxRecord, 3, disk.WindowSize - overhead, 2*disk.WindowSize + 1, 1} {
 		s := strings.Repeat(string(rune('a'+i)), n)
 		must(t, l.Append([]byte(s)))
 		want = append(want, s)
