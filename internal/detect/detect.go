@@ -50,6 +50,8 @@ type Opener interface {
 	// Sink returns where the messages of a parser go, from a mark on. resumed: the parser begins in the
 	// middle of the half-streams.
 	Sink(p *proto.Protocol, client proto.Direction, resumed bool, at clock.Mark) proto.Sink
+	// Nest returns what takes the bytes of a connection within this one.
+	Nest(n proto.Nested) proto.Parser
 	// Recognised says that the connection speaks a protocol that isn't parsed; "unknown" if nothing
 	// is known of it, "empty" if it held nothing, "nested" if it was handed on too often.
 	Recognised(name string)
@@ -125,6 +127,12 @@ func (s *Stream) Open(d *Detector, o Opener, f *proto.Flow) {
 			s.hint = h
 		}
 	}
+}
+
+// OpenNested begins the detection of a connection within another, from its start. hint names the protocol to expect, if it
+// isn't empty.
+func (s *Stream) OpenNested(d *Detector, o Opener, hint string) {
+	*s = Stream{detector: d, opener: o, hint: hint}
 }
 
 var proceed = proto.Verdict{Action: proto.Continue}
@@ -336,7 +344,7 @@ func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool,
 	}
 	s.context = proto.Context{
 		Client: client, Resumed: resumed, Sink: s.opener.Sink(p, client, resumed, at),
-		Limits: s.detector.Limits, Held: s.detector.Held,
+		Limits: s.detector.Limits, Held: s.detector.Held, Nest: s.opener.Nest,
 	}
 	if s.spareOf == p {
 		s.context.Spare, s.spare, s.spareOf = s.spare, nil, nil

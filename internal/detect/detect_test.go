@@ -51,6 +51,9 @@ func (l *log) Body(*proto.Message, []byte)          {}
 func (l *log) WantsBody(*proto.Message) int         { return 0 }
 func (l *log) End(*proto.Message)                   {}
 func (l *log) Lost(d proto.Direction, _ clock.Mark) {}
+func (l *log) Abort(*proto.Abort)                   {}
+func (l *log) Session(*proto.TLS)                   {}
+func (l *log) Nest(proto.Nested) proto.Parser       { return nil }
 
 // play gives a connection to detection, and returns what became of it.
 func play(t testing.TB, flow *proto.Flow, hints map[uint16]string, steps []prototest.Step) (text string) {

@@ -175,8 +175,11 @@ func (x *Exchange) snapshot(at clock.Mark) *Exchange {
 	return c
 }
 
+// UnknownTiming is the timing of which nothing is known.
+var UnknownTiming = Timing{-1, -1, -1, -1, -1, -1, -1, -1, -1, Split{-1, -1, -1}}
+
 func (x *Exchange) clearTiming() {
-	x.Timing = Timing{-1, -1, -1, -1, -1, -1, -1, -1, -1}
+	x.Timing = UnknownTiming
 }
 
 // queue is a doubly linked list of exchanges.

@@ -67,7 +67,12 @@ type Timing struct {
 	Overlap int64
 	// Duration is Send + Wait + Receive; Total adds Idle, Connect and TLS.
 	Duration, Total int64
+	// Handshake says who took the time of TLS.
+	Handshake Split
 }
+
+// Split says who took a time, in nanoseconds; -1 means unknown.
+type Split struct{ Client, Server, Network int64 }
 
 // Counts are the network events that happened while an exchange was under way, for one sender.
 type Counts struct {
@@ -98,6 +103,30 @@ type Body struct {
 // Part describes one part of a multipart body.
 type Part = body.Part
 
+// Operation is what a request asks for beyond its method and path.
+type Operation struct {
+	// System is graphql or jsonrpc, Kind query, mutation or subscription, call or notification. Names are those of the
+	// operations, more than one in a batch.
+	System, Kind string
+	Names        []string
+}
+
+// Closing is the first close frame of a session.
+type Closing struct {
+	Seen   bool
+	By     proto.Direction
+	Code   int
+	Reason string
+}
+
+// SessionMessage is one message of a session, such as a WebSocket.
+type SessionMessage struct {
+	Dir proto.Direction
+	// Kind is text, binary, ping, pong or close; Index counts those of the session in this direction, from 0.
+	Kind  string
+	Index int64
+}
+
 // Exchange is one request and its response, or what was seen of the two.
 //
 // Exchanges are pooled: an output must not keep one, nor anything it points to, after its call
@@ -125,6 +154,16 @@ type Exchange struct {
 	// MissingBytes is how many bytes weren't captured, where that is known.
 	MissingBytes int64
 	Anomalies    proto.Anomalies
+	// TLS is the session that carried it, nil when it came in plain text.
+	TLS *proto.TLS
+	// Abort says who gave up its stream, and why; nil when nobody did.
+	Abort *proto.Abort
+	// Operation is what the request asks for beyond its method and path, such as a GraphQL operation.
+	Operation Operation
+	// Closing is how a session was closed.
+	Closing Closing
+	// Message is the message that the exchange is about, where each of a session is shown by itself; nil otherwise.
+	Message *SessionMessage
 	// Stream marks exchanges whose length says nothing of the server's speed: event streams, tunnels,
 	// upgrades.
 	Stream bool

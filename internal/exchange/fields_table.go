@@ -27,6 +27,9 @@ const (
 	fromGeo       = "address, by --geoip FILE"
 	fromConfig    = "address, by services of the configuration"
 	fromAgent     = "User-Agent header"
+	fromHello     = "TLS handshake"
+	fromTLS       = "TLS handshake and records"
+	fromMessages  = "messages within the body, or of the session"
 )
 
 // Fields are all fields of the exchange document. Fields of one object stand together, as the JSON
@@ -243,11 +246,15 @@ var Fields = []Field{
 
 	{"url.original", []string{"target"}, "wildcard", "", Text, "request target, exactly as sent", fromRequest,
 		func(x *Exchange, v *Value) { v.requestBytes(x, x.Request.Target) }},
-	{"url.scheme", nil, "keyword", "", Text, "scheme of an absolute-form target, else http", fromRequest,
+	{"url.scheme", nil, "keyword", "", Text, "scheme of an absolute-form target or of the pseudo-header, else https within TLS, else http", fromRequest,
 		func(x *Exchange, v *Value) {
-			if u := x.URL(); len(u.Scheme) > 0 {
+			switch u := x.URL(); {
+			case len(u.Scheme) > 0:
 				v.bytes(bytes.ToLower(u.Scheme))
-			} else if x.HasRequest {
+			case !x.HasRequest:
+			case x.TLS != nil:
+				v.text("https")
+			default:
 				v.text("http")
 			}
 		}},
@@ -292,6 +299,101 @@ var Fields = []Field{
 			}
 		}},
 
+	{"tls.established", nil, "boolean", "", Bool, "whether the TLS handshake was completed, as far as can be seen; absent: not TLS", fromHello,
+		func(x *Exchange, v *Value) {
+			if x.TLS != nil {
+				v.bool(x.TLS.Established)
+			}
+		}},
+	{"tls.version", nil, "keyword", "", Text, "version of TLS, such as 1.3", fromHello,
+		func(x *Exchange, v *Value) {
+			if x.TLS != nil {
+				v.optional(TLSVersion(x.TLS.Version))
+			}
+		}},
+	{"tls.version_protocol", nil, "keyword", "", Text, "tls, or ssl for SSL 3", fromHello,
+		func(x *Exchange, v *Value) {
+			switch {
+			case x.TLS == nil || x.TLS.Version == 0:
+			case x.TLS.Version == 0x0300:
+				v.text("ssl")
+			default:
+				v.text("tls")
+			}
+		}},
+	{"tls.cipher", []string{"cipher"}, "keyword", "", Text, "cipher suite in use, as IANA names it", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.SuiteName }) }},
+	{"tls.curve", nil, "keyword", "", Text, "group of the key exchange, such as x25519", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.GroupName }) }},
+	{"tls.next_protocol", []string{"alpn"}, "keyword", "", Text, "application protocol that both agreed on (ALPN)", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.ALPN }) }},
+	{"tls.resumed", nil, "boolean", "", Bool, "true where an earlier session was taken up again", fromHello,
+		func(x *Exchange, v *Value) {
+			if x.TLS != nil && x.TLS.Resumption != "" {
+				v.bool(true)
+			}
+		}},
+	{"tls.client.server_name", []string{"sni"}, "keyword", "", Text, "server name that the client asked for (SNI)", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.ServerName }) }},
+	{"tls.client.ja3", []string{"ja3"}, "keyword", "", Text, "JA3 fingerprint of the ClientHello", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.JA3 }) }},
+	{"tls.client.supported_ciphers", nil, "keyword", "", List, "cipher suites that the client offered, in its order, as numbers; first exchange of a connection only", fromHello,
+		func(x *Exchange, v *Value) { v.suites(x) }},
+	{"tls.client.subject", nil, "keyword", "", Text, "subject of the client's certificate", fromHello,
+		func(x *Exchange, v *Value) {
+			v.certificate(x, false, func(c *proto.Certificate) string { return c.Subject })
+		}},
+	{"tls.client.issuer", nil, "keyword", "", Text, "its issuer", fromHello,
+		func(x *Exchange, v *Value) {
+			v.certificate(x, false, func(c *proto.Certificate) string { return c.Issuer })
+		}},
+	{"tls.server.ja3s", nil, "keyword", "", Text, "JA3S fingerprint of the ServerHello", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.JA3S }) }},
+	{"tls.server.subject", nil, "keyword", "", Text, "subject of the server's certificate, where it was seen: TLS 1.3 and resumption hide it without keys", fromHello,
+		func(x *Exchange, v *Value) {
+			v.certificate(x, true, func(c *proto.Certificate) string { return c.Subject })
+		}},
+	{"tls.server.issuer", nil, "keyword", "", Text, "its issuer", fromHello,
+		func(x *Exchange, v *Value) {
+			v.certificate(x, true, func(c *proto.Certificate) string { return c.Issuer })
+		}},
+	{"tls.server.not_before", nil, "date", "", Time, "begin of its validity", fromHello,
+		func(x *Exchange, v *Value) {
+			if c := x.serverCertificate(); c != nil && !c.Malformed {
+				v.time(c.NotBefore)
+			}
+		}},
+	{"tls.server.not_after", nil, "date", "", Time, "end of its validity", fromHello,
+		func(x *Exchange, v *Value) {
+			if c := x.serverCertificate(); c != nil && !c.Malformed {
+				v.time(c.NotAfter)
+			}
+		}},
+	{"tls.server.hash.sha256", nil, "keyword", "", Text, "SHA-256 of it", fromHello,
+		func(x *Exchange, v *Value) {
+			v.certificate(x, true, func(c *proto.Certificate) string { return c.SHA256 })
+		}},
+	{"tls.server.x509.alternative_names", []string{"san"}, "keyword", "", List, "names it is for (SAN)", fromHello,
+		func(x *Exchange, v *Value) {
+			if c := x.serverCertificate(); c != nil {
+				v.list(c.Names)
+			}
+		}},
+	{"tls.server.x509.serial_number", nil, "keyword", "", Text, "its serial number", fromHello,
+		func(x *Exchange, v *Value) {
+			v.certificate(x, true, func(c *proto.Certificate) string { return c.Serial })
+		}},
+	{"tls.server.x509.public_key_algorithm", nil, "keyword", "", Text, "kind and size of its key, such as RSA 2048", fromHello,
+		func(x *Exchange, v *Value) {
+			v.certificate(x, true, func(c *proto.Certificate) string { return c.Key })
+		}},
+	{"tls.server.x509.signature_algorithm", nil, "keyword", "", Text, "algorithm of its signature", fromHello,
+		func(x *Exchange, v *Value) {
+			v.certificate(x, true, func(c *proto.Certificate) string { return c.Signature })
+		}},
+
+	{"error.code", []string{"error_code"}, "keyword", "", Text, "what ended the stream or the session: the name of an HTTP/2 error, a TLS alert, a WebSocket close code, a gRPC status", fromCulprit,
+		func(x *Exchange, v *Value) { v.optional(x.ErrorCode()) }},
 	{"error.message", nil, "match_only_text", "", Text, "why the exchange isn't complete, in a few words", fromCulprit,
 		func(x *Exchange, v *Value) { v.optional(x.Reason) }},
 
@@ -350,6 +452,32 @@ var Fields = []Field{
 				v.List = append(v.List, strconv.Itoa(i.Status))
 			}
 		}},
+	{"culprit.http.stream_id", []string{"stream_id"}, "long", "", Int, "number of the HTTP/2 stream", fromRequest,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.StreamID())) }},
+	{"culprit.http.pushed", nil, "boolean", "", Bool, "true where the server promised the request of its own accord", fromRequest,
+		func(x *Exchange, v *Value) {
+			if x.Request.Pushed {
+				v.bool(true)
+			}
+		}},
+	{"culprit.http.reset.code", nil, "keyword", "", Text, "HTTP/2 error that gave up the stream, such as CANCEL", fromResponse,
+		func(x *Exchange, v *Value) {
+			if x.Abort != nil {
+				v.text(x.Abort.Name)
+			}
+		}},
+	{"culprit.http.reset.by", nil, "keyword", "", Text, "who gave it up, client or server", fromResponse,
+		func(x *Exchange, v *Value) {
+			if x.Abort != nil {
+				v.text(x.side(x.Abort.By))
+			}
+		}},
+	{"culprit.http.reset.goaway", nil, "boolean", "", Bool, "true where the whole connection was given up (GOAWAY) and the stream not worked on", fromResponse,
+		func(x *Exchange, v *Value) {
+			if x.Abort != nil && x.Abort.GoAway {
+				v.bool(true)
+			}
+		}},
 	{"culprit.http.connection_index", nil, "long", "", Int, "place of the exchange on its connection, from 0", fromCulprit,
 		func(x *Exchange, v *Value) { v.int(int64(x.Index)) }},
 	{"culprit.http.request.framing", nil, "keyword", "", Text, "how the end of the request body is known: none, length, chunked, close, tunnel", fromRequest,
@@ -361,7 +489,11 @@ var Fields = []Field{
 	{"culprit.http.request.decoded_bytes", nil, "long", "byte", Int, "length of the request body after content-decoding, where it was decoded whole", fromRequest,
 		func(x *Exchange, v *Value) { v.nonNegative(x.HasRequest, x.RequestBody.DecodedBytes) }},
 	{"culprit.http.request.parts", nil, "keyword", "", List, "parts of a multipart request body: name, file name, media type, bytes", fromRequest,
-		func(x *Exchange, v *Value) { v.parts(x.RequestBody.Parts) }},
+		func(x *Exchange, v *Value) { v.multipart(x.RequestBody.Parts) }},
+	{"culprit.http.request.stalled", nil, "long", "ns", Duration, "time the client couldn't send because the server's flow-control window was closed", fromRequest,
+		func(x *Exchange, v *Value) { v.positive(Duration, x.Request.Stalled) }},
+	{"culprit.http.response.stalled", []string{"stalled"}, "long", "ns", Duration, "time the server couldn't send because the client's flow-control window was closed", fromResponse,
+		func(x *Exchange, v *Value) { v.positive(Duration, x.Response.Stalled) }},
 	{"culprit.http.response.framing", nil, "keyword", "", Text, "how the end of the response body is known", fromResponse,
 		func(x *Exchange, v *Value) {
 			if x.HasResponse {
@@ -371,7 +503,143 @@ var Fields = []Field{
 	{"culprit.http.response.decoded_bytes", nil, "long", "byte", Int, "length of the response body after content-decoding, where it was decoded whole", fromResponse,
 		func(x *Exchange, v *Value) { v.nonNegative(x.HasResponse, x.ResponseBody.DecodedBytes) }},
 	{"culprit.http.response.parts", nil, "keyword", "", List, "parts of a multipart response body", fromResponse,
-		func(x *Exchange, v *Value) { v.parts(x.ResponseBody.Parts) }},
+		func(x *Exchange, v *Value) { v.multipart(x.ResponseBody.Parts) }},
+
+	{"culprit.tls.client.ja4", []string{"ja4"}, "keyword", "", Text, "JA4 fingerprint of the ClientHello", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.JA4 }) }},
+	{"culprit.tls.client.versions", nil, "keyword", "", Text, "highest version that the client offered", fromHello,
+		func(x *Exchange, v *Value) {
+			if x.TLS != nil {
+				v.optional(TLSVersion(x.TLS.Offered))
+			}
+		}},
+	{"culprit.tls.client.alpn", nil, "keyword", "", List, "application protocols that the client offered; first exchange of a connection only", fromHello,
+		func(x *Exchange, v *Value) {
+			if x.TLS != nil && x.Index == 0 {
+				v.list(x.TLS.OfferedALPN)
+			}
+		}},
+	{"culprit.tls.server.chain", nil, "keyword", "", List, "subjects of the server's certificates, its own first; first exchange of a connection only", fromHello,
+		func(x *Exchange, v *Value) {
+			if x.TLS == nil || x.Index > 0 || len(x.TLS.ServerChain) == 0 {
+				return
+			}
+			v.Kind = List
+			for _, c := range x.TLS.ServerChain {
+				v.List = append(v.List, c.Subject)
+			}
+		}},
+	{"culprit.tls.server.days_left", []string{"days_left"}, "long", "day", Int, "days until the server's certificate ends, at the time of the exchange; negative: it has ended", fromHello,
+		func(x *Exchange, v *Value) {
+			if c := x.serverCertificate(); c != nil && !c.Malformed {
+				v.int(floorDiv(c.NotAfter-x.Start.Time, 24*3600*1e9))
+			}
+		}},
+	{"culprit.tls.resumption", nil, "keyword", "", Text, "how an earlier session was taken up again: id, ticket or psk", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.Resumption }) }},
+	{"culprit.tls.early_data", nil, "keyword", "", Text, "what became of data in the client's first flight: offered, accepted or rejected", fromHello,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.EarlyData }) }},
+	{"culprit.tls.retry", nil, "boolean", "", Bool, "true where the server asked for another ClientHello", fromHello,
+		func(x *Exchange, v *Value) {
+			if x.TLS != nil && x.TLS.Retry {
+				v.bool(true)
+			}
+		}},
+	{"culprit.tls.alerts", []string{"alert"}, "keyword", "", List, "alerts, each with its sender: server: unknown_ca", fromTLS,
+		func(x *Exchange, v *Value) { v.alerts(x) }},
+	{"culprit.tls.decrypted", nil, "boolean", "", Bool, "whether keys were found and the connection was read; absent: not TLS", fromTLS,
+		func(x *Exchange, v *Value) {
+			if x.TLS != nil {
+				v.bool(x.TLS.Decrypted)
+			}
+		}},
+	{"culprit.tls.reason", []string{"undecryptable"}, "keyword", "", Text, "why it wasn't", fromTLS,
+		func(x *Exchange, v *Value) { v.tls(x, func(t *proto.TLS) string { return t.Reason }) }},
+	{"culprit.tls.lost_records", nil, "long", "", Int, "records that couldn't be read among others that could", fromTLS,
+		func(x *Exchange, v *Value) {
+			if x.TLS != nil {
+				v.positive(Int, int64(x.TLS.LostRecords))
+			}
+		}},
+	{"culprit.tls.handshake.client", nil, "long", "ns", Duration, "part of the TLS handshake that the client took; first exchange of a connection only", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Handshake.Client) }},
+	{"culprit.tls.handshake.server", nil, "long", "ns", Duration, "part of the TLS handshake that the server took; first exchange of a connection only", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Handshake.Server) }},
+	{"culprit.tls.handshake.network", nil, "long", "ns", Duration, "rest of the TLS handshake: round trips and transfer; first exchange of a connection only", fromTiming,
+		func(x *Exchange, v *Value) { v.duration(x.Timing.Handshake.Network) }},
+
+	{"culprit.grpc.service", []string{"grpc_service"}, "keyword", "", Text, "gRPC service, with its package", fromRequest,
+		func(x *Exchange, v *Value) { service, _ := x.GRPCMethod(); v.optionalBytes(service) }},
+	{"culprit.grpc.method", []string{"grpc_method"}, "keyword", "", Text, "gRPC method", fromRequest,
+		func(x *Exchange, v *Value) { _, method := x.GRPCMethod(); v.optionalBytes(method) }},
+	{"culprit.grpc.status_code", nil, "long", "", Int, "gRPC status, as a number; 0 is OK", fromResponse,
+		func(x *Exchange, v *Value) {
+			if code, ok := x.GRPCStatus(); ok {
+				v.int(int64(code))
+			}
+		}},
+	{"culprit.grpc.status", []string{"grpc_status"}, "keyword", "", Text, "its name, such as UNAVAILABLE", fromResponse,
+		func(x *Exchange, v *Value) {
+			if code, ok := x.GRPCStatus(); ok {
+				v.text(GRPCStatusName(code))
+			}
+		}},
+	{"culprit.grpc.message", []string{"grpc_message"}, "match_only_text", "", Text, "what the server says of it, percent-decoded", fromResponse,
+		func(x *Exchange, v *Value) { v.optional(x.GRPCMessage()) }},
+	{"culprit.grpc.kind", nil, "keyword", "", Text, "kind of call, as the messages seen show it: unary, client-streaming, server-streaming, bidirectional", fromMessages,
+		func(x *Exchange, v *Value) { v.optional(x.GRPCKind()) }},
+
+	{"culprit.operation.system", nil, "keyword", "", Text, "what names operations within the request: graphql or jsonrpc", fromRequest,
+		func(x *Exchange, v *Value) { v.optional(x.Operation.System) }},
+	{"culprit.operation.kind", nil, "keyword", "", Text, "query, mutation or subscription; call or notification", fromRequest,
+		func(x *Exchange, v *Value) { v.optional(x.Operation.Kind) }},
+	{"culprit.operation.names", []string{"operation"}, "keyword", "", List, "names of the operations or methods, more than one in a batch", fromRequest,
+		func(x *Exchange, v *Value) { v.list(x.Operation.Names) }},
+
+	{"culprit.messages.client.count", nil, "long", "", Int, "messages that the client sent in a stream of them: gRPC, WebSocket", fromMessages,
+		func(x *Exchange, v *Value) { v.parts(&x.Request, func(p *proto.Parts) int64 { return p.Count }) }},
+	{"culprit.messages.client.bytes", nil, "long", "byte", Int, "their size, without framing, as sent", fromMessages,
+		func(x *Exchange, v *Value) { v.parts(&x.Request, func(p *proto.Parts) int64 { return p.Bytes }) }},
+	{"culprit.messages.client.largest", nil, "long", "byte", Int, "size of the largest", fromMessages,
+		func(x *Exchange, v *Value) { v.parts(&x.Request, func(p *proto.Parts) int64 { return p.Largest }) }},
+	{"culprit.messages.client.compressed", nil, "long", "", Int, "how many came compressed", fromMessages,
+		func(x *Exchange, v *Value) { v.parts(&x.Request, func(p *proto.Parts) int64 { return p.Compressed }) }},
+	{"culprit.messages.server.count", []string{"messages"}, "long", "", Int, "messages that the server sent in a stream of them: gRPC, WebSocket, server-sent events", fromMessages,
+		func(x *Exchange, v *Value) { v.parts(&x.Response, func(p *proto.Parts) int64 { return p.Count }) }},
+	{"culprit.messages.server.bytes", nil, "long", "byte", Int, "their size, without framing, as sent", fromMessages,
+		func(x *Exchange, v *Value) { v.parts(&x.Response, func(p *proto.Parts) int64 { return p.Bytes }) }},
+	{"culprit.messages.server.largest", nil, "long", "byte", Int, "size of the largest", fromMessages,
+		func(x *Exchange, v *Value) { v.parts(&x.Response, func(p *proto.Parts) int64 { return p.Largest }) }},
+	{"culprit.messages.server.compressed", nil, "long", "", Int, "how many came compressed", fromMessages,
+		func(x *Exchange, v *Value) { v.parts(&x.Response, func(p *proto.Parts) int64 { return p.Compressed }) }},
+	{"culprit.message.kind", nil, "keyword", "", Text, "kind of the message that this record is about, on request (--messages): text, binary, ping, pong, close", fromMessages,
+		func(x *Exchange, v *Value) {
+			if x.Message != nil {
+				v.text(x.Message.Kind)
+			}
+		}},
+	{"culprit.message.from", nil, "keyword", "", Text, "its sender, client or server", fromMessages,
+		func(x *Exchange, v *Value) {
+			if x.Message != nil {
+				v.text(x.side(x.Message.Dir))
+			}
+		}},
+	{"culprit.message.index", nil, "long", "", Int, "its place among those of its sender in the session, from 0", fromMessages,
+		func(x *Exchange, v *Value) {
+			if x.Message != nil {
+				v.int(x.Message.Index)
+			}
+		}},
+	{"culprit.websocket.close_code", []string{"close_code"}, "long", "", Int, "status of the first close frame of a WebSocket (RFC 6455 §7.4)", fromMessages,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Closing.Code)) }},
+	{"culprit.websocket.close_reason", nil, "keyword", "", Text, "its reason", fromMessages,
+		func(x *Exchange, v *Value) { v.optional(x.Closing.Reason) }},
+	{"culprit.websocket.closed_by", nil, "keyword", "", Text, "who sent it, client or server", fromMessages,
+		func(x *Exchange, v *Value) {
+			if x.Closing.Seen {
+				v.text(x.side(x.Closing.By))
+			}
+		}},
 
 	{"culprit.timing.idle", nil, "long", "ns", Duration, "connection ready to first request byte; first exchange of a connection only", fromTiming,
 		func(x *Exchange, v *Value) { v.duration(x.Timing.Idle) }},
@@ -676,7 +944,7 @@ func (v *Value) anomalies(a proto.Anomalies) {
 	a.Each(func(a proto.Anomaly) { v.List = append(v.List, a.String()) })
 }
 
-func (v *Value) parts(parts []Part) {
+func (v *Value) multipart(parts []Part) {
 	if len(parts) == 0 {
 		return
 	}

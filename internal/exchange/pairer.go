@@ -253,6 +253,12 @@ func (p *Pairer) Lost(d proto.Direction, at clock.Mark) {
 	p.lost[d], p.lostAt[d] = true, max(p.lostAt[d], at.Offset)
 }
 
+// Abort implements proto.Sink: without streams there is nothing to give up but the connection.
+func (p *Pairer) Abort(*proto.Abort) {}
+
+// Session implements proto.Sink.
+func (p *Pairer) Session(*proto.TLS) {}
+
 // Closed says that a half-stream has ended, after the parser was told. When it is the server's, what
 // waits won't be answered any more; when both have, nothing more can come.
 func (p *Pairer) Closed(d proto.Direction, at clock.Mark, both bool) {

@@ -11,7 +11,7 @@ import "github.com/culprit-http/culprit/internal/exchange"
 // captured nobody knows how long it took, and neither is said.
 func Time(x *exchange.Exchange) {
 	t := &x.Timing
-	*t = exchange.Timing{Idle: -1, Connect: -1, TLS: -1, Send: -1, Wait: -1, Receive: -1, Overlap: -1, Duration: -1, Total: -1}
+	*t = exchange.UnknownTiming
 	if x.HasRequest {
 		begin, end := x.Request.First.Time, x.Request.Last.Time
 		answer := x.Completed.Time

@@ -91,6 +91,13 @@ func (c *connection) Sink(p *proto.Protocol, client proto.Direction, resumed boo
 	return &c.pairer
 }
 
+// Nest implements detect.Opener.
+func (c *connection) Nest(n proto.Nested) proto.Parser {
+	in := new(detect.Stream)
+	in.OpenNested(&c.shard.detector, c, n.Hint)
+	return in
+}
+
 // Recognised implements detect.Opener.
 func (c *connection) Recognised(name string) { c.shard.tally.connections[name]++ }
 

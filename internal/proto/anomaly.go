@@ -48,6 +48,23 @@ const (
 	DecompressionLimit
 	EndedWithoutLastChunk
 	ControlInTarget
+	TLSRecordLost
+	TLSPlain
+	HeaderTableUnknown
+	HeaderBlockTooLarge
+	BadHeaderBlock
+	BadFrame
+	FrameTooLarge
+	StreamLimit
+	FloodOfFrames
+	BadPseudoHeader
+	WindowExceeded
+	LengthDiffers
+	BadMessageFraming
+	MessageTooLarge
+	UnmaskedClient
+	MaskedServer
+	BadText
 	numAnomalies
 )
 
@@ -93,6 +110,23 @@ var AnomalyTable = [numAnomalies]AnomalyInfo{
 	DecompressionLimit:     {"decompression-limit", "the decoded body exceeds the limit (max body)"},
 	EndedWithoutLastChunk:  {"ended-without-last-chunk", "the connection was closed in the middle of a chunked body"},
 	ControlInTarget:        {"control-in-target", "the request target holds control or non-ASCII bytes"},
+	TLSRecordLost:          {"tls-record-lost", "a TLS record couldn't be decrypted: bytes of it are missing or altered"},
+	TLSPlain:               {"tls-plain", "a ClientHello was answered in plain text"},
+	HeaderTableUnknown:     {"header-table-unknown", "header fields refer to a table whose beginning wasn't captured (HPACK); they are shown as ?"},
+	HeaderBlockTooLarge:    {"header-block-too-large", "a header block exceeds the limit (max head), sent or decompressed"},
+	BadHeaderBlock:         {"bad-header-block", "a header block can't be decompressed (RFC 7541)"},
+	BadFrame:               {"bad-frame", "a frame is malformed, or isn't allowed where it stands"},
+	FrameTooLarge:          {"frame-too-large", "a frame is larger than its receiver allowed"},
+	StreamLimit:            {"stream-limit", "more streams at a time than the limit (max streams)"},
+	FloodOfFrames:          {"flood-of-frames", "frames that make work and carry nothing, over and over"},
+	BadPseudoHeader:        {"bad-pseudo-header", "a pseudo-header is unknown, twice there, missing or out of place (RFC 9113 §8.3)"},
+	WindowExceeded:         {"window-exceeded", "more was sent than the receiver's flow-control window allowed"},
+	LengthDiffers:          {"length-differs", "the body isn't as long as Content-Length says"},
+	BadMessageFraming:      {"bad-message-framing", "the messages within a body or a WebSocket are malformed"},
+	MessageTooLarge:        {"message-too-large", "a message exceeds the limit (max message), sent or decompressed"},
+	UnmaskedClient:         {"unmasked-client", "a WebSocket frame of the client isn't masked (RFC 6455 §5.1)"},
+	MaskedServer:           {"masked-server", "a WebSocket frame of the server is masked (RFC 6455 §5.1)"},
+	BadText:                {"bad-text", "a text message isn't UTF-8"},
 }
 
 // Set adds an anomaly.

@@ -46,9 +46,12 @@ const (
 	Evicted
 	// CaptureEnded: the input ended while the connection was open.
 	CaptureEnded
+	// StreamReset: the stream that carried it was given up, while its connection may go on; see Sink.Abort. It is why a
+	// message ended, never a connection.
+	StreamReset
 )
 
-var closeNames = [...]string{"open", "fin", "rst", "replaced", "timeout", "evicted", "capture-ended"}
+var closeNames = [...]string{"open", "fin", "rst", "replaced", "timeout", "evicted", "capture-ended", "stream-reset"}
 
 func (r CloseReason) String() string { return closeNames[r] }
 
@@ -91,11 +94,15 @@ type Parser interface {
 	// Data delivers bytes. b is borrowed until return: whoever keeps, copies. at is the arrival of
 	// the segment that carried b[0], never the time of its release from the reordering window.
 	Data(d Direction, b []byte, at clock.Mark) Verdict
-	// Gap says that n bytes are missing: they weren't captured.
+	// Gap says that n bytes are missing: they weren't captured, or couldn't be decrypted. n is Unknown when it can't be told
+	// how many.
 	Gap(d Direction, n int64, at clock.Mark)
 	// Close says that a direction has ended. The other may go on (half-close).
 	Close(d Direction, at clock.Mark, why CloseReason)
 }
+
+// Unknown is the length of a gap that isn't known.
+const Unknown = -1
 
 // Match is a probe's opinion of the first bytes of a half-stream.
 type Match uint8
@@ -130,7 +137,26 @@ type Protocol struct {
 	Resume func(b []byte) (Match, Role)
 	// New makes a parser. Nil: the protocol is only recognised, and counted as ignored.
 	New func(c *Context) Parser
+	// Pairing says how its messages become exchanges.
+	Pairing Pairing
+	// Upgrades: what was only recognised may turn into TLS in the middle (STARTTLS and the like).
+	Upgrades bool
 }
+
+// Pairing says how the messages of a protocol become exchanges.
+type Pairing uint8
+
+// The ways of pairing.
+const (
+	// InOrder: the nth response answers the nth request.
+	InOrder Pairing = iota
+	// ByStream: a response answers the request of its Message.Stream.
+	ByStream
+	// AsSession: all messages are of kind Event, and make one exchange, which ends with the connection or the stream.
+	AsSession
+	// Wrapper: the protocol has no messages of its own; it carries another, and tells of its session (Sink.Session).
+	Wrapper
+)
 
 // Context is what a parser gets at construction. The pointers stay valid as long as the parser.
 type Context struct {
@@ -147,10 +173,24 @@ type Context struct {
 	Held *int
 	// Spare is a parser of the same protocol whose connection is over, for New to use again, or nil.
 	Spare Parser
+	// Nest returns what takes the bytes of a connection within this one: detection, and then the parser that it chooses.
+	Nest func(n Nested) Parser
+}
+
+// Nested describes a connection within another.
+type Nested struct {
+	// Stream is the stream that carries it, 0 when it is all that the outer connection carries.
+	Stream uint64
+	// Hint names the protocol to expect, empty when nothing is known; see Protocol.Name.
+	Hint string
 }
 
 // Limits bound what parsers keep for one connection.
 type Limits struct {
+	// MaxStreams is how many streams of a connection are followed at a time.
+	MaxStreams int
+	// MaxMessage is the largest message of a stream of messages (WebSocket, gRPC) that is put together or inflated, in bytes.
+	MaxMessage int
 	// MaxHead is the largest message head (start line and headers, or trailers), in bytes.
 	MaxHead int
 	// MaxFields is the largest number of header fields that are kept of a message.
@@ -179,6 +219,23 @@ type Sink interface {
 	// Lost says that bytes are missing, or weren't understood, that may have held whole messages or
 	// the beginning of one: from here on, messages can't be paired by counting alone.
 	Lost(d Direction, at clock.Mark)
+	// Abort says that one side gave up a stream, in protocols that have streams. It is called after the End of the messages that were
+	// open on the stream, which end as Cut with StreamReset.
+	Abort(a *Abort)
+	// Session tells of the TLS session that carries what follows, each time that more is known of it.
+	Session(s *TLS)
+}
+
+// Abort says that a stream was given up, by whom and why.
+type Abort struct {
+	Stream uint64
+	By     Direction
+	// Code is the protocol's number of the reason, Name its name, such as CANCEL.
+	Code uint32
+	Name string
+	// GoAway: the whole connection was, and this stream wasn't worked on.
+	GoAway bool
+	At     clock.Mark
 }
 
 // Answers says what kind of request a response answers.
@@ -205,6 +262,9 @@ const (
 	Response
 	// Interim is a response that isn't the answer yet (HTTP 1xx).
 	Interim
+	// Event is a message that neither asks nor answers, such as one of a WebSocket. Its Method is its kind; Status and Reason are
+	// those of a closing one.
+	Event
 )
 
 // End says how a message ended.
@@ -243,6 +303,10 @@ const (
 	Trailer FieldFlags = 1 << iota
 	// Folded: the value spans several lines (obs-fold, RFC 9112 §5.2), line ends included.
 	Folded
+	// Obscure: the name or the value couldn't be known, since the compression's state wasn't captured; what isn't known is "?".
+	Obscure
+	// Sensitive: the sender forbade to index it (RFC 7541 §7.1.3).
+	Sensitive
 )
 
 // Framing says how the end of a body is known (RFC 9112 §6.3).
@@ -303,9 +367,25 @@ type Message struct {
 	MissingBytes int64
 	// Chunks counts the chunks of a chunked body, the last one excepted.
 	Chunks int64
+	// Parts are the messages that the body consists of, where it is a stream of them (gRPC, event streams, WebSocket).
+	Parts Parts
+	// Pushed: the server promised the request of its own accord (RFC 9113 §8.4).
+	Pushed bool
+	// Stalled is how long the sender had to wait for the receiver to open its flow-control window, in nanoseconds, and Stalls how
+	// often, in protocols that have one.
+	Stalled int64
+	Stalls  int
 
 	// Anomalies are the oddities found.
 	Anomalies Anomalies
+}
+
+// Parts counts the messages that a body consists of.
+type Parts struct {
+	// Count is how many there are, Compressed how many of them came compressed.
+	Count, Compressed int64
+	// Bytes is their size without framing, Largest that of the largest, as sent.
+	Bytes, Largest int64
 }
 
 // Bytes returns the bytes of a span.
@@ -321,6 +401,7 @@ func (m *Message) Reset() {
 func (m *Message) Finish(src *Message) {
 	m.End, m.Close, m.Last, m.Size = src.End, src.Close, src.Last, src.Size
 	m.Framing, m.BodyBytes, m.MissingBytes, m.Chunks = src.Framing, src.BodyBytes, src.MissingBytes, src.Chunks
+	m.Parts, m.Stalled, m.Stalls = src.Parts, src.Stalled, src.Stalls
 	m.Anomalies |= src.Anomalies
 	if len(src.Fields) == 0 {
 		return
@@ -337,6 +418,7 @@ func (m *Message) Finish(src *Message) {
 // Progress takes from src, the same message while it is under way, how far it has come.
 func (m *Message) Progress(src *Message) {
 	m.Last, m.Size, m.BodyBytes, m.MissingBytes, m.Chunks = src.Last, src.Size, src.BodyBytes, src.MissingBytes, src.Chunks
+	m.Parts, m.Stalled, m.Stalls = src.Parts, src.Stalled, src.Stalls
 	m.Anomalies |= src.Anomalies
 }
 

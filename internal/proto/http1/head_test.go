@@ -21,6 +21,8 @@ func (h *heads) Body(*proto.Message, []byte)      {}
 func (h *heads) WantsBody(*proto.Message) int     { return 0 }
 func (h *heads) End(m *proto.Message)             { h.messages[len(h.messages)-1].Finish(m) }
 func (h *heads) Lost(proto.Direction, clock.Mark) {}
+func (h *heads) Abort(*proto.Abort)               {}
+func (h *heads) Session(*proto.TLS)               {}
 
 // one parses the first message in text, which a server sends if it begins with HTTP.
 func one(t *testing.T, text string) *proto.Message {

@@ -68,6 +68,7 @@ const (
 	end
 	lost
 	verdict
+	aborted
 )
 
 // event is one thing that a parser did. text is all of it that must not depend on how the bytes were
@@ -114,7 +115,7 @@ func (r *Recorder) breach(format string, args ...any) {
 }
 
 var (
-	kindNames = [...]string{proto.Request: "request", proto.Response: "response", proto.Interim: "interim"}
+	kindNames = [...]string{proto.Request: "request", proto.Response: "response", proto.Interim: "interim", proto.Event: "event"}
 	endNames  = [...]string{
 		proto.Unfinished: "unfinished", proto.Whole: "whole", proto.Broken: "broken", proto.Cut: "cut", proto.Upgraded: "upgraded",
 	}
@@ -252,6 +253,23 @@ func (r *Recorder) End(m *proto.Message) {
 	e.text = b.String()
 	r.events = append(r.events, e)
 }
+
+// Abort implements proto.Sink.
+func (r *Recorder) Abort(a *proto.Abort) {
+	for _, d := range [...]proto.Direction{proto.Originator, proto.Responder} {
+		if o := r.open[lane{d, a.Stream}]; o != nil && o.kind != proto.Interim {
+			r.breach("stream %d was given up before the End of its %s", a.Stream, kindNames[o.kind])
+		}
+	}
+	text := fmt.Sprintf("abort %d by %s %s", a.Stream, a.By, a.Name)
+	if a.GoAway {
+		text += " goaway"
+	}
+	r.events = append(r.events, event{kind: aborted, lane: lane{a.By, a.Stream}, text: text})
+}
+
+// Session implements proto.Sink: a session isn't part of what was said.
+func (r *Recorder) Session(*proto.TLS) {}
 
 // Lost implements proto.Sink.
 func (r *Recorder) Lost(d proto.Direction, at clock.Mark) {
