@@ -173,6 +173,9 @@ type Context struct {
 	Held *int
 	// Spare is a parser of the same protocol whose connection is over, for New to use again, or nil.
 	Spare Parser
+	// Prior is the response that handed the connection over to this protocol, nil when there was none or it isn't known. It is
+	// borrowed until New returns.
+	Prior *Message
 	// Nest returns what takes the bytes of a connection within this one: detection, and then the parser that it chooses.
 	Nest func(n Nested) Parser
 }
