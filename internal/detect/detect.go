@@ -5,8 +5,8 @@
 //
 //	undecided --(a probe says Yes)------------> parsing --(Handover)--> undecided
 //	undecided --(a recognised protocol)-------> stopped, counted by name
-//	undecided --(a ClientHello)---------------> doubtful, until the server has answered: it may say
-//	                                            400 in plain HTTP
+//	undecided --(one that may turn to TLS)----> upgradable, counted by name
+//	upgradable --(a ClientHello)--------------> parsing
 //	undecided --(Budget used up)--------------> stopped, counted as unknown
 //	undecided --(a gap, or begun mid-stream)--> resuming --(a segment surely begins a message)--> parsing
 //	parsing --(MaxHandovers used up)----------> stopped, counted as nested
@@ -17,6 +17,7 @@
 package detect
 
 import (
+	"strings"
 	"unsafe"
 
 	"github.com/culprit-http/culprit/internal/clock"
@@ -52,6 +53,8 @@ type Opener interface {
 	Sink(p *proto.Protocol, client proto.Direction, resumed bool, at clock.Mark) proto.Sink
 	// Nest returns what takes the bytes of a connection within this one.
 	Nest(n proto.Nested) proto.Parser
+	// Prior returns the response that handed the connection over last, nil if none did. It is borrowed.
+	Prior() *proto.Message
 	// Recognised says that the connection speaks a protocol that isn't parsed; "unknown" if nothing
 	// is known of it, "empty" if it held nothing, "nested" if it was handed on too often.
 	Recognised(name string)
@@ -69,10 +72,6 @@ type Stream struct {
 	spare   proto.Parser
 	spareOf *proto.Protocol
 	hint    string
-	// name is the protocol that a client's first bytes were recognised as, while the server's, which
-	// may belie it, haven't come.
-	name    string
-	speaker proto.Direction
 	state   state
 
 	// What came before the decision.
@@ -91,7 +90,7 @@ const (
 	undecided state = iota
 	resuming
 	parsing
-	doubtful
+	upgradable
 	stopped
 )
 
@@ -129,10 +128,11 @@ func (s *Stream) Open(d *Detector, o Opener, f *proto.Flow) {
 	}
 }
 
-// OpenNested begins the detection of a connection within another, from its start. hint names the protocol to expect, if it
-// isn't empty.
-func (s *Stream) OpenNested(d *Detector, o Opener, hint string) {
-	*s = Stream{detector: d, opener: o, hint: hint}
+// OpenNested begins the detection of a connection within another, from its start.
+func (s *Stream) OpenNested(d *Detector, o Opener, n proto.Nested) {
+	*s = Stream{detector: d, opener: o}
+	s.context.Client = n.Client
+	s.expect(n.Hint, n.At)
 }
 
 var proceed = proto.Verdict{Action: proto.Continue}
@@ -149,19 +149,8 @@ func (s *Stream) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		return proto.Verdict{Action: proto.Stop}
 	case resuming:
 		return s.resume(d, b, at)
-	case doubtful:
-		if d == s.speaker {
-			return proceed
-		}
-		for i := range s.detector.Protocols {
-			p := &s.detector.Protocols[i]
-			if match, role := p.Probe(b); match == proto.Yes && role == proto.Server {
-				s.choose(p, s.speaker, true, at)
-				return s.Data(d, b, at)
-			}
-		}
-		s.stop(s.name)
-		return s.verdict()
+	case upgradable:
+		return s.upgrade(d, b, at)
 	}
 	first := !s.has(d)
 	if first && len(s.events) == 0 {
@@ -233,10 +222,6 @@ func (s *Stream) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 	case parsing, stopped:
 		if s.parser != nil {
 			s.parser.Close(d, at, why)
-		}
-	case doubtful:
-		if s.closed[d.Other()] {
-			s.stop(s.name)
 		}
 	case undecided, resuming:
 		if s.closed[d.Other()] {
@@ -319,6 +304,12 @@ func (s *Stream) resume(d proto.Direction, b []byte, at clock.Mark) proto.Verdic
 			if p.Resume == nil {
 				continue
 			}
+			if match, role := p.Probe(b); p.Pairing == proto.Wrapper && match == proto.Yes && role == proto.Client && !s.has(d) {
+				// A ClientHello begins a session wherever it stands.
+				s.choose(p, d, false, at)
+				s.replay()
+				return s.Data(d, b, at)
+			}
 			if match, role := p.Resume(b); match == proto.Yes {
 				if s.choose(p, clientOf(d, role), true, at) {
 					s.replay()
@@ -331,20 +322,40 @@ func (s *Stream) resume(d proto.Direction, b []byte, at clock.Mark) proto.Verdic
 	return proceed
 }
 
+// upgrade waits for the ClientHello with which a protocol turns into TLS: in plain sight, at the start of a segment.
+func (s *Stream) upgrade(d proto.Direction, b []byte, at clock.Mark) proto.Verdict {
+	if len(b) < 6 || b[0] != 0x16 || b[1] != 3 {
+		return proceed
+	}
+	for i := range s.detector.Protocols {
+		p := &s.detector.Protocols[i]
+		if p.Pairing != proto.Wrapper {
+			continue
+		}
+		if match, role := p.Probe(b); match == proto.Yes && role == proto.Client {
+			s.choose(p, d, false, at)
+			return s.Data(d, b, at)
+		}
+	}
+	return proceed
+}
+
 // choose decides for a protocol. It reports whether it has a parser.
 func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool, at clock.Mark) bool {
 	if p.New == nil {
-		if p.Name == "tls" && !resumed {
-			s.state, s.name, s.speaker = doubtful, p.Name, client
+		if p.Upgrades && !resumed {
+			s.state = upgradable
+			s.opener.Recognised(p.Name)
 			s.drop()
 			return false
 		}
 		s.stop(p.Name)
 		return false
 	}
+	prior := s.opener.Prior() // Sink forgets it
 	s.context = proto.Context{
 		Client: client, Resumed: resumed, Sink: s.opener.Sink(p, client, resumed, at),
-		Limits: s.detector.Limits, Held: s.detector.Held, Nest: s.opener.Nest,
+		Limits: s.detector.Limits, Held: s.detector.Held, Prior: prior, Nest: s.opener.Nest,
 	}
 	if s.spareOf == p {
 		s.context.Spare, s.spare, s.spareOf = s.spare, nil, nil
@@ -387,6 +398,30 @@ func (s *Stream) giveUp(at clock.Mark) {
 	}
 }
 
+// spoken are the protocols by the names that Upgrade (RFC 9110 §7.8) and ALPN (RFC 7301) have for them, where those differ.
+var spoken = map[string]string{"h2": "http2", "h2c": "http2", "http/1.1": "http", "http/1.0": "http", "http/0.9": "http"}
+
+// expect takes a hint of what a connection speaks from now on. What can't be told by content is believed.
+func (s *Stream) expect(hint string, at clock.Mark) {
+	hint = strings.ToLower(hint)
+	if name, ok := spoken[hint]; ok {
+		hint = name
+	}
+	s.hint = hint
+	for i := range s.detector.Protocols {
+		if p := &s.detector.Protocols[i]; p.Name == hint && p.Pairing == proto.AsSession {
+			s.choose(p, s.context.Client, s.state == resuming, at)
+			return
+		}
+	}
+	for i := range s.detector.Known {
+		if p := &s.detector.Known[i]; p.Name == hint {
+			s.stop(p.Name)
+			return
+		}
+	}
+}
+
 // replay gives what was kept to the parser.
 func (s *Stream) replay() {
 	buf, events := s.buf, s.events
@@ -422,12 +457,9 @@ func (s *Stream) obey(d proto.Direction, b []byte, at clock.Mark, v proto.Verdic
 	if v.EarlyLost {
 		s.state = resuming
 	}
-	s.hint = v.Hint
-	for i := range s.detector.Known {
-		if p := &s.detector.Known[i]; p.Name == v.Hint {
-			s.stop(p.Name)
-			return s.verdict()
-		}
+	s.expect(v.Hint, at)
+	if s.state == stopped {
+		return s.verdict()
 	}
 	if len(v.Early) > 0 {
 		s.Data(d.Other(), v.Early, v.EarlyAt)

@@ -54,6 +54,7 @@ func (l *log) Lost(d proto.Direction, _ clock.Mark) {}
 func (l *log) Abort(*proto.Abort)                   {}
 func (l *log) Session(*proto.TLS)                   {}
 func (l *log) Nest(proto.Nested) proto.Parser       { return nil }
+func (l *log) Prior() *proto.Message                { return nil }
 
 // play gives a connection to detection, and returns what became of it.
 func play(t testing.TB, flow *proto.Flow, hints map[uint16]string, steps []prototest.Step) (text string) {

@@ -10,29 +10,24 @@ import (
 // Recognised are the protocols that are told apart but not parsed. A connection that speaks one is
 // counted as ignored under its name.
 var Recognised = []proto.Protocol{
-	{Name: "tls", Probe: tlsHello, Resume: tlsRecord},
-	{Name: "http2", Probe: prefix(proto.Client, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")},
-	{Name: "websocket", Probe: never},
 	{Name: "ssh", Probe: prefix(proto.AnyRole, "SSH-2.0-", "SSH-1.")},
-	{Name: "smtp-or-ftp", Probe: prefix(proto.Server, "220 ", "220-")},
-	{Name: "pop3", Probe: prefix(proto.Server, "+OK ")},
-	{Name: "imap", Probe: prefix(proto.Server, "* OK ", "* PREAUTH ")},
+	{Name: "smtp-or-ftp", Probe: prefix(proto.Server, "220 ", "220-"), Upgrades: true},
+	{Name: "pop3", Probe: prefix(proto.Server, "+OK "), Upgrades: true},
+	{Name: "imap", Probe: prefix(proto.Server, "* OK ", "* PREAUTH "), Upgrades: true},
 	{Name: "rtsp", Probe: startLine(" RTSP/1.0", "RTSP/1.0 ")},
 	{Name: "sip", Probe: startLine(" SIP/2.0", "SIP/2.0 ")},
-	{Name: "mysql", Probe: mysqlGreeting},
-	{Name: "postgresql", Probe: postgresStartup},
+	{Name: "mysql", Probe: mysqlGreeting, Upgrades: true},
+	{Name: "postgresql", Probe: postgresStartup, Upgrades: true},
 	{Name: "redis", Probe: redisCommand},
 	{Name: "mongodb", Probe: mongoMessage},
 	{Name: "amqp", Probe: prefix(proto.Client, "AMQP")},
 	{Name: "nats", Probe: prefix(proto.Server, "INFO {")},
-	{Name: "xmpp", Probe: prefix(proto.AnyRole, "<?xml version='1.0'?><stream", "<stream:stream")},
+	{Name: "xmpp", Probe: prefix(proto.AnyRole, "<?xml version='1.0'?><stream", "<stream:stream"), Upgrades: true},
 	{Name: "bittorrent", Probe: prefix(proto.AnyRole, "\x13BitTorrent protocol")},
 	{Name: "smb", Probe: smb},
 	{Name: "rdp", Probe: rdp},
 	{Name: "fastcgi", Probe: prefix(proto.Client, "\x01\x01\x00\x01\x00\x08\x00\x00\x00")},
 }
-
-func never([]byte) (proto.Match, proto.Role) { return proto.No, proto.AnyRole }
 
 // prefix makes a probe for fixed beginnings.
 func prefix(r proto.Role, texts ...string) func([]byte) (proto.Match, proto.Role) {
@@ -65,37 +60,6 @@ func startLine(request, status string) func([]byte) (proto.Match, proto.Role) {
 		}
 		return proto.No, proto.AnyRole
 	}
-}
-
-// tlsHello recognises a handshake record with a ClientHello or ServerHello (RFC 8446 §5.1), and the
-// SSL 2 ClientHello (RFC 5246 §E.2).
-func tlsHello(b []byte) (proto.Match, proto.Role) {
-	if len(b) < 6 {
-		if len(b) > 1 && b[0] == 0x16 && b[1] == 3 {
-			return proto.NeedMore, proto.AnyRole
-		}
-		return proto.No, proto.AnyRole
-	}
-	switch {
-	case b[0] == 0x16 && b[1] == 3 && b[2] <= 4 && b[5] == 1:
-		return proto.Yes, proto.Client
-	case b[0] == 0x16 && b[1] == 3 && b[2] <= 4 && b[5] == 2:
-		return proto.Yes, proto.Server
-	case b[0]&0x80 != 0 && b[2] == 1 && b[3] <= 3 && b[4] <= 4 && int(b[0]&0x7f)<<8|int(b[1]) <= 256:
-		return proto.Yes, proto.Client
-	}
-	return proto.No, proto.AnyRole
-}
-
-// tlsRecord recognises a TLS record in the middle of a stream.
-func tlsRecord(b []byte) (proto.Match, proto.Role) {
-	if len(b) < 5 || b[0] < 0x14 || b[0] > 0x17 || b[1] != 3 || b[2] == 0 || b[2] > 4 {
-		return proto.No, proto.AnyRole
-	}
-	if n := binary.BigEndian.Uint16(b[3:]); n == 0 || n > 1<<14+2048 {
-		return proto.No, proto.AnyRole
-	}
-	return proto.Yes, proto.AnyRole
 }
 
 // mysqlGreeting recognises the server's handshake: a length, sequence 0, protocol 10, a version that

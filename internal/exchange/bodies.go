@@ -17,6 +17,23 @@ func (x *Exchange) Decode(d *body.Decoder, limit int) {
 	}
 }
 
+// Peeked returns the beginning of the request's body as it was sent, where it was looked at beyond what is shown; nil where it
+// wasn't. It is borrowed until Unpeek.
+func (x *Exchange) Peeked() []byte {
+	if !x.peek {
+		return nil
+	}
+	return x.RequestBody.raw
+}
+
+// Unpeek forgets what was looked at beyond limit bytes of the request's body.
+func (x *Exchange) Unpeek(limit int) {
+	if x.peek && len(x.RequestBody.raw) > limit {
+		x.RequestBody.raw = x.RequestBody.raw[:limit]
+	}
+	x.peek = false
+}
+
 // DropBodies forgets what Decode has made.
 func (x *Exchange) DropBodies() {
 	x.RequestBody.Bytes, x.ResponseBody.Bytes = nil, nil

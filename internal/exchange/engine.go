@@ -12,8 +12,12 @@ import (
 type Limits struct {
 	// MaxWaiting is how many requests of one connection may wait for their responses.
 	MaxWaiting int
-	// MaxBody is how many bytes of each body are kept, 0 for none.
-	MaxBody int
+	// MaxBody is how many bytes of each body are kept, 0 for none. Peek is how many bytes of a request's body are kept at
+	// least where Peeks says so of its head; nil: never.
+	MaxBody, Peek int
+	Peeks         func(m *proto.Message) bool
+	// Messages: each message of a session makes an exchange.
+	Messages bool
 	// PendingAfter is the capture time after which a request without an answer is shown as waiting; 0:
 	// never. ExchangeTimeout is when it is given up.
 	PendingAfter, ExchangeTimeout time.Duration
@@ -100,6 +104,43 @@ func (c *Collector) Recycle(list []*Exchange) {
 func (x *Exchange) capacity() int {
 	return cap(x.Request.Raw) + cap(x.Response.Raw) + cap(x.RequestBody.raw) + cap(x.ResponseBody.raw) +
 		(cap(x.Request.Fields)+cap(x.Response.Fields))*fieldSize
+}
+
+// wantsBody returns how many more bytes of a message's body are wanted.
+func (e *Engine) wantsBody(x *Exchange, m *proto.Message) int {
+	if m.Kind != proto.Request {
+		return e.wantsBodyOf(&x.ResponseBody, m)
+	}
+	if x.peek && len(x.RequestBody.raw) < e.limits.Peek && e.limits.MaxBody < e.limits.Peek {
+		if m.MissingBytes > 0 {
+			return 0
+		}
+		return e.limits.Peek - len(x.RequestBody.raw)
+	}
+	return e.wantsBodyOf(&x.RequestBody, m)
+}
+
+// wantsBodyOf returns how many more bytes of a message's body are wanted, of which some are kept.
+func (e *Engine) wantsBodyOf(b *Body, m *proto.Message) int {
+	limit := e.limits.MaxBody
+	if limit == 0 || b.holed {
+		return 0
+	}
+	if m.MissingBytes > 0 {
+		b.holed = true // what comes behind a hole doesn't continue the body
+		return 0
+	}
+	return limit - len(b.raw)
+}
+
+// keepBody keeps bytes of a body.
+func (e *Engine) keepBody(x *Exchange, m *proto.Message, b []byte) {
+	to := &x.ResponseBody
+	if m.Kind == proto.Request {
+		to = &x.RequestBody
+	}
+	to.raw = append(to.raw, b...)
+	e.charge(x, len(b))
 }
 
 // charge accounts for n bytes more that an unfinished exchange takes.

@@ -195,10 +195,13 @@ type Exchange struct {
 	// KnownID is the id of an exchange that comes from a store; nil: ID makes it.
 	KnownID *[IDSize]byte
 
-	// What the engine needs until the exchange is finished.
-	pairer       *Pairer
+	// What the engine needs until the exchange is finished. underWay are the parser's request and response while they are.
+	pairer       pairing
+	underWay     [2]*proto.Message
 	before       [2]Counts
 	lostResponse bool
+	// lost marks directions in which messages of its stream may have gone unseen.
+	lost [2]bool
 	// expected is where in the response stream its response begins, if the client waits for answers.
 	expected int64
 	// charged is what the exchange takes of the memory budget.
@@ -209,6 +212,19 @@ type Exchange struct {
 	in         *queue
 	prev, next *Exchange
 	shown      bool
+	// peek: the beginning of the request's body is wanted even if no bodies are.
+	peek bool
+	// sort tells exchanges apart that begin with the same byte of a connection; see ID.
+	sort byte
+}
+
+// pairing is what an exchange belongs to while it is under way.
+type pairing interface {
+	// giveUp finishes an exchange whose answer may still come.
+	giveUp(x *Exchange, at clock.Mark)
+	// losses marks the directions in which messages of the exchange may have gone unseen.
+	losses(x *Exchange) [2]bool
+	link() *Link
 }
 
 // Server returns the direction of the responses.

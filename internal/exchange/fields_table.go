@@ -50,7 +50,7 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.Kind, v.List = List, eventType }},
 	{"event.dataset", nil, "keyword", "", Text, "always culprit.exchange", fromCulprit,
 		func(x *Exchange, v *Value) { v.text("culprit.exchange") }},
-	{"event.outcome", []string{"outcome"}, "keyword", "", Text, "failure for statuses from 400 and exchanges that broke, unknown without a final response, else success", fromCulprit,
+	{"event.outcome", []string{"outcome"}, "keyword", "", Text, "failure for statuses from 400, gRPC statuses other than OK, and exchanges that broke, unknown without a final response, else success", fromCulprit,
 		func(x *Exchange, v *Value) { v.text(x.Outcome()) }},
 	{"event.duration", []string{"duration"}, "long", "ns", Duration, "first request byte to last response byte: send + wait + receive", fromTiming,
 		func(x *Exchange, v *Value) { v.duration(x.Timing.Duration) }},
@@ -761,6 +761,9 @@ func (x *Exchange) Outcome() string {
 	case x.HasResponse && x.Response.Status >= 400, x.Grade == Aborted:
 		return "failure"
 	case x.HasResponse && x.Response.Status > 0:
+		if code, ok := x.GRPCStatus(); ok && code != 0 {
+			return "failure"
+		}
 		return "success"
 	}
 	return "unknown"

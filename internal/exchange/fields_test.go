@@ -49,12 +49,67 @@ func samples() map[string]*exchange.Exchange {
 	resent := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
 	resent.Conn.SYNs = 2
 	unknown := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
-	unknown.Timing = exchange.Timing{Idle: -1, Connect: -1, TLS: -1, Send: -1, Wait: -1, Receive: -1, Overlap: -1, Duration: -1, Total: -1}
+	unknown.Timing = exchange.UnknownTiming
 	return map[string]*exchange.Exchange{
-		"full": full, "resent": resent, "unknown": unknown,
+		"full": full, "resent": resent, "unknown": unknown, "secure": secure(), "grpc": grpc(), "websocket": websocket(),
 		"plain":    outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 204 No Content\n\n"),
 		"request":  outputtest.Exchange("GET / HTTP/1.1\n\n", ""),
 		"response": outputtest.Exchange("", "HTTP/1.1 200 OK\n\n"),
+	}
+}
+
+// secure is an exchange within TLS, on an HTTP/2 stream that was given up.
+func secure() *exchange.Exchange {
+	x := outputtest.Exchange("POST /graphql HTTP/1.1\nHost: a\n\n{}", "HTTP/1.1 200 OK\n\nx")
+	certificate := &proto.Certificate{
+		Subject: "CN=a.example", Issuer: "CN=ca", CommonName: "a.example", Names: []string{"a.example", "10.0.0.1"}, NotBefore: 1, NotAfter: 2e18,
+		Serial: "0A", SHA256: "AB", Key: "RSA 2048", Signature: "SHA256-RSA",
+	}
+	x.TLS = &proto.TLS{
+		Version: 0x0303, Offered: 0x0304, Suite: 0x1301, SuiteName: "TLS_AES_128_GCM_SHA256", GroupName: "x25519", OfferedSuites: []uint16{0x1301, 0x00ff},
+		ServerName: "a.example", ALPN: "h2", OfferedALPN: []string{"h2", "http/1.1"}, JA3: "j3", JA3S: "j3s", JA4: "j4", Resumption: "ticket",
+		Retry: true, EarlyData: "accepted", Established: true, ServerChain: []*proto.Certificate{certificate}, ClientChain: []*proto.Certificate{certificate},
+		Alerts: []proto.Alert{{Dir: proto.Responder, Fatal: true, Name: "unknown_ca"}}, Decrypted: true, Reason: "r", LostRecords: 1,
+	}
+	x.Request.Stream, x.Response.Stream, x.Request.Pushed = 7, 7, true
+	x.Request.Stalled, x.Response.Stalled = 5, 6
+	x.Abort = &proto.Abort{Stream: 7, By: proto.Responder, Name: "CANCEL", GoAway: true}
+	x.Operation = exchange.Operation{System: "graphql", Kind: "query", Names: []string{"Orders"}}
+	x.Timing.Handshake = exchange.Split{Client: 1, Server: 2, Network: 3}
+	return x
+}
+
+// grpc is a call that failed.
+func grpc() *exchange.Exchange {
+	x := outputtest.Exchange("POST /shop.v1.Orders/Get HTTP/1.1\nHost: a\nContent-Type: application/grpc+proto\n\nx",
+		"HTTP/1.1 200 OK\nContent-Type: application/grpc\ngrpc-status: 14\ngrpc-message: no%20luck\n\n")
+	x.Request.Parts = proto.Parts{Count: 1, Compressed: 1, Bytes: 5, Largest: 5}
+	x.Response.Parts = proto.Parts{Count: 2, Compressed: 1, Bytes: 7, Largest: 4}
+	return x
+}
+
+// websocket is one message of a session that was closed.
+func websocket() *exchange.Exchange {
+	x := outputtest.Exchange("GET /chat HTTP/1.1\nHost: a\n\n", "HTTP/1.1 101 Switching Protocols\n\n")
+	x.Message = &exchange.SessionMessage{Dir: proto.Responder, Kind: "text", Index: 3}
+	x.Closing = exchange.Closing{Seen: true, By: proto.Responder, Code: 1011, Reason: "oops"}
+	return x
+}
+
+// TestGRPC: a call is judged by its own status, wherever the server puts it.
+func TestGRPC(t *testing.T) {
+	x := grpc()
+	service, method := x.GRPCMethod()
+	code, ok := x.GRPCStatus()
+	if string(service) != "shop.v1.Orders" || string(method) != "Get" || code != 14 || !ok || x.GRPCMessage() != "no luck" || x.GRPCKind() != "server-streaming" ||
+		x.Outcome() != "failure" || x.ErrorCode() != "UNAVAILABLE" {
+		t.Errorf("%s %s %d %v %q %s %s %s", service, method, code, ok, x.GRPCMessage(), x.GRPCKind(), x.Outcome(), x.ErrorCode())
+	}
+	for _, mediaType := range []string{"application/grpcx", "application/json", ""} {
+		y := outputtest.Exchange("POST /a/b HTTP/1.1\nContent-Type: "+mediaType+"\n\n", "HTTP/1.1 200 OK\ngrpc-status: 14\n\n")
+		if _, ok := y.GRPCStatus(); ok || y.Outcome() != "success" {
+			t.Errorf("%q is taken for gRPC", mediaType)
+		}
 	}
 }
 

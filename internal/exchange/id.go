@@ -39,6 +39,13 @@ func (x *Exchange) ID(observer string) (id [IDSize]byte) {
 		b = binary.BigEndian.AppendUint64(b, uint64(x.Response.First.Offset))
 		b = binary.BigEndian.AppendUint64(b, x.Response.Stream)
 	}
+	if x.sort != 0 {
+		b = append(b, x.sort)
+		if x.Message != nil {
+			b = append(b, byte(x.Message.Dir))
+		}
+		b = binary.BigEndian.AppendUint64(b, uint64(x.Start.Offset))
+	}
 	sum := sha256.Sum256(b)
 	ms := max(x.Start.Time, 0) / 1e6
 	binary.BigEndian.PutUint64(id[:8], uint64(ms)<<16)

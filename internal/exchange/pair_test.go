@@ -43,6 +43,7 @@ func defaults() exchange.Limits {
 // connection is a connection whose steps are played.
 type connection struct {
 	*table
+	link   exchange.Link
 	pairer exchange.Pairer
 	parser proto.Parser
 	flow   proto.Flow
@@ -55,7 +56,8 @@ type connection struct {
 func (t *table) connect() *connection {
 	c := &connection{table: t, flow: proto.Flow{Proto: 6, First: clock.Mark{Time: epoch}}}
 	c.facts.Half[0].Packets, c.facts.Half[1].Packets = 1, 1 // the handshake
-	c.pairer.Open(t.engine, "http", proto.Originator, false, &c.flow, &c.facts)
+	c.link.Open(t.engine, &c.flow, &c.facts)
+	c.pairer.Open(&c.link, "http", proto.Originator, false)
 	c.parser = http1.New(&proto.Context{Sink: &c.pairer, Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100}, Held: &c.held})
 	return c
 }
@@ -408,10 +410,10 @@ func TestIndex(t *testing.T) {
 	b := newTable(defaults())
 	c := b.connect()
 	c.play(sprintf(get, "a") + ok + sprintf(get, "b") + ok)
-	c.pairer.Open(b.engine, "http", proto.Originator, false, &c.flow, &c.facts)
+	c.pairer.Open(&c.link, "http", proto.Originator, false)
 	c.play(sprintf(get, "c") + ok)
-	c.pairer.Reset()
-	c.pairer.Open(b.engine, "http", proto.Originator, false, &c.flow, &c.facts)
+	c.link.Open(b.engine, &c.flow, &c.facts)
+	c.pairer.Open(&c.link, "http", proto.Originator, false)
 	c.play(sprintf(get, "d") + ok)
 	compare(t, b.text(), "0 GET /a 200 complete\n1 GET /b 200 complete\n2 GET /c 200 complete\n0 GET /d 200 complete")
 }

@@ -24,19 +24,14 @@ import (
 // says so. Where requests and responses can't be told apart by a loss there is nothing to find hold of
 // again, so it stays so until the connection ends.
 type Pairer struct {
-	engine   *Engine
-	flow     *proto.Flow
-	facts    *proto.Facts
+	*Link
 	client   proto.Direction
 	protocol string
 
 	// pending are the exchanges that aren't finished, in the order of their requests.
 	pending []*Exchange
-	// sending and answering are those whose request or response is under way, request and response the parser's
-	// messages as long as they are.
+	// sending and answering are those whose request or response is under way.
 	sending, answering *Exchange
-	request, response  *proto.Message
-	index              uint32
 
 	// lost marks directions in which messages may have gone unseen since the last sure pair, and lostAt
 	// the place of the last loss.
@@ -49,14 +44,10 @@ type Pairer struct {
 	pipelines                bool
 }
 
-// Reset makes the pairer ready for another connection, and keeps its memory.
-func (p *Pairer) Reset() { *p = Pairer{pending: p.pending[:0]} }
-
-// Open begins the pairing of the messages of a connection, or of the protocol that takes one over: its
-// exchanges are counted on. resumed: the parser begins in the middle, so that messages may have been
-// missed.
-func (p *Pairer) Open(e *Engine, protocol string, client proto.Direction, resumed bool, f *proto.Flow, facts *proto.Facts) {
-	*p = Pairer{engine: e, flow: f, facts: facts, client: client, protocol: protocol, pending: p.pending[:0], index: p.index}
+// Open begins the pairing of the messages of a connection, or of the protocol that takes one over. resumed: the parser
+// begins in the middle, so that messages may have been missed. The pairer may be one that was used before.
+func (p *Pairer) Open(l *Link, protocol string, client proto.Direction, resumed bool) {
+	*p = Pairer{Link: l, client: client, protocol: protocol, pending: p.pending[:0]}
 	if resumed {
 		p.lost, p.lostAt = [2]bool{true, true}, [2]int64{-1, -1}
 	}
@@ -64,28 +55,9 @@ func (p *Pairer) Open(e *Engine, protocol string, client proto.Direction, resume
 
 // begin makes an exchange from its first message.
 func (p *Pairer) begin(m *proto.Message) *Exchange {
-	x := p.engine.get()
-	p.engine.charge(x, size+footprint(m))
+	x := p.Link.begin(m, p.protocol, p.client)
 	x.pairer = p
-	x.Flow, x.Client, x.Protocol, x.Index = p.flow, p.client, p.protocol, p.index
-	x.Tap = p.engine.tap(m.First.Tap)
-	p.index++
-	x.Start, x.FirstPacket = m.First, m.First.Packet
-	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1
-	for d := range x.before {
-		x.before[d] = counts(&p.facts.Half[d])
-	}
-	if n := &x.before[m.Dir]; n.Packets > 0 {
-		n.Packets-- // the packet that the message begins with belongs to it
-	}
 	return x
-}
-
-func counts(h *proto.HalfFacts) Counts {
-	return Counts{
-		Packets: h.Packets, Bytes: h.Bytes, Retransmits: h.Retransmits, OutOfOrder: h.OutOfOrder,
-		DupAcks: h.DupAcks, ZeroWindows: h.ZeroWindows, Duplicates: h.Duplicates, Overlaps: h.Overlaps,
-	}
 }
 
 // Head implements proto.Sink.
@@ -129,7 +101,7 @@ func (p *Pairer) Head(m *proto.Message) proto.Answers {
 	p.engine.answered.push(x)
 	x.HasResponse = true
 	x.Response.CopyFrom(m)
-	p.answering, p.response = x, m
+	p.answering, x.underWay[proto.Response] = x, m
 	return answers(x)
 }
 
@@ -144,9 +116,8 @@ func (p *Pairer) begun(m *proto.Message) {
 	}
 	p.follow(m)
 	x := p.begin(m)
-	x.HasRequest, x.expected = true, m.First.Peer
-	x.Request.CopyFrom(m)
-	p.sending, p.request = x, m
+	p.ask(x, m)
+	p.sending, x.expected = x, m.First.Peer
 	p.pending = append(p.pending, x)
 	p.engine.wait(x)
 }
@@ -182,38 +153,16 @@ func (p *Pairer) WantsBody(m *proto.Message) int {
 	if x := p.sending; x != nil && m.Kind == proto.Request && !x.HasResponse {
 		e.wait(x) // it isn't waiting for its answer while it is still being sent
 	}
-	limit := e.limits.MaxBody
-	if limit == 0 {
-		return 0
+	if x := p.current(m); x != nil {
+		return e.wantsBody(x, m)
 	}
-	b := p.body(m)
-	if b == nil || b.holed {
-		return 0
-	}
-	if m.MissingBytes > 0 {
-		b.holed = true // what comes behind a hole doesn't continue the body
-		return 0
-	}
-	return limit - len(b.raw)
+	return 0
 }
 
 // Body implements proto.Sink.
 func (p *Pairer) Body(m *proto.Message, b []byte) {
-	if to := p.body(m); to != nil {
-		to.raw = append(to.raw, b...)
-		p.engine.charge(p.current(m), len(b))
-	}
-}
-
-// body returns where the body of the message under way is kept.
-func (p *Pairer) body(m *proto.Message) *Body {
-	switch x := p.current(m); {
-	case x == nil:
-		return nil
-	case m.Kind == proto.Request:
-		return &x.RequestBody
-	default:
-		return &x.ResponseBody
+	if x := p.current(m); x != nil {
+		p.engine.keepBody(x, m, b)
 	}
 }
 
@@ -224,6 +173,10 @@ func (p *Pairer) End(m *proto.Message) {
 		return
 	}
 	p.engine.charge(x, footprint(m)) // the trailers
+	x.underWay[m.Kind] = nil
+	if m.End == proto.Upgraded {
+		p.upgraded(x)
+	}
 	switch m.Kind {
 	case proto.Request:
 		p.sending = nil
@@ -256,9 +209,6 @@ func (p *Pairer) Lost(d proto.Direction, at clock.Mark) {
 // Abort implements proto.Sink: without streams there is nothing to give up but the connection.
 func (p *Pairer) Abort(*proto.Abort) {}
 
-// Session implements proto.Sink.
-func (p *Pairer) Session(*proto.TLS) {}
-
 // Closed says that a half-stream has ended, after the parser was told. When it is the server's, what
 // waits won't be answered any more; when both have, nothing more can come.
 func (p *Pairer) Closed(d proto.Direction, at clock.Mark, both bool) {
@@ -281,6 +231,9 @@ func (p *Pairer) giveUp(x *Exchange, at clock.Mark) {
 	p.abandon(x, at)
 }
 
+// losses implements pairing.
+func (p *Pairer) losses(*Exchange) [2]bool { return p.lost }
+
 // abandon finishes an exchange that lacks something.
 func (p *Pairer) abandon(x *Exchange, at clock.Mark) {
 	if p.sending == x {
@@ -297,7 +250,6 @@ const maxIdlePending = 16
 
 // complete finishes an exchange.
 func (p *Pairer) complete(x *Exchange, at clock.Mark) {
-	e := p.engine
 	for i := range p.pending {
 		if p.pending[i] == x {
 			p.pending = append(p.pending[:i], p.pending[i+1:]...)
@@ -307,78 +259,5 @@ func (p *Pairer) complete(x *Exchange, at clock.Mark) {
 	if len(p.pending) == 0 && cap(p.pending) > maxIdlePending {
 		p.pending = nil
 	}
-	x.leave()
-	x.pairer = nil
-	e.charge(x, -x.charged)
-	x.Completed = p.completion(x, at)
-	x.LastPacket = max(at.Packet, x.Request.Last.Packet, x.Response.Last.Packet)
-	if x.HasRequest {
-		x.Anomalies |= x.Request.Anomalies
-		x.MissingBytes += x.Request.MissingBytes
-	}
-	if x.HasResponse {
-		x.Anomalies |= x.Response.Anomalies
-		x.MissingBytes += x.Response.MissingBytes
-		x.Stream = isStream(&x.Response)
-	}
-	x.Conn = *p.facts
-	for d := range x.During {
-		x.During[d] = counts(&p.facts.Half[d])
-		x.During[d].subtract(&x.before[d])
-		if x.During[d].Overlaps > 0 {
-			x.Anomalies.Set(proto.OverlapDiffers)
-		}
-	}
-	x.grade(p)
-	e.Counters.Exchanges[x.Grade]++
-	e.out.Done = append(e.out.Done, x)
-}
-
-// completion returns what completed an exchange: the latest of an event, of the last bytes of its messages, and
-// of the end of the connection if that cut one short.
-func (p *Pairer) completion(x *Exchange, at clock.Mark) clock.Mark {
-	latest := func(m *clock.Mark) {
-		if m.Time > at.Time {
-			at = *m
-		}
-	}
-	if x.HasRequest {
-		latest(&x.Request.Last)
-	}
-	if x.HasResponse {
-		latest(&x.Response.Last)
-	}
-	if x.Request.End == proto.Cut || x.Response.End == proto.Cut {
-		latest(&p.facts.Closed)
-	}
-	return at
-}
-
-// streamTypes are the media types of responses that go on as long as there is news.
-var streamTypes = []string{"text/event-stream", "multipart/x-mixed-replace"}
-
-// isStream reports whether the time that a response takes says nothing of the server's speed: it goes on
-// until someone has enough, or another protocol took the connection over.
-func isStream(m *proto.Message) bool {
-	if m.End == proto.Upgraded {
-		return true
-	}
-	b := MediaType(m)
-	for _, t := range streamTypes {
-		if string(b) == t {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *Counts) subtract(o *Counts) {
-	c.Packets -= o.Packets
-	c.Bytes -= o.Bytes
-	c.Retransmits -= o.Retransmits
-	c.OutOfOrder -= o.OutOfOrder
-	c.DupAcks -= o.DupAcks
-	c.ZeroWindows -= o.ZeroWindows
-	c.Duplicates -= o.Duplicates
-	c.Overlaps -= o.Overlaps
+	p.finish(x, at, p.lost)
 }

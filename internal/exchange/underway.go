@@ -51,11 +51,10 @@ func (x *Exchange) Footprint() int {
 // mark of the last packet. Sizes and marks are those of what came so far; the grade is that of what was seen so far,
 // Unanswered without a response.
 func (x *Exchange) Snapshot(at clock.Mark) (*Exchange, State) {
-	p := x.pairer
 	c := x.snapshot(at)
 	c.Interim = slices.Clone(x.Interim)
-	if x == p.sending {
-		c.Request.Progress(p.request)
+	if m := x.underWay[proto.Request]; m != nil {
+		c.Request.Progress(m)
 	}
 	if c.HasRequest {
 		c.Anomalies |= c.Request.Anomalies
@@ -63,22 +62,23 @@ func (x *Exchange) Snapshot(at clock.Mark) (*Exchange, State) {
 	}
 	if c.HasResponse = x.HasResponse; c.HasResponse {
 		c.Response.CopyFrom(&x.Response)
-		if x == p.answering {
-			c.Response.Progress(p.response)
+		if m := x.underWay[proto.Response]; m != nil {
+			c.Response.Progress(m)
 		}
 		c.Anomalies |= c.Response.Anomalies
 		c.MissingBytes += c.Response.MissingBytes
 		c.Stream = isStream(&c.Response)
 		c.Grade = Complete
 	}
-	c.Conn = *p.facts
+	l := x.pairer.link()
+	c.TLS, c.Conn = l.session, *l.facts
 	for d := range c.During {
-		c.During[d] = counts(&p.facts.Half[d])
+		c.During[d] = counts(&l.facts.Half[d])
 		c.During[d].subtract(&x.before[d])
 	}
 	switch {
 	case !c.HasRequest:
-		c.gradeResponseOnly(p)
+		c.gradeResponseOnly(x.pairer.losses(x))
 	case c.HasResponse && c.MissingBytes > 0:
 		c.Grade = Gap
 	}

@@ -15,7 +15,7 @@ type URL struct {
 }
 
 // URL takes apart the request target (RFC 9112 §3.2) and, where the target names no host, the Host
-// header.
+// header, or the pseudo-headers of HTTP/2 (RFC 9113 §8.3.1).
 func (x *Exchange) URL() (u URL) {
 	if !x.HasRequest {
 		return u
@@ -23,6 +23,12 @@ func (x *Exchange) URL() (u URL) {
 	m := &x.Request
 	t := m.Bytes(m.Target)
 	authority := m.Field("host")
+	if m.Version == 0x0200 {
+		if a := m.Field(":authority"); len(a) > 0 {
+			authority = a
+		}
+		u.Scheme = m.Field(":scheme")
+	}
 	switch i := bytes.Index(t, []byte("://")); {
 	case proto.EqualFold(m.Bytes(m.Method), "connect"):
 		authority, t = t, nil

@@ -1,7 +1,10 @@
 // Package measure says where the time of an exchange went, and how the times of many are distributed.
 package measure
 
-import "github.com/culprit-http/culprit/internal/exchange"
+import (
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/proto"
+)
 
 // Time fills x.Timing from the times of the packets. No part is negative but for -1, which means
 // unknown.
@@ -12,6 +15,17 @@ import "github.com/culprit-http/culprit/internal/exchange"
 func Time(x *exchange.Exchange) {
 	t := &x.Timing
 	*t = exchange.UnknownTiming
+	if x.TLS != nil && x.Index == 0 {
+		handshake(x)
+	}
+	if !x.HasRequest && !x.HasResponse {
+		bare(x)
+		return
+	}
+	if x.Message != nil {
+		message(x)
+		return
+	}
 	if x.HasRequest {
 		begin, end := x.Request.First.Time, x.Request.Last.Time
 		answer := x.Completed.Time
@@ -39,6 +53,49 @@ func Time(x *exchange.Exchange) {
 	}
 }
 
+// bare times a record of a connection that holds no messages: from its first byte to what ended it.
+func bare(x *exchange.Exchange) {
+	t := &x.Timing
+	t.Duration = max(x.Completed.Time-x.Start.Time, 0)
+	connection(x, x.Start.Time)
+	t.Total = t.Duration + max(t.Connect, 0)
+}
+
+// message times one message of a session: from its first byte to its last.
+func message(x *exchange.Exchange) {
+	m := &x.Response
+	if x.Message.Dir == x.Client {
+		m = &x.Request
+	}
+	x.Timing.Duration = max(m.Last.Time-m.First.Time, 0)
+	x.Timing.Total = x.Timing.Duration
+}
+
+// handshake times the TLS handshake, and says who took the time. A side has taken its answers, less the round trip between
+// it and the tap, where that is known; the rest is the network's.
+func handshake(x *exchange.Exchange) {
+	s, t := x.TLS, &x.Timing
+	if s.Hello.Time == 0 || s.Finished == 0 {
+		return
+	}
+	t.TLS = max(s.Finished-s.Hello.Time, 0)
+	rtt := func(d proto.Direction) (int64, bool) {
+		r := x.HandshakeRTT(d)
+		return r, r > 0
+	}
+	client, knowsClient := rtt(x.Client)
+	server, knowsServer := rtt(x.Server())
+	if !knowsClient || !knowsServer {
+		return
+	}
+	took := func(d proto.Direction, rtt int64) int64 {
+		return min(max(s.TurnTime[d]-rtt*int64(s.Turns[d]), 0), t.TLS)
+	}
+	h := &t.Handshake
+	h.Client, h.Server = took(s.Client, client), took(s.Client.Other(), server)
+	h.Network = max(t.TLS-h.Client-h.Server, 0)
+}
+
 // connection fills the parts before the first request of a connection.
 func connection(x *exchange.Exchange, begin int64) {
 	c, t := &x.Conn, &x.Timing
@@ -48,5 +105,9 @@ func connection(x *exchange.Exchange, begin int64) {
 	if c.SYN != 0 {
 		t.Connect = max(c.Ready-c.SYN, 0)
 	}
-	t.Idle = max(begin-c.Ready, 0)
+	ready := c.Ready
+	if x.TLS != nil && x.TLS.Finished != 0 {
+		ready = max(ready, x.TLS.Finished)
+	}
+	t.Idle = max(begin-ready, 0)
 }

@@ -61,9 +61,48 @@ func TestTime(t *testing.T) {
 	} {
 		x := c.in.exchange()
 		measure.Time(x)
+		c.want.Handshake = exchange.UnknownTiming.Handshake
 		if x.Timing != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, x.Timing, c.want)
 		}
+	}
+}
+
+// TestHandshake: who took the time of a TLS handshake. The tap is 10 from the client and 40 from the server and back.
+func TestHandshake(t *testing.T) {
+	x := times{100, 150, 500, 510, 600, 610, 610, 0}.exchange()
+	x.Conn.SYNACK, x.Conn.SYNs, x.Conn.SYNACKs = 140, 1, 1
+	x.TLS = &proto.TLS{Hello: clock.Mark{Time: 160}, Finished: 360, TurnTime: [2]int64{55, 130}, Turns: [2]int{1, 1}}
+	measure.Time(x)
+	got, want := x.Timing, exchange.Timing{
+		Idle: 140, Connect: 50, TLS: 200, Send: 10, Wait: 90, Receive: 10, Duration: 110, Total: 500,
+		Handshake: exchange.Split{Client: 45, Server: 90, Network: 65},
+	}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	x.Index = 1 // later ones of the connection had no handshake
+	if measure.Time(x); x.Timing.TLS != -1 || x.Timing.Handshake.Server != -1 {
+		t.Errorf("a later exchange has %+v", x.Timing)
+	}
+	x.Index, x.Conn.SYNACKs = 0, 2 // which one was answered isn't known
+	if measure.Time(x); x.Timing.TLS != 200 || x.Timing.Handshake.Server != -1 {
+		t.Errorf("without a sure round trip: %+v", x.Timing)
+	}
+}
+
+// TestBare: a connection of which no message was read lasted from its first byte to its end, and a message of a session from its first
+// byte to its last.
+func TestBare(t *testing.T) {
+	x := times{100, 130, none, none, none, none, 900, 0}.exchange()
+	x.Start.Time = 140
+	if measure.Time(x); x.Timing.Duration != 760 || x.Timing.Connect != 30 || x.Timing.Total != 790 {
+		t.Errorf("%+v", x.Timing)
+	}
+	x = times{100, 130, 10, 20, 200, 230, 230, 3}.exchange()
+	x.Message = &exchange.SessionMessage{Dir: proto.Responder}
+	if measure.Time(x); x.Timing.Duration != 30 || x.Timing.Wait != -1 {
+		t.Errorf("%+v", x.Timing)
 	}
 }
 

@@ -48,6 +48,8 @@ type control struct {
 	elapsed int64
 	at      clock.Mark
 	asked   *asked // nil: nobody has
+	// generation is that of the keys from here on.
+	generation uint32
 }
 
 // result is what a worker finished in one epoch. idle: the input pauses behind it. standing answers asked, if that
@@ -123,11 +125,13 @@ func (w *worker) work() {
 		}
 		switch c.kind {
 		case endEpoch:
+			w.publish(c.generation)
 			if c.tick {
 				w.tick(c.elapsed, c.at)
 			}
 			w.hand(&c)
 		case endCapture:
+			w.publish(c.generation)
 			w.close(c.at)
 			w.hand(&c)
 		}

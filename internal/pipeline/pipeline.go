@@ -28,6 +28,8 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/body"
 	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/tls"
+	"github.com/culprit-http/culprit/internal/tls/keylog"
 )
 
 // epochPackets is the number of packets after which exchanges are delivered, tick or not, and epochShare the
@@ -61,6 +63,10 @@ type Config struct {
 	TCP      tcp.Limits
 	Parser   proto.Limits
 	Exchange exchange.Limits
+	TLS      tls.Limits
+
+	// Keys are those of TLS sessions, nil for none. The run publishes what is added to them, and adds those that the source finds.
+	Keys *keylog.Store
 
 	// Own, if not nil, reports whether a packet belongs to a connection of culprit itself: it is ignored.
 	Own func(p *packet.Packet) bool
@@ -108,6 +114,9 @@ func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats,
 		stats: Stats{Ignored: map[string]Count{}, Connections: map[string]uint64{}},
 	}
 	r.live, r.clock.Live = src.(capture.Live)
+	if c.Keys != nil {
+		r.secrets, _ = src.(capture.SecretSource)
+	}
 	r.start()
 	r.watched = c.Watch.join()
 	err := r.packets(ctx)
@@ -123,7 +132,9 @@ func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats,
 type run struct {
 	config  Config
 	src     capture.Source
-	live    capture.Live // src, if it is live
+	live    capture.Live         // src, if it is live
+	secrets capture.SecretSource // src, if it may find keys that are wanted
+	learned int                  // how many of its secrets are among the keys
 	decoder *packet.Decoder
 	clock   clock.Clock
 	last    clock.Mark
@@ -153,6 +164,10 @@ func (r *run) start() {
 			}
 		}
 		r.workers = append(r.workers, w)
+	}
+	generation := r.publish()
+	for _, w := range r.workers {
+		w.publish(generation)
 	}
 	if n > 1 {
 		r.merger = startMerger(r.workers, &r.show)
@@ -194,6 +209,11 @@ func (r *run) packets(ctx context.Context) error {
 				r.first = rec.Time
 			}
 			r.taps.learn(r.src.Taps())
+		}
+		if r.secrets != nil && r.learn() {
+			if err := r.epoch(false, false); err != nil {
+				return err
+			}
 		}
 		r.last = clock.Mark{Time: rec.Time, Packet: rec.Number, Tap: rec.Tap, Peer: -1}
 		if tick := r.clock.Advance(rec.Time); tick || r.inEpoch.Packets >= epochPackets || r.inEpoch.Bytes >= uint64(r.config.Memory/epochShare) {
@@ -275,13 +295,15 @@ func (r *run) epoch(tick, idle bool) error {
 	mark := r.last
 	mark.Time = r.clock.Now()
 	asked := r.hear(mark)
+	generation := r.publish()
 	if r.merger != nil {
 		for _, w := range r.workers {
-			w.control(control{kind: endEpoch, tick: tick, idle: idle, elapsed: r.clock.Elapsed(), at: mark, asked: asked})
+			w.control(control{kind: endEpoch, tick: tick, idle: idle, elapsed: r.clock.Elapsed(), at: mark, asked: asked, generation: generation})
 		}
 		return r.merger.err()
 	}
 	w := r.workers[0]
+	w.publish(generation)
 	if tick {
 		w.tick(r.clock.Elapsed(), mark)
 	}
@@ -297,14 +319,16 @@ func (r *run) finish() error {
 	r.decoder.Flush()
 	mark := r.last
 	mark.Time = r.clock.Now()
+	generation := r.publish()
 	if r.merger != nil {
 		for _, w := range r.workers {
-			w.control(control{kind: endCapture, at: mark})
+			w.control(control{kind: endCapture, at: mark, generation: generation})
 			close(w.in)
 		}
 		return r.merger.wait()
 	}
 	w := r.workers[0]
+	w.publish(generation)
 	w.close(mark)
 	w.deliver(&r.show, false)
 	return r.show.err
@@ -392,6 +416,8 @@ type worker struct {
 	owned  []*shard
 	out    exchange.Collector
 	tally  tally
+	// generation is that of the keys.
+	generation uint32
 
 	// The rest is used with several workers only.
 	in      chan *batch
@@ -410,6 +436,17 @@ func (w *worker) tick(elapsed int64, at clock.Mark) {
 func (w *worker) close(at clock.Mark) {
 	for _, s := range w.owned {
 		s.close(at)
+	}
+}
+
+// publish tells of another generation of keys.
+func (w *worker) publish(generation uint32) {
+	if generation == w.generation {
+		return
+	}
+	w.generation = generation
+	for _, s := range w.owned {
+		s.tls.Publish(generation)
 	}
 }
 

@@ -9,9 +9,10 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/http1"
 	"github.com/culprit-http/culprit/internal/proto/socks"
+	"github.com/culprit-http/culprit/internal/tls"
 )
 
-// protocols are all protocols with a parser, in the order in which detection asks them.
+// protocols are all protocols with a parser but TLS, which has one for each shard, in the order in which detection asks them.
 var protocols = []proto.Protocol{
 	http1.Protocol,
 	socks.Protocol,
@@ -20,7 +21,8 @@ var protocols = []proto.Protocol{
 // CheckHints returns an error for a hint that names no protocol.
 func CheckHints(hints map[uint16]string) error {
 	var names []string
-	for _, list := range [2][]proto.Protocol{protocols, detect.Recognised} {
+	carrier := tls.NewEngine(nil, tls.Limits{}).Protocol()
+	for _, list := range [...][]proto.Protocol{protocols, {carrier}, detect.Recognised} {
 		for i := range list {
 			names = append(names, list[i].Name)
 		}

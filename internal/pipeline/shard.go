@@ -8,6 +8,7 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/sctp"
 	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/tls"
 )
 
 // Shards is the number of virtual shards. Flows belong to shards whatever the number of workers, so
@@ -20,6 +21,7 @@ type shard struct {
 	sctp     *sctp.Table
 	engine   *exchange.Engine
 	detector detect.Detector
+	tls      *tls.Engine
 	tally    *tally
 	held     int
 	budget   int
@@ -31,8 +33,9 @@ func newShard(c *Config, t *tally, tap func(uint32) *exchange.Tap, out *exchange
 	budget := c.Memory / 2 / Shards
 	s := &shard{tally: t, budget: budget, opened: c.Opened}
 	s.engine = exchange.NewEngine(c.Exchange, tap, out)
+	s.tls = tls.NewEngine(keysOf(c), c.TLS)
 	s.detector = detect.Detector{
-		Protocols: protocols, Known: detect.Recognised, Hints: c.Hints, Limits: &c.Parser, Held: &s.held,
+		Protocols: append(protocols[:len(protocols):len(protocols)], s.tls.Protocol()), Known: detect.Recognised, Hints: c.Hints, Limits: &c.Parser, Held: &s.held,
 	}
 	s.table = tcp.New(s.open, c.TCP)
 	limits := sctp.DefaultLimits()
@@ -49,16 +52,13 @@ const (
 	maxFree = 32
 )
 
-// connection is what a shard keeps above the transport for one connection: detection, then a parser
-// whose messages are paired.
+// connection is what a shard keeps above the transport for one connection.
 type connection struct {
-	detect.Stream
-	pairer exchange.Pairer
-	shard  *shard
-	flow   *proto.Flow
-	facts  *proto.Facts
-	paired bool
-	closed [2]bool
+	lane
+	link exchange.Link
+	// lingers: the transport is done with it, and it isn't: it waits for keys. at is then its end.
+	lingers bool
+	at      clock.Mark
 }
 
 // open makes the connection above a transport connection.
@@ -66,50 +66,38 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 	var c *connection
 	if n := len(s.free); n > 0 {
 		c, s.free = s.free[n-1], s.free[:n-1]
-		*c = connection{Stream: c.Stream, pairer: c.pairer}
-		c.pairer.Reset()
+		*c = connection{lane: lane{Stream: c.Stream, pairer: c.pairer, streams: c.streams}}
 	} else {
 		c = new(connection)
 	}
-	c.shard, c.flow, c.facts = s, f, facts
+	c.shard, c.own = s, c
+	c.link.Open(s.engine, f, facts)
 	if s.opened != nil {
 		s.opened(f)
 	}
-	c.Stream.Open(&s.detector, c, f)
+	c.Stream.Open(&s.detector, &c.lane, f)
 	return c
 }
 
-// Sink implements detect.Opener.
-func (c *connection) Sink(p *proto.Protocol, client proto.Direction, resumed bool, at clock.Mark) proto.Sink {
-	if c.paired {
-		// Another protocol took over: what the first left unanswered stays so.
-		c.pairer.Closed(client, at, true)
-	}
-	c.shard.tally.connections[p.Name]++
-	c.pairer.Open(c.shard.engine, p.Name, client, resumed, c.flow, c.facts)
-	c.paired = true
-	return &c.pairer
-}
-
-// Nest implements detect.Opener.
-func (c *connection) Nest(n proto.Nested) proto.Parser {
-	in := new(detect.Stream)
-	in.OpenNested(&c.shard.detector, c, n.Hint)
-	return in
-}
-
-// Recognised implements detect.Opener.
-func (c *connection) Recognised(name string) { c.shard.tally.connections[name]++ }
-
-// Close implements proto.Parser: after the parser, the pairer learns that a half-stream is over.
+// Close implements proto.Parser: after the parsers, those who pair their messages learn that a half-stream is over.
 func (c *connection) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
 	c.Stream.Close(d, at, why)
 	c.closed[d] = true
-	both := c.closed[d.Other()]
-	if c.paired {
-		c.pairer.Closed(d, at, both)
+	if c.lingers {
+		c.at = at
+		return
 	}
-	if both && len(c.shard.free) < maxFree {
+	both := c.closed[d.Other()]
+	c.lane.end(d, at, both)
+	if both {
+		c.over(at)
+	}
+}
+
+// over ends the connection.
+func (c *connection) over(at clock.Mark) {
+	c.link.Closed(at)
+	if len(c.shard.free) < maxFree {
 		c.shard.free = append(c.shard.free, c)
 	}
 }
@@ -137,10 +125,20 @@ func (s *shard) memory() int { return s.table.Memory() + s.sctp.Held() + s.engin
 func (s *shard) tick(elapsed int64, at clock.Mark) {
 	s.table.Tick(elapsed, at)
 	s.sctp.Tick(elapsed)
+	s.tls.Tick(elapsed)
 	s.engine.Tick(elapsed, at)
 }
 
 func (s *shard) close(at clock.Mark) {
 	s.table.Close(at)
 	s.sctp.Close(at)
+	s.tls.Flush()
+}
+
+// keysOf returns where keys come from, nil when from nowhere.
+func keysOf(c *Config) tls.Keys {
+	if c.Keys == nil {
+		return nil
+	}
+	return c.Keys
 }

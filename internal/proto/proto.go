@@ -184,6 +184,9 @@ type Context struct {
 type Nested struct {
 	// Stream is the stream that carries it, 0 when it is all that the outer connection carries.
 	Stream uint64
+	// Client is the direction that is expected to ask, and At marks the beginning.
+	Client Direction
+	At     clock.Mark
 	// Hint names the protocol to expect, empty when nothing is known; see Protocol.Name.
 	Hint string
 }
@@ -321,10 +324,12 @@ const (
 	ByLength
 	Chunked
 	UntilClose
+	// UntilStreamEnd: the last frame of the stream says that it is (RFC 9113 §8.1).
+	UntilStreamEnd
 	Tunnel
 )
 
-var framingNames = [...]string{"none", "length", "chunked", "close", "tunnel"}
+var framingNames = [...]string{"none", "length", "chunked", "close", "stream", "tunnel"}
 
 func (f Framing) String() string { return framingNames[f] }
 

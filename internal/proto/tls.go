@@ -53,8 +53,10 @@ type TLS struct {
 
 	// Decrypted: keys were found, and what came after the handshake was read. Reason says why not, in a few words, empty as
 	// long as there is none. LostRecords counts records that couldn't be read among others that could.
-	Decrypted   bool
-	Reason      string
+	Decrypted bool
+	Reason    string
+	// Failure says why the handshake failed, in a few words, empty if it didn't as far as can be seen.
+	Failure     string
 	LostRecords int
 }
 

@@ -40,7 +40,7 @@ type Conn struct {
 }
 
 // connSize is what a connection is estimated to take, with its parser.
-const connSize = int(unsafe.Sizeof(Conn{})) + 1024
+const connSize = int(unsafe.Sizeof(Conn{})) + 1280
 
 // half is one half-stream: what one side sent.
 type half struct {

@@ -33,7 +33,7 @@ func Exchange(request, response string) *exchange.Exchange {
 		Number:   17,
 		Start:    clock.Mark{Time: start, Packet: 81},
 	}
-	x.Timing = exchange.Timing{Idle: -1, Connect: 300_000, TLS: -1, Send: 100_000, Wait: 17_200_000, Receive: 100_000}
+	x.Timing = exchange.Timing{Idle: -1, Connect: 300_000, TLS: -1, Send: 100_000, Wait: 17_200_000, Receive: 100_000, Handshake: exchange.UnknownTiming.Handshake}
 	x.Timing.Duration = x.Timing.Send + x.Timing.Wait + x.Timing.Receive
 	x.Timing.Total = x.Timing.Duration + x.Timing.Connect
 	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1

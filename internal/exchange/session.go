@@ -1,0 +1,227 @@
+package exchange
+
+import (
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// What an exchange is made of, for ID: several may begin with the same byte of a connection.
+const (
+	sortContinued = 'h' // a request that was answered after a change of protocol
+	sortSession   = 's'
+	sortEvent     = 'm'
+	sortTLS       = 't'
+)
+
+// SessionPairer makes one exchange of all messages of a session, such as a WebSocket, and on request one of each message
+// as well. It is the proto.Sink of the session's parser, whose messages are of kind proto.Event.
+//
+// The session's exchange has the request and the response that began it, and the sizes and times of what was said since.
+type SessionPairer struct {
+	*Link
+	client   proto.Direction
+	protocol string
+	prior    *upgrade
+	// session is the exchange of the session, nil as long as nothing was said and nothing is known of its beginning.
+	whole *Exchange
+	// events are the exchanges of the messages under way, where each has one; index counts the messages of each direction.
+	events [2]map[*proto.Message]*Exchange
+	index  [2]int64
+	lost   [2]bool
+}
+
+// Open begins a session. resumed: the parser begins in the middle.
+func (p *SessionPairer) Open(l *Link, protocol string, client proto.Direction, resumed bool) {
+	*p = SessionPairer{Link: l, client: client, protocol: protocol, prior: l.upgrade, lost: [2]bool{resumed, resumed}}
+	l.upgrade = nil
+	if p.prior != nil {
+		p.start(&p.prior.request)
+	}
+}
+
+// start begins the session's exchange.
+func (p *SessionPairer) start(m *proto.Message) {
+	x := p.Link.begin(m, p.protocol, p.client)
+	x.pairer, x.sort, x.Stream = p, sortSession, true
+	if p.prior != nil {
+		x.HasRequest, x.HasResponse = true, true
+		x.Request.CopyFrom(&p.prior.request)
+		x.Response.CopyFrom(&p.prior.response)
+		p.engine.charge(x, footprint(&x.Response))
+		for _, m := range [...]*proto.Message{&x.Request, &x.Response} {
+			m.Size, m.HeadSize, m.BodyBytes, m.Anomalies = 0, 0, 0, 0
+			m.End = proto.Unfinished
+		}
+	}
+	p.engine.answered.push(x)
+	p.whole = x
+}
+
+// half returns the message of the session's exchange that stands for what a direction said.
+func (p *SessionPairer) half(d proto.Direction) *proto.Message {
+	if d == p.client {
+		p.whole.HasRequest = true
+		return &p.whole.Request
+	}
+	p.whole.HasResponse = true
+	return &p.whole.Response
+}
+
+// Head implements proto.Sink.
+func (p *SessionPairer) Head(m *proto.Message) proto.Answers {
+	if p.whole == nil {
+		p.start(m)
+	}
+	h := p.half(m.Dir)
+	if h.First.Time == 0 {
+		h.First = m.First
+	}
+	if m.Status != 0 && !p.whole.Closing.Seen {
+		p.whole.Closing = Closing{Seen: true, By: m.Dir, Code: m.Status, Reason: string(m.Bytes(m.Reason))}
+	}
+	if p.engine.limits.Messages {
+		p.event(m)
+	}
+	p.index[m.Dir]++
+	return proto.AnswersUnknown
+}
+
+// event begins the exchange of one message.
+func (p *SessionPairer) event(m *proto.Message) {
+	x := p.Link.begin(m, p.protocol, p.client)
+	x.pairer, x.sort, x.Stream = p, sortEvent, true
+	x.Message = &SessionMessage{Dir: m.Dir, Kind: string(m.Bytes(m.Method)), Index: p.index[m.Dir]}
+	if p.prior != nil {
+		x.HasRequest = true
+		x.Request.CopyFrom(&p.prior.request)
+		x.Request.Anomalies, x.Request.BodyBytes = 0, 0
+		p.engine.charge(x, footprint(&x.Request))
+	}
+	if m.Dir == p.client {
+		x.HasRequest = true
+		head := x.Request
+		x.Request.CopyFrom(m)
+		if p.prior != nil {
+			x.Request.Raw, x.Request.Fields = head.Raw, head.Fields
+			x.Request.Method, x.Request.Target, x.Request.Proto, x.Request.Version = head.Method, head.Target, head.Proto, head.Version
+		}
+	} else {
+		x.HasResponse = true
+		x.Response.CopyFrom(m)
+		x.Response.Status = 0
+	}
+	if p.events[m.Dir] == nil {
+		p.events[m.Dir] = map[*proto.Message]*Exchange{}
+	}
+	p.events[m.Dir][m] = x
+	p.engine.answered.push(x)
+}
+
+// WantsBody implements proto.Sink.
+func (p *SessionPairer) WantsBody(m *proto.Message) int {
+	x := p.events[m.Dir][m]
+	if x == nil {
+		return 0
+	}
+	return p.engine.wantsBodyOf(x.body(m.Dir), m)
+}
+
+// Body implements proto.Sink.
+func (p *SessionPairer) Body(m *proto.Message, b []byte) {
+	if x := p.events[m.Dir][m]; x != nil {
+		to := x.body(m.Dir)
+		to.raw = append(to.raw, b...)
+		p.engine.charge(x, len(b))
+	}
+}
+
+// body returns where what a direction said is kept.
+func (x *Exchange) body(d proto.Direction) *Body {
+	if d == x.Client {
+		return &x.RequestBody
+	}
+	return &x.ResponseBody
+}
+
+// End implements proto.Sink.
+func (p *SessionPairer) End(m *proto.Message) {
+	if p.whole != nil {
+		h := p.half(m.Dir)
+		h.Size += m.Size
+		h.BodyBytes += m.BodyBytes
+		h.MissingBytes += m.MissingBytes
+		h.Anomalies |= m.Anomalies
+		h.Last = m.Last
+		h.Parts.Count++
+		h.Parts.Compressed += m.Parts.Compressed
+		h.Parts.Bytes += m.Parts.Bytes
+		h.Parts.Largest = max(h.Parts.Largest, m.Parts.Bytes)
+	}
+	x := p.events[m.Dir][m]
+	if x == nil {
+		return
+	}
+	delete(p.events[m.Dir], m)
+	to := &x.Response
+	if m.Dir == p.client {
+		to = &x.Request
+	}
+	raw, fields := m.Raw, m.Fields
+	m.Raw, m.Fields = nil, nil
+	to.Finish(m)
+	m.Raw, m.Fields = raw, fields
+	p.finish(x, m.Last, [2]bool{})
+}
+
+// Lost implements proto.Sink.
+func (p *SessionPairer) Lost(d proto.Direction, _ clock.Mark) { p.lost[d] = true }
+
+// Abort implements proto.Sink: a session has no streams.
+func (p *SessionPairer) Abort(*proto.Abort) {}
+
+// Closed says that a half-stream has ended, after the parser was told. The session ends with the second.
+func (p *SessionPairer) Closed(_ proto.Direction, at clock.Mark, both bool) {
+	x := p.whole
+	if !both || x == nil {
+		return
+	}
+	p.whole = nil
+	for _, m := range [...]*proto.Message{&x.Request, &x.Response} {
+		if m.End == proto.Unfinished {
+			m.End = proto.Whole
+		}
+	}
+	p.finish(x, at, p.lost)
+}
+
+// giveUp implements pairing: a session waits for no answer.
+func (p *SessionPairer) giveUp(x *Exchange, at clock.Mark) { p.finish(x, at, p.lost) }
+
+// losses implements pairing.
+func (p *SessionPairer) losses(*Exchange) [2]bool { return p.lost }
+
+// Closed says that the connection has ended, after the sinks of its parsers were told. A TLS session of which no
+// exchange came has a record of its own.
+func (l *Link) Closed(at clock.Mark) {
+	s := l.session
+	if s == nil || l.index != l.sessionIndex {
+		return
+	}
+	l.session = nil
+	l.recordTLS(s, at)
+}
+
+// recordTLS hands out the record of a TLS session.
+func (l *Link) recordTLS(s *proto.TLS, at clock.Mark) {
+	first := s.Hello
+	if first.Time == 0 {
+		first = l.flow.First
+	}
+	m := proto.Message{First: first, Dir: s.Client}
+	x := l.begin(&m, "tls", s.Client)
+	x.sort, x.Stream = sortTLS, true
+	x.before = [2]Counts{}
+	l.session = s
+	l.finish(x, at, [2]bool{})
+	l.session = nil
+}

@@ -1,0 +1,29 @@
+package pipeline
+
+// secretTLS is the type of a decryption secret that is a TLS key log
+// (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html#section-4.7).
+const secretTLS = 0x544c534b
+
+// learn adds the keys that the source has newly found to the others. It reports whether there are any.
+func (r *run) learn() bool {
+	list := r.secrets.Secrets()
+	if len(list) == r.learned {
+		return false
+	}
+	for _, s := range list[r.learned:] {
+		if s.Type == secretTLS {
+			r.config.Keys.Add(s.Data)
+			r.config.Keys.SetMayGrow(true) // where there is one, there may be others further on
+		}
+	}
+	r.learned = len(list)
+	return true
+}
+
+// publish makes the keys that were added known from here on. It returns their generation.
+func (r *run) publish() uint32 {
+	if r.config.Keys == nil {
+		return 0
+	}
+	return r.config.Keys.Publish()
+}
