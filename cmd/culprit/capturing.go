@@ -27,6 +27,7 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/redact"
 	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/tls"
 )
 
 // capturing is one run of packets through the pipeline: what trace, sockets --watch and serve have in common.
@@ -217,8 +218,13 @@ func (t *capturing) analysis(beside config.Size) {
 	p.Memory = int(memory)
 	p.Packet = packet.DefaultLimits()
 	p.TCP = tcp.DefaultLimits
-	p.Parser = proto.Limits{MaxHead: int(c.MaxHead), MaxFields: c.MaxFields}
-	p.Exchange = exchange.Limits{MaxWaiting: c.MaxWaiting, MaxBody: int(max(c.MaxBody, 0)), ExchangeTimeout: c.ExchangeTimeout}
+	p.Parser = proto.Limits{MaxHead: int(c.MaxHead), MaxFields: c.MaxFields, MaxStreams: c.MaxStreams, MaxMessage: int(c.MaxMessage)}
+	p.Exchange = exchange.Limits{
+		MaxWaiting: c.MaxWaiting, MaxBody: int(max(c.MaxBody, 0)), ExchangeTimeout: c.ExchangeTimeout, Messages: c.Messages,
+	}
+	p.TLS = tls.DefaultLimits()
+	p.TLS.MaxWaitingAll = p.Memory / 2 / pipeline.Shards / 4
+	p.TLS.MaxWaiting = min(p.TLS.MaxWaiting, p.TLS.MaxWaitingAll)
 	p.Progress = t.progress.update
 	if c.Live.On() && !c.Live.IncludeOwn && c.Live.NetNS == "" {
 		if t.own == nil {

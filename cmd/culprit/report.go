@@ -46,6 +46,12 @@ func (t *capturing) report(s *pipeline.Stats, failed error) {
 	if s.Overflow > 0 {
 		t.lose("%s given up because too many waited on their connections; see --max-waiting", plural(s.Overflow, "request"))
 	}
+	if n := s.TLS.Overflow + s.TLS.TimedOut; n > 0 {
+		t.lose("%s given up while they waited for their keys, for lack of room or time", plural(n, "TLS connection"))
+	}
+	if n := s.Exchanges[exchange.Undecryptable]; n > 0 && (t.pipeline.Keys == nil || t.pipeline.Keys.Empty()) {
+		t.say("%s could not be read without keys: see --keylog (docs/keys.md)", plural(n, "TLS connection"))
+	}
 	if s.SCTP.Gaps+s.SCTP.Refused+s.SCTP.Evicted > 0 {
 		t.lose("SCTP: %s, %s refused, %s forgotten for lack of memory", plural(s.SCTP.Gaps, "hole"),
 			plural(s.SCTP.Refused, "chunk"), plural(s.SCTP.Evicted, "association"))
@@ -142,8 +148,6 @@ func (t *capturing) through() string {
 
 // nextSteps say why connections of a protocol aren't read.
 var nextSteps = map[string]string{
-	"tls":     "encrypted; capture behind the proxy that ends TLS, where the traffic is plain",
-	"http2":   "HTTP/2 isn't read",
 	"unknown": "no protocol was recognised; if it is HTTP, try --decode-as PORT=http",
 }
 
@@ -208,8 +212,13 @@ func totals(s *pipeline.Stats, shown string) string {
 		packets[name], bytes[name] = c.Packets, c.Bytes
 	}
 	connections := maps.Clone(s.Connections)
-	http := connections["http"]
-	delete(connections, "http")
+	var read []string // those that are looked into
+	for _, name := range [...]string{"http", "http2", "tls", "socks"} {
+		if n := connections[name]; n > 0 || name == "http" {
+			read = append(read, name+" "+count(n))
+		}
+		delete(connections, name)
+	}
 	grades := map[string]uint64{}
 	for g, n := range s.Exchanges {
 		if exchange.Grade(g) != exchange.Complete {
@@ -227,7 +236,13 @@ func totals(s *pipeline.Stats, shown string) string {
 	for _, n := range s.Connections {
 		opened += n
 	}
-	row("connections", opened, "http "+count(http), with("ignored", connections))
+	row("connections", opened, append(read, with("ignored", connections))...)
+	if len(s.Carried) > 0 {
+		fmt.Fprintf(&b, "%-11s %s\n", "", "carried "+strings.Join(listed(s.Carried), ", "))
+	}
+	if s.TLS.Sessions > 0 {
+		row("tls", s.TLS.Sessions, "decrypted "+count(s.TLS.Decrypted), "not decrypted "+count(s.TLS.Sessions-s.TLS.Decrypted))
+	}
 	row("exchanges", s.Seen(), append([]string{"complete " + count(s.Exchanges[exchange.Complete])}, listed(grades)...)...)
 	if shown != "" {
 		fmt.Fprintf(&b, "%-11s %s\n", "", shown)
@@ -247,7 +262,7 @@ func totals(s *pipeline.Stats, shown string) string {
 	return b.String()
 }
 
-var verbs = map[string]string{"packets": "received", "bytes": "received", "connections": "seen", "exchanges": "seen"}
+var verbs = map[string]string{"packets": "received", "bytes": "received", "connections": "seen", "tls": "seen", "exchanges": "seen"}
 
 // with gives a total and its parts: "ignored 12 (arp 12)".
 func with(what string, parts map[string]uint64) string {

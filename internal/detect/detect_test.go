@@ -2,6 +2,7 @@ package detect_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,8 +10,11 @@ import (
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/http1"
+	"github.com/culprit-http/culprit/internal/proto/http2"
 	"github.com/culprit-http/culprit/internal/proto/prototest"
 	"github.com/culprit-http/culprit/internal/proto/socks"
+	"github.com/culprit-http/culprit/internal/proto/websocket"
+	"github.com/culprit-http/culprit/internal/tls"
 )
 
 // log is an Opener and a Sink that writes down what it is told.
@@ -61,8 +65,8 @@ func play(t testing.TB, flow *proto.Flow, hints map[uint16]string, steps []proto
 	t.Helper()
 	held := 0
 	d := &detect.Detector{
-		Protocols: []proto.Protocol{http1.Protocol, socks.Protocol}, Known: detect.Recognised, Hints: hints,
-		Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100}, Held: &held,
+		Protocols: []proto.Protocol{http1.Protocol, http2.Protocol, websocket.Protocol, socks.Protocol, tls.NewEngine(nil, tls.Limits{}).Protocol()}, Known: detect.Recognised, Hints: hints,
+		Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100, MaxStreams: 10, MaxMessage: 1 << 20}, Held: &held,
 	}
 	l := &log{}
 	var s detect.Stream
@@ -110,11 +114,11 @@ func TestDetection(t *testing.T) {
 		{"HTTP in pieces", "> GE\n> T / HT\n" + `> TP/1.1\r\n\r\n`, false, nil, "http client=originator, GET /"},
 		{"the responder asks", `< GET / HTTP/1.1\r\n\r\n` + "\n" + `> HTTP/1.1 204 No Content\r\n\r\n`, false, nil, "http client=responder, GET /, 204"},
 		{"the response comes first", `< HTTP/1.1 408 Request Timeout\r\n\r\n`, false, nil, "http client=originator, 408"},
-		{"TLS", "> " + hello + "\n" + `< \x16\x03\x03\x00\x5a\x02\x00\x00\x56\x03\x03`, false, nil, "recognised tls"},
-		{"TLS that nobody answers", "> " + hello, false, nil, "recognised tls"},
-		{"TLS answered in plain HTTP", "> " + hello + "\n" + `< HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n`, false, nil, "http client=originator resumed, 400"},
-		{"HTTP/2", `> PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x12\x04`, false, nil, "recognised http2"},
-		{"HTTP/2 in pieces", "> PRI * HT\n" + `> TP/2.0\r\n\r\nSM\r\n\r\n`, false, nil, "recognised http2"},
+		{"TLS", "> " + hello + "\n" + `< \x16\x03\x03\x00\x5a\x02\x00\x00\x56\x03\x03`, false, nil, "tls client=originator"},
+		{"TLS that nobody answers", "> " + hello, false, nil, "tls client=originator"},
+		{"TLS answered in plain HTTP", "> " + hello + "\n" + `< HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n`, false, nil, "tls client=originator, http client=originator resumed, 400"},
+		{"HTTP/2", `> PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x12\x04`, false, nil, "http2 client=originator"},
+		{"HTTP/2 in pieces", "> PRI * HT\n" + `> TP/2.0\r\n\r\nSM\r\n\r\n`, false, nil, "http2 client=originator"},
 		{"unknown", ">repeat 3000 ?", false, nil, "recognised unknown"},
 		{"unknown, short", "> ??", false, nil, "recognised unknown"},
 		{"unknown, in many pieces", strings.Repeat("> ?\n< !\n", 100), false, nil, "recognised unknown"},
@@ -125,12 +129,15 @@ func TestDetection(t *testing.T) {
 		{"midstream", "<repeat 100 x\n" + `> GET / HTTP/1.1\r\nHost: a\r\n\r\n`, true, nil, "http client=originator resumed, GET /"},
 		{"midstream, unknown", "<repeat 5000 x", true, nil, "recognised unknown"},
 		{"midstream, the responder asks", "> yz\n" + `> HTTP/1.1 204 No Content\r\n\r\n`, true, nil, "http client=responder resumed, 204"},
-		{"midstream TLS", `> \x17\x03\x03\x00\x40\x11`, true, nil, "recognised tls"},
+		{"midstream TLS", `> \x17\x03\x03\x00\x40\x11`, true, nil, "tls client=originator resumed"},
 		{"the beginning is lost", ">gap 10\n" + `> GET / HTTP/1.1\r\nHost: a\r\n\r\n`, false, nil, "http client=originator resumed, GET /"},
-		{"CONNECT to TLS", `> CONNECT b:443 HTTP/1.1\r\n\r\n` + "\n" + `< HTTP/1.1 200 OK\r\n\r\n` + "\n> " + hello + "\n" + `< \x16\x03\x03\x00\x5a\x02`, false, nil, "http client=originator, CONNECT b:443, 200, recognised tls"},
+		{"CONNECT to TLS", `> CONNECT b:443 HTTP/1.1\r\n\r\n` + "\n" + `< HTTP/1.1 200 OK\r\n\r\n` + "\n> " + hello + "\n" + `< \x16\x03\x03\x00\x5a\x02`, false, nil, "http client=originator, CONNECT b:443, 200, tls client=originator"},
 		{"CONNECT, not used", `> CONNECT b:443 HTTP/1.1\r\n\r\n` + "\n" + `< HTTP/1.1 200 OK\r\n\r\n`, false, nil, "http client=originator, CONNECT b:443, 200"},
 		{"CONNECT, then HTTP sent early", `> CONNECT b:80 HTTP/1.1\r\n\r\nGET /in HTTP/1.1\r\n\r\n` + "\n" + `< HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n`, false, nil, "http client=originator, CONNECT b:80, 200, http client=originator, GET /in, 204"},
-		{"an upgrade", `> GET /chat HTTP/1.1\r\nUpgrade: websocket\r\n\r\n` + "\n" + `< HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x05hello`, false, nil, "http client=originator, GET /chat, 101, recognised websocket"},
+		{"an upgrade", `> GET /chat HTTP/1.1\r\nUpgrade: websocket\r\n\r\n` + "\n" + `< HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x05hello`, false, nil, "http client=originator, GET /chat, 101, websocket client=originator, 0"},
+		{"STARTTLS", `< 220 mail ready\r\n` + "\n" + `> EHLO a\r\n` + "\n" + `> STARTTLS\r\n` + "\n" + `< 220 go ahead\r\n` + "\n> " + hello, false, nil, "recognised smtp-or-ftp, tls client=originator"},
+		{"PostgreSQL asks for TLS", `> \x00\x00\x00\x08\x04\xd2\x16\x2f` + "\n< S\n> " + hello, false, nil, "recognised postgresql, tls client=originator"},
+		{"midstream, a ClientHello", "> " + hello, true, nil, "tls client=originator"},
 		{"SOCKS", `> \x05\x01\x00` + "\n" + `< \x05\x00` + "\n" + `> \x05\x01\x00\x01\x0a\x00\x00\x02\x00\x50` + "\n" + `< \x05\x00\x00\x01\x0a\x00\x00\x02\x00\x50` + "\n" + `> GET / HTTP/1.1\r\n\r\n`, false, nil, "socks client=originator, http client=originator, GET /"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -210,7 +217,7 @@ var signatures = []struct {
 // TestSignatures: each beginning is recognised by its protocol, from its sender, whole and byte by byte, and by
 // no protocol that is asked before.
 func TestSignatures(t *testing.T) {
-	have := map[string]bool{"websocket": true} // known by Upgrade only
+	have := map[string]bool{}
 	for _, c := range signatures {
 		have[c.name] = true
 		d := proto.Originator
@@ -218,7 +225,7 @@ func TestSignatures(t *testing.T) {
 			d = proto.Responder
 		}
 		want := "recognised " + c.name
-		if c.name == "http" || c.name == "socks" {
+		if slices.Contains([]string{"http", "http2", "socks", "tls"}, c.name) {
 			want = c.name + " client=originator"
 		}
 		steps := []prototest.Step{{Dir: d, Data: []byte(c.bytes)}}

@@ -48,6 +48,9 @@ func (l *Link) Session(s *proto.TLS) {
 
 // upgraded keeps what handed the connection over.
 func (l *Link) upgraded(x *Exchange) {
+	if l.upgrade = nil; !x.HasRequest || !x.HasResponse {
+		return
+	}
 	l.upgrade = new(upgrade)
 	l.upgrade.request.CopyFrom(&x.Request)
 	l.upgrade.response.CopyFrom(&x.Response)

@@ -37,7 +37,7 @@ func (p *StreamPairer) Open(l *Link, protocol string, client proto.Direction, re
 	if p.streams == nil {
 		p.streams = map[uint64]*Exchange{}
 	}
-	if l.upgrade != nil && protocol == "http2" {
+	if l.upgrade != nil && l.upgrade.response.Status == 101 {
 		p.continued()
 	}
 }
@@ -154,9 +154,9 @@ func (p *StreamPairer) End(m *proto.Message) {
 	}
 	switch {
 	case x.underWay != [2]*proto.Message{}:
+	case m.Close == proto.StreamReset && x.Abort == nil: // which follows
 	case x.HasResponse, x.Abort != nil:
 		p.complete(x, m.Last)
-	case m.Close == proto.StreamReset: // Abort follows
 	default:
 		p.engine.wait(x) // now it does
 	}

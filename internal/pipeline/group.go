@@ -99,7 +99,7 @@ func (t *turns) Packet(r *capture.Record, p *packet.Packet, key *packet.Flow) {
 // add adds the totals of another run.
 func (s *Stats) add(o *Stats) {
 	if s.Ignored == nil {
-		s.Ignored, s.Connections = map[string]Count{}, map[string]uint64{}
+		s.Ignored, s.Connections, s.Carried = map[string]Count{}, map[string]uint64{}, map[string]uint64{}
 	}
 	s.Received.add(o.Received.Packets, o.Received.Bytes)
 	s.Analysed.add(o.Analysed.Packets, o.Analysed.Bytes)
@@ -108,6 +108,9 @@ func (s *Stats) add(o *Stats) {
 	}
 	for name, n := range o.Connections {
 		s.Connections[name] += n
+	}
+	for name, n := range o.Carried {
+		s.Carried[name] += n
 	}
 	for g, n := range o.Exchanges {
 		s.Exchanges[g] += n
@@ -122,6 +125,8 @@ func (s *Stats) add(o *Stats) {
 		{&s.SCTP.Duplicates, &o.SCTP.Duplicates}, {&s.SCTP.Missing, &o.SCTP.Missing}, {&s.SCTP.Gaps, &o.SCTP.Gaps},
 		{&s.SCTP.Malformed, &o.SCTP.Malformed}, {&s.SCTP.Evicted, &o.SCTP.Evicted}, {&s.SCTP.Refused, &o.SCTP.Refused},
 		{&s.SCTP.Jumps, &o.SCTP.Jumps}, {&s.SCTP.HeldLimit, &o.SCTP.HeldLimit}, {&s.SCTP.TimedOut, &o.SCTP.TimedOut},
+		{&s.TLS.Sessions, &o.TLS.Sessions}, {&s.TLS.Decrypted, &o.TLS.Decrypted}, {&s.TLS.Waited, &o.TLS.Waited}, {&s.TLS.Late, &o.TLS.Late},
+		{&s.TLS.Overflow, &o.TLS.Overflow}, {&s.TLS.TimedOut, &o.TLS.TimedOut}, {&s.TLS.LostRecords, &o.TLS.LostRecords},
 		{&s.Aggregated, &o.Aggregated}, {&s.ClockJumps, &o.ClockJumps}, {&s.BudgetEvicted, &o.BudgetEvicted},
 	} {
 		*n.to += *n.from

@@ -20,10 +20,13 @@ func (r *run) learn() bool {
 	return true
 }
 
-// publish makes the keys that were added known from here on. It returns their generation.
-func (r *run) publish() uint32 {
+// publish makes the keys that were added known from here on. It returns their generation. look: more may have come.
+func (r *run) publish(look bool) uint32 {
 	if r.config.Keys == nil {
 		return 0
+	}
+	if look && r.config.MoreKeys != nil {
+		r.config.MoreKeys()
 	}
 	return r.config.Keys.Publish()
 }

@@ -34,7 +34,7 @@ func (l *lane) Sink(p *proto.Protocol, client proto.Direction, resumed bool, at 
 		l.sink.Closed(client, at, true)
 		l.sink = nil
 	}
-	l.shard.tally.connections[p.Name]++
+	l.own.count(p.Name)
 	link := &l.own.link
 	switch p.Pairing {
 	case proto.Wrapper:
@@ -72,7 +72,7 @@ func (l *lane) Nest(n proto.Nested) proto.Parser {
 }
 
 // Recognised implements detect.Opener.
-func (l *lane) Recognised(name string) { l.shard.tally.connections[name]++ }
+func (l *lane) Recognised(name string) { l.own.count(name) }
 
 // Close implements proto.Parser for a stream of a connection.
 func (l *lane) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {

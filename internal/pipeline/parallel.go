@@ -148,7 +148,7 @@ func (w *worker) hand(c *control) {
 			more = false
 		}
 	}
-	prepare(w.out.Done)
+	prepare(w.out.Done, w.maxBody)
 	r := result{done: w.out.Done, waiting: w.out.Waiting, idle: c.idle, asked: c.asked}
 	if c.asked != nil {
 		r.standing = w.standing(c.asked)

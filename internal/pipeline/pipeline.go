@@ -24,6 +24,7 @@ import (
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/measure"
+	"github.com/culprit-http/culprit/internal/operation"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/body"
@@ -66,7 +67,9 @@ type Config struct {
 	TLS      tls.Limits
 
 	// Keys are those of TLS sessions, nil for none. The run publishes what is added to them, and adds those that the source finds.
-	Keys *keylog.Store
+	// MoreKeys, if not nil, is called at each tick and at the end, in the goroutine that reads, and adds what has come to Keys.
+	Keys     *keylog.Store
+	MoreKeys func()
 
 	// Own, if not nil, reports whether a packet belongs to a connection of culprit itself: it is ignored.
 	Own func(p *packet.Packet) bool
@@ -111,7 +114,7 @@ type Receiver interface {
 func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats, error) {
 	r := &run{
 		config: c, src: src, show: deliverer{to: to, maxBody: c.Exchange.MaxBody}, decoder: packet.NewDecoder(c.Packet), udp: map[string]*Count{},
-		stats: Stats{Ignored: map[string]Count{}, Connections: map[string]uint64{}},
+		stats: newStats(),
 	}
 	r.live, r.clock.Live = src.(capture.Live)
 	if c.Keys != nil {
@@ -155,8 +158,9 @@ type run struct {
 
 func (r *run) start() {
 	n := max(r.config.Workers, 1)
+	r.config.Exchange.Peek, r.config.Exchange.Peeks = operation.Peek, operation.WantsRequest
 	for i := range n {
-		w := &worker{tally: tally{connections: map[string]uint64{}}}
+		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody}
 		for s := range w.shards {
 			if s%n == i {
 				w.shards[s] = newShard(&r.config, &w.tally, r.taps.get, &w.out)
@@ -165,7 +169,7 @@ func (r *run) start() {
 		}
 		r.workers = append(r.workers, w)
 	}
-	generation := r.publish()
+	generation := r.publish(false)
 	for _, w := range r.workers {
 		w.publish(generation)
 	}
@@ -295,7 +299,7 @@ func (r *run) epoch(tick, idle bool) error {
 	mark := r.last
 	mark.Time = r.clock.Now()
 	asked := r.hear(mark)
-	generation := r.publish()
+	generation := r.publish(tick)
 	if r.merger != nil {
 		for _, w := range r.workers {
 			w.control(control{kind: endEpoch, tick: tick, idle: idle, elapsed: r.clock.Elapsed(), at: mark, asked: asked, generation: generation})
@@ -319,7 +323,7 @@ func (r *run) finish() error {
 	r.decoder.Flush()
 	mark := r.last
 	mark.Time = r.clock.Now()
-	generation := r.publish()
+	generation := r.publish(true)
 	if r.merger != nil {
 		for _, w := range r.workers {
 			w.control(control{kind: endCapture, at: mark, generation: generation})
@@ -344,7 +348,8 @@ func (r *run) total() {
 
 // read returns what the reader has counted. What workers ignored is among the packets analysed.
 func (r *run) read() Stats {
-	s := Stats{Received: r.stats.Received, Ignored: map[string]Count{}, Connections: map[string]uint64{}}
+	s := newStats()
+	s.Received = r.stats.Received
 	counts := r.decoder.Counts()
 	s.ignored(counts)
 	s.Analysed = Count(counts[packet.Decoded])
@@ -382,13 +387,23 @@ func (w *worker) total(s *Stats) {
 	for name, n := range w.tally.connections {
 		s.Connections[name] += n
 	}
+	for name, n := range w.tally.carried {
+		s.Carried[name] += n
+	}
 	for _, sh := range w.owned {
 		s.addShard(sh)
 	}
 }
 
 func (s *Stats) addShard(sh *shard) {
-	t, e := sh.table.Counters, sh.engine.Counters
+	t, e, k := sh.table.Counters, sh.engine.Counters, sh.tls.Counters
+	s.TLS.Sessions += k.Sessions
+	s.TLS.Decrypted += k.Decrypted
+	s.TLS.Waited += k.Waited
+	s.TLS.Late += k.Late
+	s.TLS.Overflow += k.Overflow
+	s.TLS.TimedOut += k.TimedOut
+	s.TLS.LostRecords += k.LostRecords
 	s.TCP.Connections += t.Connections
 	s.TCP.Gaps += t.Gaps
 	s.TCP.MissingBytes += t.MissingBytes
@@ -416,6 +431,8 @@ type worker struct {
 	owned  []*shard
 	out    exchange.Collector
 	tally  tally
+	// maxBody is how much is kept of bodies.
+	maxBody int
 	// generation is that of the keys.
 	generation uint32
 
@@ -456,7 +473,7 @@ func (w *worker) deliver(to *deliverer, idle bool) {
 	if !idle && len(done) == 0 && len(waiting) == 0 {
 		return
 	}
-	prepare(done)
+	prepare(done, w.maxBody)
 	to.show(done, waiting, idle)
 	w.out.Recycle(done)
 	clear(done)
@@ -495,9 +512,13 @@ func (d *deliverer) exchanges(done, waiting []*exchange.Exchange) {
 }
 
 // prepare measures exchanges and puts them in order.
-func prepare(done []*exchange.Exchange) {
+func prepare(done []*exchange.Exchange, maxBody int) {
 	for _, x := range done {
 		measure.Time(x)
+		if x.HasRequest {
+			x.Operation = operation.Of(x, x.Peeked())
+			x.Unpeek(maxBody)
+		}
 	}
 	if !slices.IsSortedFunc(done, order) {
 		slices.SortStableFunc(done, order)

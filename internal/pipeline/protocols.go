@@ -8,13 +8,17 @@ import (
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/http1"
+	"github.com/culprit-http/culprit/internal/proto/http2"
 	"github.com/culprit-http/culprit/internal/proto/socks"
+	"github.com/culprit-http/culprit/internal/proto/websocket"
 	"github.com/culprit-http/culprit/internal/tls"
 )
 
 // protocols are all protocols with a parser but TLS, which has one for each shard, in the order in which detection asks them.
 var protocols = []proto.Protocol{
 	http1.Protocol,
+	http2.Protocol,
+	websocket.Protocol,
 	socks.Protocol,
 }
 

@@ -59,6 +59,18 @@ type connection struct {
 	// lingers: the transport is done with it, and it isn't: it waits for keys. at is then its end.
 	lingers bool
 	at      clock.Mark
+	// counted: its protocol was.
+	counted bool
+}
+
+// count counts the connection under the protocol that it begins with, and what it carries or turns into beside that.
+func (c *connection) count(name string) {
+	if c.counted {
+		c.shard.tally.carried[name]++
+		return
+	}
+	c.counted = true
+	c.shard.tally.connections[name]++
 }
 
 // open makes the connection above a transport connection.

@@ -5,6 +5,7 @@ import (
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/sctp"
 	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/tls"
 )
 
 // Count is a number of packets and of their captured bytes.
@@ -22,14 +23,17 @@ type Stats struct {
 	Received, Analysed Count
 	Dropped, IfDropped uint64
 	// Freezes counts how often the kernel found a ring of a live capture full.
-	Freezes     uint64
-	Ignored     map[string]Count
-	Connections map[string]uint64
-	Exchanges   [exchange.Grades]uint64
+	Freezes uint64
+	Ignored map[string]Count
+	// Connections counts connections by the protocol that they begin with, Carried what they carry or turn into, by
+	// protocol: within TLS, in tunnels and streams, after an upgrade.
+	Connections, Carried map[string]uint64
+	Exchanges            [exchange.Grades]uint64
 	// TimedOut, Overflow and Interim are the engine's; see exchange.Counters.
 	TimedOut, Overflow, Interim uint64
 	TCP                         tcp.Counters
 	SCTP                        sctp.Counters
+	TLS                         tls.Counters
 	// Aggregated counts subframes of 802.11 aggregates that weren't decoded.
 	Aggregated uint64
 	ClockJumps uint64
@@ -47,9 +51,18 @@ func (s *Stats) Seen() (n uint64) {
 
 // tally are the counters of one worker.
 type tally struct {
-	verdicts    [tcp.Verdicts]Count
-	connections map[string]uint64
-	evicted     uint64
+	verdicts [tcp.Verdicts]Count
+	// connections and carried are as in Stats.
+	connections, carried map[string]uint64
+	evicted              uint64
+}
+
+func newTally() tally {
+	return tally{connections: map[string]uint64{}, carried: map[string]uint64{}}
+}
+
+func newStats() Stats {
+	return Stats{Ignored: map[string]Count{}, Connections: map[string]uint64{}, Carried: map[string]uint64{}}
 }
 
 // ignored adds the packets that the decoder ignored.

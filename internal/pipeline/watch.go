@@ -265,7 +265,7 @@ type standing struct {
 // standing answers for the worker's shards.
 func (w *worker) standing(a *asked) (s standing) {
 	if a.questions.has(Totals) {
-		s.stats = Stats{Ignored: map[string]Count{}, Connections: map[string]uint64{}}
+		s.stats = newStats()
 		w.total(&s.stats)
 	}
 	if a.questions.has(UnderWay) {

@@ -53,7 +53,7 @@ type Limits struct {
 
 // DefaultLimits returns the limits that are in force unless others are given.
 func DefaultLimits() Limits {
-	return Limits{MaxWaiting: 1 << 20, MaxWaitingAll: 32 << 20, WaitTime: 30e9}
+	return Limits{MaxWaiting: 512 << 10, MaxWaitingAll: 2 << 20, WaitTime: 30e9}
 }
 
 // Keeper is a proto.Sink that can outlive its connection. A Parser whose connection has ended while it waits for keys tells

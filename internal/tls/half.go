@@ -69,7 +69,9 @@ type half struct {
 	opener    suite.Opener
 	seq       uint64
 	opened    bool
-	epoch     epoch
+	// padded: a record was longer than its plaintext needs (RFC 8446 §5.4), so the length of others doesn't tell theirs.
+	padded bool
+	epoch  epoch
 	// finished: the direction's part of the handshake is over.
 	finished bool
 
@@ -83,6 +85,8 @@ type half struct {
 	earlyAt   []segment
 	earlyLost bool
 
+	// headless: plaintext was lost before there was anybody to tell.
+	headless bool
 	// plain is how many bytes of plaintext came. borders are where the last records end, in both counts.
 	plain   int64
 	borders [16]border
@@ -330,18 +334,27 @@ func (p *Parser) lostRecord(d proto.Direction, typ byte, size int, frag []byte, 
 	if p.version < tls13 && typ != typeData {
 		return
 	}
-	n, exact := h.opener.Plain(size)
-	if !exact {
-		n = proto.Unknown
+	p.lost(d, p.size(h, size), at)
+}
+
+// size returns how much plaintext a fragment of that length holds, proto.Unknown when that can't be told.
+func (p *Parser) size(h *half, fragment int) int64 {
+	n, exact := h.opener.Plain(fragment)
+	if exact || p.version >= tls13 && !h.padded {
+		return int64(n)
 	}
-	p.lost(d, int64(n), at)
+	return proto.Unknown
 }
 
 // lost tells of plaintext that is missing.
 func (p *Parser) lost(d proto.Direction, n int64, at clock.Mark) {
 	h := &p.half[d]
 	h.blur(p.held)
-	if p.inner == nil || n == 0 {
+	if n == 0 {
+		return
+	}
+	if p.inner == nil {
+		h.headless = true
 		return
 	}
 	at.Offset, at.Peer = h.plain, -1
@@ -478,10 +491,10 @@ func (p *Parser) found(d proto.Direction, size int) bool {
 		return false
 	}
 	buf = plain
-	overhead := len(frag) - len(plain)
 	n := int64(proto.Unknown)
-	if _, exact := h.opener.Plain(len(frag)); exact && !h.vague && h.epoch == before {
-		n = max(h.missed-int64(skipped)*int64(headerSize+overhead), 0)
+	// What came before all data may have been tickets.
+	if size := p.size(h, len(frag)); size != proto.Unknown && !h.vague && h.epoch == before && h.plain > 0 {
+		n = max(h.missed-int64(skipped)*int64(headerSize+len(frag)-int(size)), 0)
 	}
 	p.facts.LostRecords += skipped
 	p.engine.Counters.LostRecords += uint64(skipped)

@@ -286,7 +286,7 @@ func (p *Parser) alert(d proto.Direction, b []byte, at clock.Mark) {
 			who = "server"
 		}
 		f.Failure = "TLS handshake failed: the " + who + " says " + a.Name
-		if m := handshake.AlertMeaning(a.Code); m != "" {
+		if m := handshake.ExplainAlert(a.Code, d == p.client); m != "" {
 			f.Failure += ": " + m
 		}
 	}

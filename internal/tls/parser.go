@@ -115,9 +115,12 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		return stop
 	}
 	h := &p.half[d]
-	if d != p.client && !h.begun && !h.searching && p.clientHello != nil && !isRecord(b[0]) {
+	if d != p.client && !h.begun && !h.searching && p.half[p.client].begun && !isRecord(b[0]) {
 		p.facts.Failure = "the server answered in plain text"
 		p.tell()
+		for i := range p.half {
+			p.half[i].release(p.held)
+		}
 		return proto.Verdict{Action: proto.Handover, EarlyLost: true}
 	}
 	if n := p.oldHello(d, b, at); n > 0 {

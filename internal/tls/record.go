@@ -85,6 +85,11 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 // opened takes the plaintext of a record. rec is the record as it came.
 func (p *Parser) opened(d proto.Direction, typ byte, plain, rec []byte, segments []segment) {
 	first, last := segments[0].mark, segments[len(segments)-1].mark
+	if p.version >= tls13 {
+		h := &p.half[d]
+		n, _ := h.opener.Plain(len(rec) - headerSize)
+		h.padded = h.padded || n != len(plain)
+	}
 	switch typ {
 	case typeHandshake:
 		p.handshake(d, plain, first, last)
@@ -108,6 +113,11 @@ func (p *Parser) deliver(d proto.Direction, plain []byte, overhead int, segments
 		p.engine.Counters.Decrypted++
 		p.tell()
 		p.inner = p.nest(proto.Nested{Client: p.client, At: segments[0].mark, Hint: p.facts.ALPN})
+		for i := range p.half {
+			if p.half[i].headless {
+				p.lost(proto.Direction(i), proto.Unknown, segments[0].mark)
+			}
+		}
 	}
 	h := &p.half[d]
 	// What comes before the plaintext: the header, and with TLS 1.2 the nonce, or with a block cipher the first block.

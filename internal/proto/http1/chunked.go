@@ -116,10 +116,7 @@ func (p *Parser) trailerLine(s *side) {
 	m := &s.msg
 	m.Raw, m.Fields = b[:begin], m.Fields[:0]
 	if begin > 0 {
-		parseFields(m, 0, p.limits.MaxFields, nil)
-		for i := range m.Fields {
-			m.Fields[i].Flags |= proto.Trailer
-		}
+		p.parseTrailers(m)
 	}
 	p.end(s, proto.Whole)
 }

@@ -6,10 +6,12 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// framing collects the fields that decide how a body ends.
+// framing collects the fields that decide how a body ends, and whether it is a stream of messages.
 type framing struct {
 	// length is the announced length, -1 when there is none.
 	length int64
+	// contentType is the value of Content-Type, nil when there is none.
+	contentType []byte
 	// hosts counts Host fields.
 	hosts int
 	// coded: there is a Transfer-Encoding; chunked: it has chunked in it; other: it has another coding.
@@ -22,6 +24,10 @@ func (f *framing) field(m *proto.Message, name, value []byte) {
 	case 4:
 		if name[0]|0x20 == 'h' && proto.EqualFold(name, "host") {
 			f.hosts++
+		}
+	case 12:
+		if name[0]|0x20 == 'c' && proto.EqualFold(name, "content-type") {
+			f.contentType = value
 		}
 	case 14:
 		if name[0]|0x20 == 'c' && proto.EqualFold(name, "content-length") {

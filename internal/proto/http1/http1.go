@@ -25,6 +25,7 @@ package http1
 import (
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/proto/framed"
 )
 
 // Protocol describes HTTP/1 to detection.
@@ -84,6 +85,9 @@ type side struct {
 	scanned int
 	// first: no message of this direction has come yet.
 	first bool
+	// parts counts the messages that the body consists of, valid iff counting.
+	parts    *framed.Counter
+	counting bool
 	// surplus and emptyLines are anomalies for the next message: something came before it.
 	surplus, emptyLines bool
 }
@@ -98,7 +102,7 @@ func New(c *proto.Context) proto.Parser {
 	*p = Parser{sink: c.Sink, limits: c.Limits, client: c.Client, held: c.Held}
 	for d := range p.sides {
 		s := &p.sides[d]
-		s.buf, s.msg.Fields = sides[d].buf[:0], sides[d].msg.Fields[:0]
+		s.buf, s.msg.Fields, s.parts = sides[d].buf[:0], sides[d].msg.Fields[:0], sides[d].parts
 		s.msg.Dir, s.first = proto.Direction(d), !c.Resumed
 		if c.Resumed {
 			s.state = stateLost
@@ -160,6 +164,11 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 	s := &p.sides[d]
 	m := &s.msg
+	if n == proto.Unknown && s.inBody() {
+		p.end(s, proto.Broken)
+		p.lose(s, at)
+		return
+	}
 	switch s.state {
 	case stateLength, stateChunkData:
 		hidden := min(n, s.remain)
@@ -168,6 +177,9 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 		m.MissingBytes += hidden
 		m.Size += hidden
 		m.Last = at
+		if s.counting {
+			s.parts.Gap(hidden)
+		}
 		switch {
 		case n > hidden && s.state == stateChunkData:
 			p.end(s, proto.Broken)
@@ -184,6 +196,9 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 		m.BodyBytes += n
 		m.MissingBytes += n
 		m.Size += n
+		if s.counting {
+			s.parts.Gap(n)
+		}
 	case stateHead:
 		p.partialHead(s, proto.Broken, proto.Open)
 		p.lose(s, at)
@@ -194,6 +209,15 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 	case stateStart, stateJunk, stateTunnel:
 		p.lose(s, at)
 	}
+}
+
+// inBody reports whether a message is behind its head.
+func (s *side) inBody() bool {
+	switch s.state {
+	case stateLength, stateChunkSize, stateChunkData, stateChunkEnd, stateTrailer, stateUntilClose:
+		return true
+	}
+	return false
 }
 
 // Close implements proto.Parser.

@@ -56,6 +56,9 @@ var cases = []prototest.Case{
 > CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n
 >repeat 20000 x
 < HTTP/1.1 200 OK\r\n\r\n\x16\x03answer`},
+	{Name: "event stream", Script: `
+> GET /events HTTP/1.1\r\nHost: a\r\n\r\n
+< HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: a\n\n\r\n9\r\ndata: b\n\n\r\n0\r\n\r\n`},
 	{Name: "upgrade", Script: `
 > GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n
 < HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x01a`},

@@ -41,6 +41,9 @@ func (p *Parser) body(s *side, b []byte, at clock.Mark) {
 	m.BodyBytes += int64(len(b))
 	m.Size += int64(len(b))
 	reach(m, at, len(b))
+	if s.counting {
+		p.count(s, b)
+	}
 	if want := p.sink.WantsBody(m); want > 0 {
 		p.sink.Body(m, b[:min(want, len(b))])
 	}
@@ -53,6 +56,9 @@ func (p *Parser) end(s *side, how proto.End) {
 		m.Raw, m.Fields = nil, m.Fields[:0]
 	}
 	s.state = stateStart
+	if s.counting {
+		p.counted(s, how)
+	}
 	m.End = how
 	p.sink.End(m)
 	if cap(m.Fields) > keepFields {
@@ -89,7 +95,7 @@ func (p *Parser) request(s *side, f *framing) {
 	p.simple = m.Version == 0x0009
 	connect := proto.EqualFold(m.Bytes(m.Method), "connect")
 	p.sink.Head(m)
-	p.startBody(s)
+	p.startBody(s, f)
 	switch {
 	case p.simple:
 		s.state = stateDone // HTTP/0.9 has one request a connection
@@ -127,7 +133,7 @@ func (p *Parser) response(s *side, f *framing) proto.Verdict {
 		client.buf, client.state = nil, stateStart
 		defer p.Data(p.client, early, at)
 	}
-	p.startBody(s)
+	p.startBody(s, f)
 	return proceed
 }
 
@@ -150,8 +156,11 @@ func (p *Parser) handover(hint string) proto.Verdict {
 }
 
 // startBody enters the state of the body that follows a head.
-func (p *Parser) startBody(s *side) {
+func (p *Parser) startBody(s *side, f *framing) {
 	m := &s.msg
+	if m.Framing != proto.NoBody && len(f.contentType) > 0 {
+		s.startCounting(f.contentType)
+	}
 	p.release(s)
 	switch m.Framing {
 	case proto.ByLength:

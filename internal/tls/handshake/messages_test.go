@@ -96,7 +96,12 @@ func TestMalformedExtensions(t *testing.T) {
 			}
 		}
 	}
-	h, err := ParseClientHello(clientHello(0x0303, []uint16{1}, extension{0, hostName("first.example")}, extension{0, hostName("second.example")}))
+	two := slices.Concat([]byte{0, 10, 0, 0, 2}, []byte("a."), []byte{0, 0, 2}, []byte("b."))
+	h, err := ParseClientHello(clientHello(0x0303, []uint16{1}, extension{extServerName, two}))
+	if err != nil || h.ServerName != "a." {
+		t.Errorf("two host names: %+v, error %v", h, err)
+	}
+	h, err = ParseClientHello(clientHello(0x0303, []uint16{1}, extension{0, hostName("first.example")}, extension{0, hostName("second.example")}))
 	if err != nil || h.ServerName != "first.example" || !slices.Equal(h.Malformed, []uint16{0}) {
 		t.Errorf("an extension that comes twice: %+v, error %v", h, err)
 	}
@@ -142,6 +147,22 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// TestSessionID gives the longest session id, and one that is longer.
+func TestSessionID(t *testing.T) {
+	for _, n := range []int{32, 33} {
+		head := append(append([]byte{3, 3}, make([]byte, 32)...), byte(n))
+		head = append(head, make([]byte, n)...)
+		_, err := ParseClientHello(append(slices.Clone(head), 0, 2, 0, 1, 1, 0))
+		if (err == nil) != (n == 32) {
+			t.Errorf("ClientHello, %d bytes: error %v", n, err)
+		}
+		_, err = ParseServerHello(append(head, 0, 1, 0))
+		if (err == nil) != (n == 32) {
+			t.Errorf("ServerHello, %d bytes: error %v", n, err)
+		}
+	}
+}
+
 func extensionBlock(list ...extension) []byte {
 	var b cryptobyte.Builder
 	addExtensions(&b, list)
@@ -181,6 +202,11 @@ func TestServerHello(t *testing.T) {
 	h, err = ParseDraftHelloRetry(draftRetry())
 	if err != nil || !h.HelloRetry || h.Suite != 0x1302 || h.Group != 24 {
 		t.Errorf("draft retry: %+v, error %v", h, err)
+	}
+	before := append([]byte{0x7f, 18}, draftRetry()[4:]...)
+	h, err = ParseDraftHelloRetry(before)
+	if err != nil || h.Suite != 0 || h.Group != 24 {
+		t.Errorf("retry of draft 18: %+v, error %v", h, err)
 	}
 }
 
@@ -230,6 +256,10 @@ func TestSSL2Hello(t *testing.T) {
 	copy(want[16:], bytes.Repeat([]byte{5}, 16))
 	if !h.SSL2 || h.Highest() != 0x0301 || h.Random != want || !slices.Equal(h.Suites, []uint16{0x35, 0xc013}) || h.JA3() != "" || h.JA4() != "" {
 		t.Errorf("%+v", h)
+	}
+	b[1]++
+	if _, err := ParseSSL2Hello(b); err == nil {
+		t.Error("a record of another length than its header says is no error")
 	}
 	for _, challenge := range []int{15, 33} {
 		if _, err := ParseSSL2Hello(ssl2Hello(0x0301, []uint32{1}, challenge)); err == nil {
@@ -389,6 +419,13 @@ func TestDecompressCertificates(t *testing.T) {
 			t.Errorf("algorithm %d: a bomb took %d bytes, error %v", algorithm, n, err2)
 		}
 	}
+	long := make([]byte, MaxCertificateMessage+1)
+	if got, err := DecompressCertificates(compressedChain(1, long[1:], len(long)-1)); err != nil || len(got) != MaxCertificateMessage {
+		t.Errorf("at the limit: got %d bytes, %v", len(got), err)
+	}
+	if _, err := DecompressCertificates(compressedChain(1, long, len(long))); err == nil {
+		t.Error("a byte above the limit is no error")
+	}
 	if _, err := DecompressCertificates(compressedChain(4, certificate, len(certificate))); err == nil || !strings.Contains(err.Error(), "algorithm 4") {
 		t.Errorf("an unknown algorithm gives %v", err)
 	}
@@ -443,6 +480,7 @@ func TestServerGroup(t *testing.T) {
 		{"signed, TLS 1.2", slices.Concat(point, []byte{4, 3, 0, 2, 1, 1}), 24},
 		{"pre-shared key, no hint", slices.Concat([]byte{0, 0}, point), 24},
 		{"pre-shared key, hint", slices.Concat([]byte{0, 2, 'm', 'e'}, point), 24},
+		{"pre-shared key, too long", slices.Concat([]byte{0, 0}, point, []byte{0, 0}), 0},
 		{"explicit curve", []byte{1, 0, 24, 3, 4, 1, 2}, 0},
 		{"cut", point[:6], 0},
 		{"too long", slices.Concat(point, []byte{4, 3, 0, 2, 1, 1, 0}), 0},

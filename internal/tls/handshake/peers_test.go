@@ -109,17 +109,17 @@ func TestGoPeers(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		version        uint16
-		client, server tls.Config
+		client, server *tls.Config
 		certificate    tls.Certificate
 	}{
-		{"1.3", tls.VersionTLS13, tls.Config{ServerName: "peer.example", NextProtos: []string{"h2", "http/1.1"}}, tls.Config{NextProtos: []string{"h2"}}, ec},
-		{"1.3 without a name", tls.VersionTLS13, tls.Config{}, tls.Config{}, rsaCert},
-		{"1.3 retry", tls.VersionTLS13, tls.Config{CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP384}}, tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP384}}, ec},
-		{"1.2", tls.VersionTLS12, tls.Config{ServerName: "peer.example", NextProtos: []string{"h2", "http/1.1"}}, tls.Config{NextProtos: []string{"http/1.1"}, MaxVersion: tls.VersionTLS12}, ec},
-		{"1.2 P-521", tls.VersionTLS12, tls.Config{MaxVersion: tls.VersionTLS12, CurvePreferences: []tls.CurveID{tls.CurveP521}}, tls.Config{}, rsaCert},
-		{"1.1", tls.VersionTLS11, tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, tls.Config{MinVersion: tls.VersionTLS10}, ec},
-		{"1.2 RSA", tls.VersionTLS12, tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: cbc}, tls.Config{CipherSuites: cbc}, rsaCert},
-		{"1.0 RSA", tls.VersionTLS10, tls.Config{MaxVersion: tls.VersionTLS10, MinVersion: tls.VersionTLS10, CipherSuites: cbc}, tls.Config{MinVersion: tls.VersionTLS10, CipherSuites: cbc}, rsaCert},
+		{"1.3", tls.VersionTLS13, &tls.Config{ServerName: "peer.example", NextProtos: []string{"h2", "http/1.1"}}, &tls.Config{NextProtos: []string{"h2"}}, ec},
+		{"1.3 without a name", tls.VersionTLS13, &tls.Config{}, &tls.Config{}, rsaCert},
+		{"1.3 retry", tls.VersionTLS13, &tls.Config{CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP384}}, &tls.Config{CurvePreferences: []tls.CurveID{tls.CurveP384}}, ec},
+		{"1.2", tls.VersionTLS12, &tls.Config{ServerName: "peer.example", NextProtos: []string{"h2", "http/1.1"}}, &tls.Config{NextProtos: []string{"http/1.1"}, MaxVersion: tls.VersionTLS12}, ec},
+		{"1.2 P-521", tls.VersionTLS12, &tls.Config{MaxVersion: tls.VersionTLS12, CurvePreferences: []tls.CurveID{tls.CurveP521}}, &tls.Config{}, rsaCert},
+		{"1.1", tls.VersionTLS11, &tls.Config{MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}, &tls.Config{MinVersion: tls.VersionTLS10}, ec},
+		{"1.2 RSA", tls.VersionTLS12, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: cbc}, &tls.Config{CipherSuites: cbc}, rsaCert},
+		{"1.0 RSA", tls.VersionTLS10, &tls.Config{MaxVersion: tls.VersionTLS10, MinVersion: tls.VersionTLS10, CipherSuites: cbc}, &tls.Config{MinVersion: tls.VersionTLS10, CipherSuites: cbc}, rsaCert},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var seen *tls.ClientHelloInfo
@@ -129,7 +129,7 @@ func TestGoPeers(t *testing.T) {
 				seen = i
 				return nil, nil
 			}
-			fromClient, fromServer, state := shake(t, &c.client, &c.server)
+			fromClient, fromServer, state := shake(t, c.client, c.server)
 
 			h, err := ParseClientHello(first(t, fromClient, TypeClientHello))
 			if err != nil {
@@ -202,7 +202,7 @@ func TestGoPeers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			premaster, err := rsa.DecryptPKCS1v15(nil, rsaKey, encrypted)
+			premaster, err := rsaKey.Decrypt(nil, encrypted, nil)
 			if err != nil || len(premaster) != 48 || premaster[0] != byte(h.LegacyVersion>>8) || premaster[1] != byte(h.LegacyVersion) {
 				t.Errorf("the premaster secret is %x, error %v", premaster, err)
 			}
@@ -297,7 +297,7 @@ func clientHelloOf(t *testing.T, name string, arguments func(address string) []s
 func TestOpenSSL(t *testing.T) {
 	h := clientHelloOf(t, "openssl", func(address string) []string {
 		return []string{"s_client", "-connect", address, "-servername", "a.example", "-alpn", "h2,x", "-groups", "X448:P-384:X25519",
-			"-ciphersuites", "TLS_AES_128_CCM_SHA256", "-cipher", "AES256-SHA", "-sigalgs", "ECDSA+SHA384:ed25519"}
+			"-ciphersuites", "TLS_AES_128_CCM_SHA256", "-cipher", "ECDHE-ECDSA-AES256-SHA", "-sigalgs", "ECDSA+SHA384:ed25519"}
 	})
 	if h.ServerName != "a.example" || !slices.Equal(h.ALPN, []string{"h2", "x"}) {
 		t.Errorf("name %q, ALPN %q", h.ServerName, h.ALPN)
@@ -305,7 +305,7 @@ func TestOpenSSL(t *testing.T) {
 	if want := []uint16{30, 24, 29}; !slices.Equal(h.Groups, want) || !slices.Equal(h.KeyShares, want[:1]) {
 		t.Errorf("groups %d, key shares %d", h.Groups, h.KeyShares)
 	}
-	if want := []uint16{0x1304, 0x0035, 0x00ff}; !slices.Equal(h.Suites, want) {
+	if want := []uint16{0x1304, 0xc00a, 0x00ff}; !slices.Equal(h.Suites, want) {
 		t.Errorf("suites %x", h.Suites)
 	}
 	if want := []uint16{0x0503, 0x0807}; !slices.Equal(h.SignatureSchemes, want) {

@@ -1,28 +1,23 @@
 package keylog
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"sync"
-	"time"
 )
 
-// PollEvery is how often key logs that may grow are looked at. A key log that isn't there yet, or that may be another file
-// by now, is looked for at each lookEvery-th of these.
-const (
-	PollEvery = 50 * time.Millisecond
-	lookEvery = 5
-)
+// lookEvery is at which of the polls a key log is looked for that isn't there yet, or that may be another file by now.
+const lookEvery = 5
 
 // maxPoll is how much is read of a key log at a time, in bytes, so that one that grows fast doesn't keep the others waiting.
 const maxPoll = 4 << 20
 
 // Follower reads key logs that others write meanwhile: files that grow, are truncated and begun anew, or are replaced; and
-// pipes, whose writers come and go. What it finds is pending until the store is published.
+// pipes, whose writers come and go. It reads when Poll is called, and what it finds is pending until the store is published.
+// It is safe for concurrent use.
 //
 //	            Open                     Poll
 //	not there ------> open, at an offset -----> more, and again from 0 when it is shorter than that
@@ -101,22 +96,8 @@ func (k *followed) close() {
 	}
 }
 
-// Run polls until ctx is done, and once more then.
-func (f *Follower) Run(ctx context.Context) {
-	t := time.NewTicker(PollEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			f.Poll()
-			return
-		case <-t.C:
-			f.Poll()
-		}
-	}
-}
-
-// Poll reads what the key logs have got since.
+// Poll reads what the key logs have got since, without waiting for more. It is to be called several times a second, and
+// before the end.
 func (f *Follower) Poll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,7 +128,11 @@ func (f *Follower) look(k *followed) {
 	}
 	if err := k.open(); err != nil && !errors.Is(err, fs.ErrNotExist) && k.said != err.Error() {
 		k.said = err.Error()
-		f.notify("the key log %s is there, and can't be read: %v", k.path, err)
+		advice := ""
+		if errors.Is(err, fs.ErrPermission) {
+			advice = "; make it before culprit is started, or for the user that culprit runs as by now"
+		}
+		f.notify("the key log %s is there by now, and can't be read: %v%s", k.path, err, advice)
 	}
 }
 

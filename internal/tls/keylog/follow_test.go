@@ -3,7 +3,6 @@
 package keylog
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -190,27 +189,4 @@ func TestFollowAnEndlessFile(t *testing.T) {
 	if k := f.files[1]; len(k.feed.rest) > MaxLine {
 		t.Errorf("%d bytes are kept of a line", len(k.feed.rest))
 	}
-}
-
-// Run polls by itself, once more when it is to end, and ends.
-func TestRun(t *testing.T) {
-	f := follow(t, func(path string) {
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	})
-	said := make(chan struct{}, 1)
-	f.notify = func(string, ...any) { said <- struct{}{} }
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		f.Run(ctx)
-		close(done)
-	}()
-	f.write(os.O_APPEND, tls13(1)+"what is said once\n")
-	<-said
-	f.write(os.O_APPEND, tls13(2))
-	cancel()
-	<-done
-	f.knows(0, 1, 2)
 }

@@ -107,6 +107,9 @@ const (
 	prefixMaster = "Master-Key:"
 )
 
+// noSecret stands where HAProxy's log has no secret to write.
+const noSecret = "-"
+
 // parse reads a line without its end.
 func (l *line) parse(text []byte) verdict {
 	text = bytes.TrimSuffix(text, []byte{'\r'})
@@ -123,6 +126,9 @@ func (l *line) parse(text []byte) verdict {
 	by, secret, ok := bytes.Cut(rest, []byte{' '})
 	if !ok {
 		return malformed
+	}
+	if string(secret) == noSecret {
+		return ignored
 	}
 	if string(label) == labelRSA {
 		return l.parseRSA(by, secret)

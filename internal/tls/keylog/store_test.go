@@ -57,6 +57,7 @@ func TestLines(t *testing.T) {
 		{"ECH_CONFIG " + id + " fe0d0041", ignored},
 		{"SOMETHING_NEW aB 00", ignored},
 		{"SOMETHING_NEW a b", malformed}, {"SOMETHING_NEW 0g 00", malformed}, {"SOMETHING_NEW 00 ", malformed},
+		{"CLIENT_TRAFFIC_SECRET_0 " + id + " -", ignored},
 		{"CLIENT_RANDOM", malformed},
 		{"CLIENT_RANDOM ", malformed},
 		{"CLIENT_RANDOM " + id, malformed},

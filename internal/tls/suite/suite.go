@@ -74,7 +74,8 @@ type Opener interface {
 	Open(dst []byte, seq uint64, typ byte, version uint16, fragment []byte) (plain []byte, contentType byte, err error)
 	// Pass tells of a record that wasn't opened, in its place among the others. The ciphers that go on from the record
 	// before need it: CBC in TLS 1.0 goes on after its fragment, and loses the record that follows one that isn't known (nil);
-	// RC4 goes on after its fragment, and is at its end with one that isn't known. The others ignore it.
+	// RC4 goes on after its fragment, and is at its end with one that isn't known. The others ignore it. The fragment is as
+	// it was on the wire, not what is left of it after a failure in place.
 	Pass(fragment []byte)
 	// Plain returns how many bytes of plaintext a fragment of n bytes holds: exactly, or, as padding can't be seen from
 	// outside (CBC, TLS 1.3), at most.
