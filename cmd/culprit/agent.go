@@ -43,6 +43,7 @@ func agentGroups(c *config.Trace, path *string) []flagGroup {
 	what.Var(&c.MaxBody, "max-body", "`SIZE` to keep of bodies (default 0)")
 	what.BoolVar(&c.Reveal, "reveal", false, "deliver secrets: no redaction (docs/redaction.md)")
 	what.Var(&c.Rotate, "rotate", "files: `N`xSIZE, NxTIME or both, as in 10x100MB,1h")
+	recordingFlags(what, c)
 
 	delivery := shippingFlags(&c.Shipping)
 	delivery.rare = false

@@ -28,6 +28,7 @@ import (
 	"github.com/culprit-http/culprit/internal/redact"
 	"github.com/culprit-http/culprit/internal/tcp"
 	"github.com/culprit-http/culprit/internal/tls"
+	"github.com/culprit-http/culprit/internal/tls/keylog"
 )
 
 // capturing is one run of packets through the pipeline: what trace, sockets --watch and serve have in common.
@@ -46,6 +47,8 @@ type capturing struct {
 	key []byte
 	// enricher is nil when nobody wants to know what it finds.
 	enricher *enrich.Enricher
+	// keylogs are the key logs that may grow, nil when there are none.
+	keylogs  *keylog.Follower
 	recent   recentOwners
 	progress *progress
 	// own are the connections of culprit itself; serve adds its own to those that are open at the start.
@@ -64,6 +67,8 @@ type capturing struct {
 	// aren't known. nameless are those with an end of which only the user is known.
 	number, most, hidden, others, unowned, nameless uint64
 	lossy                                           bool
+	// followed: half-streams were shown or kept.
+	followed bool
 	// bereft: the keeper has ended.
 	bereft bool
 	// wantsOwner, wantsSecrets and wantsEnriched: --where asks for processes, for fingerprints, for what the
@@ -202,6 +207,13 @@ func (t *capturing) open(ctx context.Context, stdin io.Reader) (inputs []capture
 	case err != nil:
 		return nil, &statusError{exitFailed, err}
 	}
+	if t.pipeline.Keys, t.keylogs, err = openKeys(c, t.live, t.warn); err != nil {
+		t.close()
+		return nil, err
+	}
+	if t.keylogs != nil {
+		t.pipeline.MoreKeys = t.keylogs.Poll
+	}
 	return inputs, nil
 }
 
@@ -256,6 +268,7 @@ func (t *capturing) limitMemory(beside config.Size) {
 // drop gives up what the process doesn't need any more, once all is open.
 func (t *capturing) drop(o privilege.Options) error {
 	o.Network = o.Network || t.config.Enrichment.Resolve && t.enricher != nil
+	o.ReadPaths = append(o.ReadPaths, keyFolders(t.config)...)
 	var done []string
 	var err error
 	if t.capture != nil {
@@ -291,6 +304,9 @@ func (t *capturing) close() {
 	}
 	if t.enricher != nil {
 		t.enricher.Close()
+	}
+	if t.keylogs != nil {
+		t.keylogs.Close()
 	}
 }
 

@@ -9,7 +9,11 @@ func inputFlags(c *config.Capture) flagGroup {
 	g.StringArrayVarP(&c.Inputs, "read", "r", nil, "read `[TAP=]FILE`, - for stdin; repeatable")
 	g.StringArrayVarP(&c.Live.Interfaces, "interface", "i", nil, "capture on `IFACE`, any for all; repeatable")
 	g.BoolVar(&c.Follow, "follow", false, "wait for more at the end of the files")
+	g.StringArrayVar(&c.Keylogs, "keylog", nil, "`FILE` of TLS keys; repeatable (docs/keys.md)")
+	g.StringArrayVar(&c.TLSKeys, "tls-key", nil, "RSA private key in `FILE`; repeatable")
 	g.StringArrayVar(&c.DecodeAs, "decode-as", nil, "hint: `PORT=PROTOCOL`; repeatable")
+	g.StringArrayVar(&c.Protosets, "proto", nil, "descriptors of gRPC in `FILE`; repeatable")
+	g.BoolVar(&c.Messages, "messages", false, "each message of a WebSocket, too")
 	return g
 }
 
@@ -45,9 +49,18 @@ func limitFlags(c *config.Capture) flagGroup {
 	g.Var(&c.MaxHead, "max-head", "`SIZE` of a message head")
 	g.IntVar(&c.MaxFields, "max-fields", c.MaxFields, "`N` header fields per message")
 	g.IntVar(&c.MaxWaiting, "max-waiting", c.MaxWaiting, "`N` waiting requests a connection")
+	g.Var(&c.MaxMessage, "max-message", "`SIZE` of a message within a body")
+	g.IntVar(&c.MaxStreams, "max-streams", c.MaxStreams, "`N` streams under way a connection")
 	g.Var(&c.Memory, "memory", "`SIZE` that the process may take")
 	g.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor; live 1)")
 	return g
+}
+
+// recordingFlags say what goes into files beside or instead of what was read.
+func recordingFlags(g flagGroup, c *config.Trace) {
+	g.BoolVar(&c.WithKeys, "with-keys", false, "pcapng: with the keys of its connections")
+	g.BoolVar(&c.Ciphertext, "ciphertext", false, "stream, files: as sent, not decrypted")
+	g.BoolVar(&c.Force, "force", false, "files: write over what is there")
 }
 
 // knowledgeFlags say what is known beyond the packets. They include --config, whose value path gets.

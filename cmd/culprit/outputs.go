@@ -25,6 +25,7 @@ import (
 	"github.com/culprit-http/culprit/internal/output/parquet"
 	"github.com/culprit-http/culprit/internal/output/pcapng"
 	"github.com/culprit-http/culprit/internal/output/rotate"
+	"github.com/culprit-http/culprit/internal/output/stream"
 	"github.com/culprit-http/culprit/internal/output/template"
 	"github.com/culprit-http/culprit/internal/output/terminal"
 )
@@ -45,6 +46,8 @@ type kind struct {
 	ship func(s *settings, dial endpoint.DialFunc) shipment
 	// serve: others ask for what it counts.
 	serve bool
+	// follow: it shows or keeps half-streams; shown: it takes settings that say how.
+	follow, shown bool
 }
 
 // settings reports whether the kind takes settings.
@@ -60,6 +63,8 @@ var kinds = []kind{
 	}},
 	{name: "ndjson", write: func(t target, c *config.Trace) output.Output { return ndjson.New(t.w) }},
 	{name: "har", write: func(t target, c *config.Trace) output.Output { return har.New(t.w, version) }},
+	{name: streams, follow: true, shown: true},
+	{name: folder, follow: true},
 	{name: recording},
 	{name: columns},
 	{name: "logstash", ship: shipLogstash},
@@ -96,11 +101,13 @@ type order struct {
 	// parcel is what a shipper's settings say, serving those of what is served.
 	parcel  *parcel
 	serving *metricsServer
+	// form is how half-streams are shown.
+	form stream.Form
 }
 
 // takesSettings reports whether an output of that name takes settings.
 func takesSettings(name string) bool {
-	return slices.ContainsFunc(kinds, func(k kind) bool { return k.name == name && k.settings() })
+	return slices.ContainsFunc(kinds, func(k kind) bool { return k.name == name && (k.settings() || k.shown) })
 }
 
 // orderedOutputs returns the outputs that were asked for: on the command line, or else in the file.
@@ -157,16 +164,23 @@ func parseOutputs(c *config.Trace, dial endpoint.DialFunc) ([]order, error) {
 			orders = append(orders, order)
 			continue
 		}
+		if order.shown {
+			if order.form, err = readForm(&o); err != nil {
+				return nil, usage(err)
+			}
+		}
 		if order.path = o.Target; o.HasTarget && o.Target == "" {
 			return nil, usage(fmt.Errorf("-o %s: name a file after the equals sign, or - for standard output", o.Text))
 		}
 		switch {
-		case len(o.Settings) > 0:
+		case len(o.Settings) > 0 && !order.shown:
 			return nil, usage(fmt.Errorf("-o %s: it takes no settings", o.Text))
 		case o.Name == recording && !o.HasTarget:
 			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE, or - for standard output", o.Name, o.Name))
 		case o.Name == columns && (!o.HasTarget || o.Target == "-"):
 			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE", o.Name, o.Name))
+		case o.Name == folder && (!o.HasTarget || o.Target == "-"):
+			return nil, usage(fmt.Errorf("-o %s: name a folder, -o %s=DIR", o.Name, o.Name))
 		case order.path == "-":
 			order.path = ""
 		}
@@ -181,6 +195,9 @@ func parseOutputs(c *config.Trace, dial endpoint.DialFunc) ([]order, error) {
 		}
 		taken[order.path] = true
 		orders = append(orders, order)
+	}
+	if err := checkFollow(c, orders); err != nil {
+		return nil, usage(err)
 	}
 	switch {
 	case recordings > 1:
@@ -199,6 +216,9 @@ type sinks struct {
 	files   []*os.File
 	// recorder is the output that writes packets, or nil.
 	recorder *pcapng.Recorder
+	// followers are the outputs that show or keep half-streams, folders those of files.
+	followers []follower
+	folders   []*os.Root
 	// shippers are those of outputs that deliver over the network, and servers count all exchanges, also those that sampling
 	// leaves out.
 	shippers []*shipper
@@ -242,6 +262,8 @@ func (s *sinks) open(o *order, c *config.Trace, stdout target, inputs []capture.
 	case o.serving != nil:
 		s.servers = append(s.servers, o.serving)
 		return nil
+	case o.kind.follow:
+		return s.follow(o, c, stdout, inputs)
 	case o.Name == recording:
 		return s.record(o.path, stdout, inputs, c, r)
 	}
@@ -422,6 +444,9 @@ func (s *sinks) close() error {
 		errs = append(errs, o.Close())
 	}
 	for _, f := range s.files {
+		errs = append(errs, f.Close())
+	}
+	for _, f := range s.folders {
 		errs = append(errs, f.Close())
 	}
 	for _, m := range s.servers {

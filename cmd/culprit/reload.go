@@ -236,7 +236,8 @@ func fixedChanges(old, new config.Trace) []string {
 }
 
 // keysOfFields are the keys of fields that have other names.
-var keysOfFields = map[string]string{"Inputs": "read", "Interfaces": "interface", "Promiscuous": "promisc", "SnapLen": "snaplen", "NetNS": "netns", "PID": "pid"}
+var keysOfFields = map[string]string{"Inputs": "read", "Interfaces": "interface", "Promiscuous": "promisc", "SnapLen": "snaplen", "NetNS": "netns", "PID": "pid",
+	"Keylogs": "keylog", "TLSKeys": "tls_key", "Protosets": "proto"}
 
 // differing returns the keys of fields that differ, also of the structs within.
 func differing(old, new reflect.Value) (keys []string) {

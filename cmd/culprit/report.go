@@ -65,7 +65,7 @@ func (t *capturing) report(s *pipeline.Stats, failed error) {
 		}
 	}
 	t.reportOwners()
-	if t.number == 0 && failed == nil {
+	if t.number == 0 && failed == nil && !t.followed {
 		t.nothing(s)
 	}
 	if t.config.Stats {

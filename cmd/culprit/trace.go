@@ -65,6 +65,7 @@ Examples:
 	show.BoolVar(&c.Reveal, "reveal", false, "show secrets: no redaction (docs/redaction.md)")
 	show.StringVar(&c.Color, "color", c.Color, "`WHEN`: auto, always or never")
 	show.Var(&c.Rotate, "rotate", "files: `N`xSIZE, NxTIME or both, as in 10x100MB,1h")
+	recordingFlags(show, &c)
 	show.Uint64Var(&c.Count, "count", 0, "end after `N` exchanges")
 	show.BoolVar(&c.Stats, "stats", false, "totals on standard error at the end")
 
@@ -117,7 +118,7 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 	reading := ctx
 	if c.Live.On() {
 		if err := t.drop(privilege.Options{
-			User: c.Live.User, Network: t.connects, Serve: len(t.sinks.servers) > 0, WritePaths: t.writePaths(), ReadPaths: t.readPaths(),
+			User: c.Live.User, Network: t.connects, Serve: len(t.sinks.servers) > 0, WritePaths: append(t.writePaths(), t.sinks.folderNames()...), ReadPaths: t.readPaths(),
 		}); err != nil {
 			return err
 		}
@@ -149,6 +150,7 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 		t.lose("%s", r.Lost())
 	}
 	t.accountShippers()
+	t.accountFollowers()
 	if errors.Is(err, syscall.EPIPE) { // whoever read our output has seen enough
 		if len(t.sinks.shippers) > 0 {
 			t.lose("whoever read the output has gone, and the run has ended with that: what would have come later wasn't delivered")
@@ -161,6 +163,7 @@ func (t *tracing) run(ctx context.Context, cmd *cobra.Command) error {
 	t.report(&stats, err)
 	if c.Stats {
 		t.totalsOfShippers()
+		t.totalsOfFollowers()
 	}
 	switch {
 	case err != nil:
@@ -238,21 +241,34 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := checkWithKeys(c, orders, t.pipeline.Keys, len(inputs) > 0); err != nil {
+		t.close()
+		return err
+	}
+	var keys pcapng.Keys
+	if c.WithKeys {
+		keys = t.pipeline.Keys
+	}
 	matched := t.where != nil || c.Live.Owner()
 	if t.sinks, err = openOutputs(c, orders, stdout, inputs, pcapng.Options{
 		Application: "culprit " + version, OS: runtime.GOOS, Hardware: runtime.GOARCH,
 		CaptureFilter: c.CaptureFilter, Selection: selection(&c.Capture), Matched: matched, Live: c.Live.On(),
-		Memory: int(c.Memory / recordShare), RotateSize: int64(c.Rotate.Size), RotateEvery: c.Rotate.Every, Taps: t.taps,
+		Memory: int(c.Memory / recordShare), RotateSize: int64(c.Rotate.Size), RotateEvery: c.Rotate.Every, Taps: t.taps, Keys: keys,
 	}); err != nil {
 		t.close()
 		return err
 	}
 	if r := t.sinks.recorder; r != nil {
-		t.warn("%s", pcapng.RawWarning)
+		if c.WithKeys {
+			t.warn("%s", pcapng.KeysWarning)
+		} else {
+			t.warn("%s", pcapng.RawWarning)
+		}
 		if matched {
 			t.unmatched = r.Unmatched
 		}
 	}
+	t.follow()
 	t.most = c.Count
 	t.headlines = t.sinks.headlines
 	t.progress = newProgress(t.stderr, inputs, stdout.terminal.Width > 0)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,16 @@ type Capture struct {
 	MaxFields int
 	// MaxWaiting bounds the requests that wait on a connection.
 	MaxWaiting int
+	// MaxMessage is the most that is kept of a message that has to be whole to be understood, in bytes: of gRPC, WebSocket,
+	// SSE. MaxStreams bounds the streams of a connection that are under way.
+	MaxMessage Size
+	MaxStreams int
+	// Keylogs are the key logs of --keylog, TLSKeys files with RSA private keys. docs/keys.md says how they are meant.
+	Keylogs, TLSKeys []string
+	// Protosets are files with the descriptors of gRPC's messages.
+	Protosets []string
+	// Messages: messages of WebSocket are events of their own.
+	Messages bool
 	// Memory is the budget of the process, Workers the number of goroutines that analyse; 0: WorkerCount
 	// decides.
 	Memory  Size
@@ -79,6 +90,8 @@ func DefaultCapture() Capture {
 		MaxHead:         256 << 10,
 		MaxFields:       256,
 		MaxWaiting:      1000,
+		MaxMessage:      1 << 20,
+		MaxStreams:      1000,
 		Memory:          512 << 20,
 		Live:            defaultLive(),
 	}
@@ -100,6 +113,11 @@ type Trace struct {
 	NoHeaders bool
 	// Color is auto, always or never.
 	Color string
+	// WithKeys embeds the secrets of the recorded connections in a recording. Ciphertext: what is written of streams is what
+	// was sent, not what it decrypts to.
+	WithKeys, Ciphertext bool
+	// Force: files of streams may be written over.
+	Force bool
 }
 
 // DefaultTrace returns the defaults.
@@ -155,6 +173,10 @@ func (t *Capture) validate() error {
 		return fmt.Errorf("--max-fields %d: from 1 to 10000", t.MaxFields)
 	case t.MaxWaiting < 1 || t.MaxWaiting > 1<<20:
 		return fmt.Errorf("--max-waiting %d: from 1 to 1048576", t.MaxWaiting)
+	case t.MaxMessage < 1<<10 || t.MaxMessage > max(share, minShare)/32:
+		return fmt.Errorf("--max-message %v: from 1KiB to a thirty-second of what the rings leave of --memory", t.MaxMessage)
+	case t.MaxStreams < 1 || t.MaxStreams > 1<<20:
+		return fmt.Errorf("--max-streams %d: from 1 to 1048576", t.MaxStreams)
 	case t.PendingAfter < 0:
 		return fmt.Errorf("--pending-after %v is negative: 0 turns it off", t.PendingAfter)
 	case t.ExchangeTimeout <= 0:
@@ -165,8 +187,31 @@ func (t *Capture) validate() error {
 	if err := t.Live.validate(t.Memory); err != nil {
 		return err
 	}
+	if _, err := t.KeyFiles(""); err != nil {
+		return err
+	}
 	_, err := t.Hints()
 	return err
+}
+
+// NoKeylog is what --keylog says for none, also where the environment names one.
+const NoKeylog = "none"
+
+// KeyFiles returns the key logs to read: those of --keylog, or else the one that the environment names, if it isn't empty.
+func (t *Capture) KeyFiles(environment string) ([]string, error) {
+	switch {
+	case len(t.Keylogs) == 1 && t.Keylogs[0] == NoKeylog:
+		return nil, nil
+	case slices.Contains(t.Keylogs, NoKeylog):
+		return nil, errors.New("--keylog none excludes others; a file of that name is ./none")
+	case slices.Contains(t.Keylogs, ""):
+		return nil, errors.New("--keylog needs the name of a file")
+	case len(t.Keylogs) > 0:
+		return t.Keylogs, nil
+	case environment != "":
+		return []string{environment}, nil
+	}
+	return nil, nil
 }
 
 // Hints returns DecodeAs as protocol names by port.

@@ -59,6 +59,15 @@ func TestValidate(t *testing.T) {
 		{func(c *Trace) { c.MaxFields = 0 }, "--max-fields 0"},
 		{func(c *Trace) { c.MaxFields = 10001 }, "--max-fields 10001"},
 		{func(c *Trace) { c.MaxWaiting = 0 }, "--max-waiting 0"},
+		{func(c *Trace) { c.MaxMessage = 1023 }, "--max-message 1023"},
+		{func(c *Trace) { c.MaxMessage = 17 << 20 }, "--max-message 17MiB"},
+		{func(c *Trace) { c.MaxMessage = 16 << 20 }, ""},
+		{func(c *Trace) { c.Inputs, c.Live.Interfaces, c.Memory = nil, []string{"lo"}, 64<<20 }, ""}, // the defaults fit the least memory
+		{func(c *Trace) { c.MaxStreams = 0 }, "--max-streams 0"},
+		{func(c *Trace) { c.MaxStreams = 1<<20 + 1 }, "--max-streams 1048577"},
+		{func(c *Trace) { c.Keylogs = []string{"a", "none"} }, "--keylog none excludes others"},
+		{func(c *Trace) { c.Keylogs = []string{""} }, "--keylog needs"},
+		{func(c *Trace) { c.Keylogs = []string{"none"} }, ""},
 		{func(c *Trace) { c.PendingAfter = -time.Second }, "--pending-after -1s"},
 		{func(c *Trace) { c.PendingAfter = 0 }, ""},
 		{func(c *Trace) { c.ExchangeTimeout = 0 }, "--exchange-timeout 0s"},
@@ -91,6 +100,21 @@ func TestHints(t *testing.T) {
 		trace.DecodeAs = []string{bad}
 		if _, err := trace.Hints(); err == nil {
 			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+func TestKeyFiles(t *testing.T) {
+	for _, c := range []struct {
+		given       []string
+		environment string
+		want        string
+	}{
+		{nil, "", ""}, {nil, "env", "env"}, {[]string{"a", "b"}, "env", "a b"}, {[]string{"none"}, "env", ""}, {[]string{"./none"}, "", "./none"},
+	} {
+		capture := Capture{Keylogs: c.given}
+		if got, err := capture.KeyFiles(c.environment); err != nil || strings.Join(got, " ") != c.want {
+			t.Errorf("%q and %q: %q, %v; want %q", c.given, c.environment, got, err, c.want)
 		}
 	}
 }

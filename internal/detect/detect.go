@@ -79,6 +79,10 @@ type Stream struct {
 	events []event
 
 	handovers int
+	// name is what the connection was recognised as, once it isn't looked at any more; from is the offset of the first byte of
+	// each direction that no other protocol took before.
+	name string
+	from [2]int64
 	// charged is what the parser was estimated to take, as long as it is in Held.
 	charged int
 	closed  [2]bool
@@ -133,6 +137,18 @@ func (s *Stream) OpenNested(d *Detector, o Opener, n proto.Nested) {
 	*s = Stream{detector: d, opener: o}
 	s.context.Client = n.Client
 	s.expect(n.Hint, n.At)
+}
+
+// Speaks returns the name of the protocol that the connection speaks, as Opener was told it, empty while that isn't
+// decided; and the offset of the first byte of a direction that no other protocol took before.
+func (s *Stream) Speaks(d proto.Direction) (name string, from int64) {
+	switch s.state {
+	case parsing:
+		name = s.protocol.Name
+	case stopped, upgradable:
+		name = s.name
+	}
+	return name, s.from[d]
 }
 
 var proceed = proto.Verdict{Action: proto.Continue}
@@ -333,6 +349,7 @@ func (s *Stream) upgrade(d proto.Direction, b []byte, at clock.Mark) proto.Verdi
 			continue
 		}
 		if match, role := p.Probe(b); match == proto.Yes && role == proto.Client {
+			s.from[d] = at.Offset
 			s.choose(p, d, false, at)
 			return s.Data(d, b, at)
 		}
@@ -344,7 +361,7 @@ func (s *Stream) upgrade(d proto.Direction, b []byte, at clock.Mark) proto.Verdi
 func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool, at clock.Mark) bool {
 	if p.New == nil {
 		if p.Upgrades && !resumed {
-			s.state = upgradable
+			s.state, s.name = upgradable, p.Name
 			s.opener.Recognised(p.Name)
 			s.drop()
 			return false
@@ -368,7 +385,7 @@ func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool,
 }
 
 func (s *Stream) stop(name string) {
-	s.state = stopped
+	s.state, s.name = stopped, name
 	s.drop()
 	s.opener.Recognised(name)
 }
@@ -392,7 +409,7 @@ func (s *Stream) giveUp(at clock.Mark) {
 	case resumed || len(s.events) > 0:
 		s.stop("unknown")
 	case s.handovers > 0:
-		s.state = stopped // a tunnel that nobody used; the connection has been counted
+		s.state, s.name = stopped, "empty" // a tunnel that nobody used; the connection has been counted
 	default:
 		s.stop("empty")
 	}
@@ -444,8 +461,12 @@ func (s *Stream) replay() {
 // obey does what a parser's verdict says.
 func (s *Stream) obey(d proto.Direction, b []byte, at clock.Mark, v proto.Verdict) proto.Verdict {
 	if v.Action == proto.Stop {
-		s.state = stopped
+		s.state, s.name = stopped, s.protocol.Name
 		return v
+	}
+	s.from[d] = at.Offset + int64(v.Consumed)
+	if len(v.Early) > 0 {
+		s.from[d.Other()] = v.EarlyAt.Offset
 	}
 	s.parser = nil
 	s.settle()

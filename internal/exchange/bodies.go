@@ -44,7 +44,7 @@ func (x *Exchange) decodeBody(d *body.Decoder, m *proto.Message, b *Body, limit 
 	if len(b.raw) == 0 {
 		return
 	}
-	whole := int64(len(b.raw)) == m.BodyBytes && m.MissingBytes == 0 && m.End == proto.Whole
+	whole := int64(len(b.raw)) == m.BodyBytes && m.MissingBytes == 0 && m.End == proto.Whole && m.Anomalies&cutBodies == 0
 	b.Cut = !whole
 	b.Bytes = b.raw
 	if codings := contentCodings(m); len(codings) > 0 {
@@ -78,6 +78,9 @@ func (x *Exchange) decodeBody(d *body.Decoder, m *proto.Message, b *Body, limit 
 		b.Parts = body.Multipart(m.Field("content-type"), b.Bytes)
 	}
 }
+
+// cutBodies are the anomalies with which a parser that inflates stops before the end of a body.
+const cutBodies = 1<<proto.DecompressionLimit | 1<<proto.BadContentCoding | 1<<proto.MessageTooLarge | 1<<proto.CompressionContextLost
 
 // contentCodings returns the values of all Content-Encoding headers, joined by commas.
 func contentCodings(m *proto.Message) []byte {

@@ -105,10 +105,11 @@ func (p *SessionPairer) event(m *proto.Message) {
 			x.Request.Raw, x.Request.Fields = head.Raw, head.Fields
 			x.Request.Method, x.Request.Target, x.Request.Proto, x.Request.Version = head.Method, head.Target, head.Proto, head.Version
 		}
+		x.Request.Stream = head.Stream
 	} else {
 		x.HasResponse = true
 		x.Response.CopyFrom(m)
-		x.Response.Status = 0
+		x.Response.Status, x.Response.Stream = 0, x.Request.Stream
 	}
 	if p.events[m.Dir] == nil {
 		p.events[m.Dir] = map[*proto.Message]*Exchange{}
@@ -152,7 +153,7 @@ func (p *SessionPairer) End(m *proto.Message) {
 		h.MissingBytes += m.MissingBytes
 		h.Anomalies |= m.Anomalies
 		h.Last = m.Last
-		h.Parts.Count++
+		h.Parts.Count += m.Parts.Count
 		h.Parts.Compressed += m.Parts.Compressed
 		h.Parts.Bytes += m.Parts.Bytes
 		h.Parts.Largest = max(h.Parts.Largest, m.Parts.Bytes)

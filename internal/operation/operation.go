@@ -30,7 +30,7 @@ const (
 	GraphQL, JSONRPC              = "graphql", "jsonrpc"
 	query, mutation, subscription = "query", "mutation", "subscription"
 	call, notification            = "call", "notification"
-	pathOfGraphQL                 = "graphql"
+	pathOfGraphQL                 = "graphql" // a path with it is one of GraphQL
 )
 
 // source is a kind of body that names operations.

@@ -64,6 +64,9 @@ func (l *lane) Nest(n proto.Nested) proto.Parser {
 	if n.Stream == 0 {
 		in := new(detect.Stream)
 		in.OpenNested(&l.shard.detector, l, n)
+		if l.own.tee != nil && l == &l.own.lane {
+			return l.own.tee.Nested(in)
+		}
 		return in
 	}
 	in := &lane{shard: l.shard, own: l.own}
@@ -94,9 +97,20 @@ type wrapper struct {
 	own *connection
 }
 
+// Session implements proto.Sink.
+func (w wrapper) Session(s *proto.TLS) {
+	if w.own.tee != nil {
+		w.own.tee.Session(s)
+	}
+	w.Wrapper.Session(s)
+}
+
 // Linger implements tls.Keeper.
 func (w wrapper) Linger(waiting bool) {
 	c := w.own
+	if c.tee != nil {
+		c.tee.Linger(waiting)
+	}
 	switch {
 	case waiting && !c.lingers:
 		c.lingers = true

@@ -7,6 +7,7 @@ import (
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/follow"
 	"github.com/culprit-http/culprit/internal/packet"
 )
 
@@ -28,6 +29,7 @@ type item struct {
 	packet  packet.Packet
 	key     packet.Flow
 	elapsed int64
+	nth     uint64
 	length  int32
 	shard   uint8
 	fromLo  bool
@@ -56,13 +58,14 @@ type control struct {
 // isn't nil.
 type result struct {
 	done, waiting []*exchange.Exchange
+	chunks        *follow.Batch
 	idle          bool
 	asked         *asked
 	standing      standing
 }
 
-// send queues a packet for the worker. The block that the packet lies in is held until it is done.
-func (w *worker) send(p *packet.Packet, key *packet.Flow, fromLo bool, r *capture.Record, s uint8, elapsed int64) {
+// send queues a packet for the worker, the nth of the run. The block that the packet lies in is held until it is done.
+func (w *worker) send(p *packet.Packet, key *packet.Flow, fromLo bool, r *capture.Record, s uint8, elapsed int64, nth uint64) {
 	b := w.filling
 	if b == nil {
 		select {
@@ -72,7 +75,7 @@ func (w *worker) send(p *packet.Packet, key *packet.Flow, fromLo bool, r *captur
 		}
 		w.filling = b
 	}
-	b.items = append(b.items, item{*p, *key, elapsed, int32(len(r.Data)), s, fromLo})
+	b.items = append(b.items, item{*p, *key, elapsed, nth, int32(len(r.Data)), s, fromLo})
 	if !within(r.Data, p.Payload) || !within(r.Data, p.Options) {
 		// It was put together from fragments, in memory that the decoder uses again.
 		it := &b.items[len(b.items)-1].packet
@@ -110,7 +113,7 @@ func (w *worker) work() {
 	for b := range w.in {
 		for i := range b.items {
 			it := &b.items[i]
-			w.shards[it.shard].packet(&it.packet, &it.key, it.fromLo, int(it.length), it.elapsed)
+			w.shards[it.shard].packet(&it.packet, &it.key, it.fromLo, int(it.length), it.elapsed, it.nth)
 		}
 		for _, block := range b.blocks {
 			block.Release()
@@ -144,12 +147,14 @@ func (w *worker) hand(c *control) {
 		select {
 		case list := <-w.used:
 			w.out.Recycle(list)
+		case b := <-w.read:
+			w.chunks.Recycle(b)
 		default:
 			more = false
 		}
 	}
 	prepare(w.out.Done, w.maxBody)
-	r := result{done: w.out.Done, waiting: w.out.Waiting, idle: c.idle, asked: c.asked}
+	r := result{done: w.out.Done, waiting: w.out.Waiting, chunks: w.chunks.Hand(), idle: c.idle, asked: c.asked}
 	if c.asked != nil {
 		r.standing = w.standing(c.asked)
 	}
@@ -172,6 +177,7 @@ func startMerger(workers []*worker, show *deliverer) *merger {
 		w.results = make(chan result, 1)
 		w.spare = make(chan *batch, queueBatches+2)
 		w.used = make(chan []*exchange.Exchange, 1)
+		w.read = make(chan *follow.Batch, 1)
 		go w.work()
 	}
 	go m.merge()
@@ -183,6 +189,8 @@ func (m *merger) merge() {
 	var all, waiting []*exchange.Exchange
 	parts := make([][]*exchange.Exchange, len(m.workers))
 	standings := make([]standing, len(m.workers))
+	var chunks []follow.Chunk
+	batches := make([]*follow.Batch, len(m.workers))
 	for {
 		all, waiting = all[:0], waiting[:0]
 		idle := false
@@ -195,8 +203,11 @@ func (m *merger) merge() {
 			parts[i] = r.done
 			all = append(all, r.done...)
 			waiting = append(waiting, r.waiting...)
-			standings[i] = r.standing
+			standings[i], batches[i] = r.standing, r.chunks
 			idle, asked = r.idle, r.asked
+		}
+		if m.show.follower != nil {
+			chunks = m.chunks(chunks[:0], batches)
 		}
 		slices.SortStableFunc(all, order)
 		slices.SortStableFunc(waiting, order)

@@ -23,6 +23,7 @@ import (
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/follow"
 	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/operation"
 	"github.com/culprit-http/culprit/internal/packet"
@@ -57,6 +58,8 @@ type Config struct {
 	Filter Filter
 	// Hints are protocol names by port.
 	Hints map[uint16]string
+	// Follow says which half-streams are delivered, too: then the receiver is a Follower.
+	Follow follow.Mode
 	// Live: the input is still being written; exchanges are shown as soon as the input pauses.
 	Live bool
 
@@ -117,6 +120,9 @@ func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats,
 		stats: newStats(),
 	}
 	r.live, r.clock.Live = src.(capture.Live)
+	if c.Follow != follow.None {
+		r.show.follower = to.(Follower)
+	}
 	if c.Keys != nil {
 		r.secrets, _ = src.(capture.SecretSource)
 	}
@@ -167,6 +173,7 @@ func (r *run) start() {
 				w.owned = append(w.owned, w.shards[s])
 			}
 		}
+		w.follow(r.config.Follow, r.taps.get)
 		r.workers = append(r.workers, w)
 	}
 	generation := r.publish(false)
@@ -255,11 +262,11 @@ func (r *run) packets(ctx context.Context) error {
 		}
 		s := key.Hash() % Shards
 		if single {
-			r.workers[0].shards[s].packet(&p, &key, fromLo, len(rec.Data), r.clock.Elapsed())
+			r.workers[0].shards[s].packet(&p, &key, fromLo, len(rec.Data), r.clock.Elapsed(), r.stats.Received.Packets)
 			continue
 		}
 		w := r.workers[int(s)%len(r.workers)]
-		w.send(&p, &key, fromLo, &rec, uint8(s), r.clock.Elapsed())
+		w.send(&p, &key, fromLo, &rec, uint8(s), r.clock.Elapsed(), r.stats.Received.Packets)
 	}
 }
 
@@ -430,6 +437,7 @@ type worker struct {
 	shards [Shards]*shard
 	owned  []*shard
 	out    exchange.Collector
+	chunks follow.Collector
 	tally  tally
 	// maxBody is how much is kept of bodies.
 	maxBody int
@@ -442,6 +450,7 @@ type worker struct {
 	filling *batch
 	spare   chan *batch
 	used    chan []*exchange.Exchange
+	read    chan *follow.Batch
 }
 
 func (w *worker) tick(elapsed int64, at clock.Mark) {
@@ -469,6 +478,10 @@ func (w *worker) publish(generation uint32) {
 
 // deliver shows what the only worker has finished.
 func (w *worker) deliver(to *deliverer, idle bool) {
+	if b := w.chunks.Hand(); b != nil {
+		to.chunks(b.Chunks)
+		w.chunks.Recycle(b)
+	}
 	done, waiting := w.out.Done, w.out.Waiting
 	if !idle && len(done) == 0 && len(waiting) == 0 {
 		return
@@ -482,10 +495,11 @@ func (w *worker) deliver(to *deliverer, idle bool) {
 
 // deliverer gives the exchanges of one epoch after the other to the receiver, until that has failed.
 type deliverer struct {
-	to      Receiver
-	decoder body.Decoder
-	maxBody int
-	err     error
+	to       Receiver
+	follower Follower // to, if chunks are wanted
+	decoder  body.Decoder
+	maxBody  int
+	err      error
 }
 
 func (d *deliverer) show(done, waiting []*exchange.Exchange, idle bool) {

@@ -4,6 +4,7 @@ import (
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/follow"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/sctp"
@@ -27,6 +28,8 @@ type shard struct {
 	budget   int
 	opened   func(*proto.Flow)
 	free     []*connection
+	// follow takes what connections carry; nil: nobody wants it.
+	follow *follow.Writer
 }
 
 func newShard(c *Config, t *tally, tap func(uint32) *exchange.Tap, out *exchange.Collector) *shard {
@@ -56,6 +59,8 @@ const (
 type connection struct {
 	lane
 	link exchange.Link
+	// tee copies what the connection carries; nil: nobody follows.
+	tee *follow.Tee
 	// lingers: the transport is done with it, and it isn't: it waits for keys. at is then its end.
 	lingers bool
 	at      clock.Mark
@@ -88,6 +93,10 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 		s.opened(f)
 	}
 	c.Stream.Open(&s.detector, &c.lane, f)
+	if s.follow != nil {
+		c.tee = s.follow.Open(f, c)
+		return c.tee
+	}
 	return c
 }
 
@@ -114,8 +123,11 @@ func (c *connection) over(at clock.Mark) {
 	}
 }
 
-// packet takes a decoded packet.
-func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length int, elapsed int64) {
+// packet takes a decoded packet, the nth of the run.
+func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length int, elapsed int64, nth uint64) {
+	if s.follow != nil {
+		s.follow.Seq = nth
+	}
 	if p.Proto == packet.ProtoSCTP {
 		s.sctp.Packet(p, elapsed)
 		s.tally.verdicts[tcp.Analysed].add(1, uint64(length))

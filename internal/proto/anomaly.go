@@ -48,8 +48,6 @@ const (
 	DecompressionLimit
 	EndedWithoutLastChunk
 	ControlInTarget
-	TLSRecordLost
-	TLSPlain
 	HeaderTableUnknown
 	HeaderBlockTooLarge
 	BadHeaderBlock
@@ -65,6 +63,7 @@ const (
 	UnmaskedClient
 	MaskedServer
 	BadText
+	CompressionContextLost
 	numAnomalies
 )
 
@@ -110,8 +109,6 @@ var AnomalyTable = [numAnomalies]AnomalyInfo{
 	DecompressionLimit:     {"decompression-limit", "the decoded body exceeds the limit (max body)"},
 	EndedWithoutLastChunk:  {"ended-without-last-chunk", "the connection was closed in the middle of a chunked body"},
 	ControlInTarget:        {"control-in-target", "the request target holds control or non-ASCII bytes"},
-	TLSRecordLost:          {"tls-record-lost", "a TLS record couldn't be decrypted: bytes of it are missing or altered"},
-	TLSPlain:               {"tls-plain", "a ClientHello was answered in plain text"},
 	HeaderTableUnknown:     {"header-table-unknown", "header fields refer to a table whose beginning wasn't captured (HPACK); they are shown as ?"},
 	HeaderBlockTooLarge:    {"header-block-too-large", "a header block exceeds the limit (max head), sent or decompressed"},
 	BadHeaderBlock:         {"bad-header-block", "a header block can't be decompressed (RFC 7541)"},
@@ -127,6 +124,7 @@ var AnomalyTable = [numAnomalies]AnomalyInfo{
 	UnmaskedClient:         {"unmasked-client", "a WebSocket frame of the client isn't masked (RFC 6455 §5.1)"},
 	MaskedServer:           {"masked-server", "a WebSocket frame of the server is masked (RFC 6455 §5.1)"},
 	BadText:                {"bad-text", "a text message isn't UTF-8"},
+	CompressionContextLost: {"compression-context-lost", "a compressed message refers to one that wasn't captured"},
 }
 
 // Set adds an anomaly.

@@ -193,7 +193,7 @@ func (p *Parser) answer(d proto.Direction, s *handshake.ServerHello) {
 		}
 		return
 	}
-	p.serverRandom, p.version = s.Random, s.Version
+	p.serverRandom, p.sessionID, p.version = s.Random, bytes.Clone(s.SessionID), s.Version
 	if s.Version>>8 == 0x7f { // a draft of TLS 1.3
 		p.version = tls13
 	}

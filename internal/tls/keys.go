@@ -155,8 +155,11 @@ func (p *Parser) master() []byte {
 		return s.Master
 	}
 	finder, _ := k.(masterFinder)
-	if p.facts.Resumption == resumedByID && finder != nil {
-		return finder.SessionMaster(p.clientHello.SessionID, p.engine.generation)
+	if finder != nil {
+		if master := finder.SessionMaster(p.sessionID, p.engine.generation); master != nil {
+			finder.Learn(&p.facts.Random, master)
+			return master
+		}
 	}
 	if p.premaster == nil {
 		return nil

@@ -38,6 +38,7 @@ type Parser struct {
 	// What the handshake has agreed on.
 	clientHello  *handshake.ClientHello
 	serverRandom [32]byte
+	sessionID    []byte // that the server gives the session, or takes up
 	suite        *suite.Suite
 	version      uint16
 	extended     bool // extended master secret

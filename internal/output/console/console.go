@@ -16,6 +16,7 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/output/terminal"
+	"github.com/culprit-http/culprit/internal/preview"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
@@ -31,6 +32,8 @@ type Options struct {
 	Headers []string
 	// NoHeaders leaves out all header fields.
 	NoHeaders bool
+	// Preview lays bodies out; nil: without descriptors, and without what is decoded where nobody would hide its secrets.
+	Preview *preview.Previewer
 	// Terminal says how wide the output is, and whether it may be coloured. On a terminal, start lines
 	// and header fields are cut to its width.
 	Terminal terminal.Terminal
@@ -51,6 +54,9 @@ func New(w io.Writer, o Options) *Output {
 	out := &Output{o: o, width: o.Terminal.Width, w: bufio.NewWriterSize(w, 64<<10)}
 	if out.width <= 0 {
 		out.width = DefaultWidth
+	}
+	if o.Preview == nil {
+		out.o.Preview = preview.New(preview.Options{})
 	}
 	for _, h := range o.Headers {
 		out.headers = append(out.headers, strings.ToLower(h))
@@ -207,7 +213,7 @@ func (o *Output) request(x *exchange.Exchange) {
 		o.aside("no request was seen")
 		return
 	}
-	o.message(&x.Request, &x.RequestBody, terminal.Bold)
+	o.message(x, false, terminal.Bold)
 }
 
 func (o *Output) response(x *exchange.Exchange) {
@@ -224,17 +230,21 @@ func (o *Output) response(x *exchange.Exchange) {
 		o.aside("no response was seen")
 		return
 	}
-	o.message(&x.Response, &x.ResponseBody, terminal.StatusStyle(x.Response.Status))
+	o.message(x, true, terminal.StatusStyle(x.Response.Status))
 }
 
-// message writes a start line, the fields, and the body. It takes them from the message's spans and
+// message writes a start line, the fields, and the body of the request, or of the response. It takes them from the message's spans and
 // never from the head as a whole, since redaction moves spans.
-func (o *Output) message(m *proto.Message, b *exchange.Body, s terminal.Style) {
+func (o *Output) message(x *exchange.Exchange, response bool, s terminal.Style) {
+	m, b := &x.Request, &x.RequestBody
+	if response {
+		m, b = &x.Response, &x.ResponseBody
+	}
 	if m.HeadSize > 0 {
 		o.startLine(m, s)
 		o.fields(m, 0)
 	}
-	o.body(m, b)
+	o.body(x, response, m, b)
 	o.fields(m, proto.Trailer)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
 	"github.com/culprit-http/culprit/internal/output/terminal"
+	"github.com/culprit-http/culprit/internal/preview"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
@@ -116,6 +117,15 @@ func undecoded() *exchange.Exchange {
 	return x
 }
 
+// grpc has two messages with a text each, and a byte that begins no other.
+func grpc() *exchange.Exchange {
+	return typed("application/grpc", "\x00\x00\x00\x00\x05\x0a\x03abc\x00\x00\x00\x00\x05\x0a\x03\x1b[2\x00")
+}
+
+func decoding() *preview.Previewer {
+	return preview.New(preview.Options{Redact: func(_ string, text []byte) []byte { return text }})
+}
+
 func trailer() *exchange.Exchange {
 	x := outputtest.Exchange("GET /x HTTP/1.1\nHost: a\n\n", "HTTP/1.1 200 OK\nX-A: 1\nX-Sum: abc\n\nbody\n")
 	x.Response.Fields[1].Flags = proto.Trailer
@@ -175,6 +185,16 @@ var goldens = []struct {
 		return typed("application/problem+json; charset=utf-8", `{"title":"Not enough credit","detail":"balance 30, cost 50","accounts":["/account/1",{"id":2}]}`)
 	}},
 	{"json-broken", screen, func() *exchange.Exchange { return typed("application/json", `{"title":`) }},
+	{"json-cut", screen, func() *exchange.Exchange {
+		x := typed("application/json", `{"items": [{"id": 1, "name": "a name that takes more than a line, with what is around"}, {"id"`)
+		x.Response.BodyBytes, x.ResponseBody.Cut, x.ResponseBody.DecodedBytes = 12_478_054, true, -1
+		return x
+	}},
+	{"events", screen, func() *exchange.Exchange {
+		return typed("text/event-stream", "event: tick\x1b[2J\ndata: 1\n\ndata: {\"a\":1}\n\n")
+	}},
+	{"grpc", Options{Preview: decoding(), Terminal: screen.Terminal}, grpc},
+	{"grpc-not-decoded", screen, grpc},
 	{"form", screen, func() *exchange.Exchange {
 		return typed("application/x-www-form-urlencoded", "name=J%C3%BCrgen+M&empty=&flag&bad=%zz&esc=%1b%5b2J")
 	}},
@@ -298,8 +318,8 @@ func FuzzBody(f *testing.F) {
 		x.Response.Fields[0].Value = proto.Span{Off: uint32(len(x.Response.Raw) - len(mediaType)), Len: uint32(len(mediaType))}
 		x.ResponseBody = exchange.Body{Bytes: body, Cut: cut, DecodedBytes: -1}
 		x.Response.BodyBytes = int64(len(body))
-		got := show(t, screen, func(o *Output) error { return o.Exchange(x) })
-		if len(got) > 2000+8*len(mediaType)+3*maxIndentDepth*len(body) {
+		got := show(t, Options{Preview: decoding(), Terminal: screen.Terminal}, func(o *Output) error { return o.Exchange(x) })
+		if len(got) > 2000+8*len(mediaType)+3*preview.MaxDepth*len(body) {
 			t.Fatalf("%d bytes for a body of %d", len(got), len(body))
 		}
 		for _, r := range string(got) {

@@ -130,6 +130,20 @@ func appendNumber(dst []byte, code uint16, v uint64) []byte {
 	return binary.LittleEndian.AppendUint64(dst, v)
 }
 
+// AppendSecrets appends decryption secrets: lines of a TLS key log.
+func AppendSecrets(dst []byte, lines []byte) []byte {
+	from := len(dst)
+	dst = openBlock(dst, blockSecrets)
+	dst = binary.LittleEndian.AppendUint32(dst, secretsTLS)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(lines)))
+	dst = append(dst, lines...)
+	dst = append(dst, 0, 0, 0)[:len(dst)+(-len(lines)&3)]
+	return closeBlock(dst, from)
+}
+
+// secretsSize is what AppendSecrets appends, in bytes.
+func secretsSize(lines []byte) int { return 16 + (len(lines)+3)&^3 + 8 }
+
 // openBlock begins a block, and closeBlock ends the one that begins at from: an end of the options, and its length
 // at both of its ends.
 func openBlock(dst []byte, kind uint32) []byte {

@@ -2,6 +2,7 @@ package pcapng
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/culprit-http/culprit/internal/packet"
 )
@@ -39,6 +40,10 @@ type flow struct {
 	ends       uint8
 	hasISN     bool
 	closedAt   int64
+
+	// sessions are the TLS sessions that began in it, stateful: what comes can't be read without what came before.
+	sessions [][32]byte
+	stateful bool
 
 	// proven: an exchange was seen in it. mixed: exchanges don't end in the order in which they begin, so that
 	// none says what isn't needed any more. trailing: nothing new was sent since an exchange that matched.
@@ -258,6 +263,22 @@ func (t *flows) reopen(i uint32) {
 		t.remove(&t.end, byEnd, i)
 	}
 	f.ends, f.handshakes, f.ackFrom, f.known, f.hasSent, f.trailing = 0, 0, 0, [2]bool{}, [2]bool{}, false
+	f.sessions, f.stateful = nil, false
+}
+
+// look finds out what a packet with new data begins; keep: TLS sessions are remembered.
+func (t *flows) look(i uint32, payload []byte, keep bool) {
+	f := &t.all[i]
+	if !stateful(payload) {
+		return
+	}
+	f.stateful = true
+	if random, ok := clientHello(payload); ok && keep && !slices.Contains(f.sessions, random) {
+		if len(f.sessions) == maxConnSessions {
+			f.sessions = slices.Delete(f.sessions, 1, 2) // the first one may carry the others
+		}
+		f.sessions = append(f.sessions, random)
+	}
 }
 
 // write notes that a packet is given to the writer.

@@ -1,7 +1,9 @@
 package pcapng
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/tls/keylog"
 )
 
 // FuzzRecorder: whatever packets and exchanges come in whatever order, every file can be read strictly, holds as many
@@ -22,6 +25,8 @@ func FuzzRecorder(f *testing.F) {
 			script = append(script, i, i*37, i%5*11, i*i)
 		}
 		f.Add([]byte{mode}, script)
+		f.Add([]byte{mode, 1}, script)
+		f.Add([]byte{mode | 0x20, 3}, script)
 	}
 	f.Fuzz(func(t *testing.T, mode, script []byte) {
 		m := byte(0)
@@ -34,6 +39,12 @@ func FuzzRecorder(f *testing.F) {
 		}
 		if m&8 != 0 {
 			o.RotateEvery = 1
+		}
+		var keys *keylog.Store
+		if len(mode) > 1 {
+			keys = keylog.NewStore(keylog.Options{MaxSessions: 50})
+			keys.SetMayGrow(mode[1]&2 != 0)
+			o.Keys = keys
 		}
 		all, files := disks(1 + int(m>>4))
 		r := New(files, o)
@@ -71,9 +82,15 @@ func FuzzRecorder(f *testing.F) {
 				case 2, 3, 4:
 					p.SrcPort, p.DstPort = p.DstPort, p.SrcPort
 				}
+				if a&6 == 0 {
+					p.Payload = hello(d)
+				}
 				key, _ := p.Key()
 				r.Packet(&rec, &p, &key)
 				continue
+			}
+			if keys != nil && a&16 != 0 {
+				keys.Add(fmt.Appendf(nil, "CLIENT_RANDOM %x %096x\n", hello(b)[helloRandom:], c))
 			}
 			first := number - min(number, uint64(b))
 			x := &exchange.Exchange{
@@ -82,6 +99,9 @@ func FuzzRecorder(f *testing.F) {
 				},
 				Index: uint32(d >> 3), FirstPacket: first, LastPacket: first + uint64(d&31), Start: clock.Mark{Tap: uint32(c >> 6)},
 				Completed: clock.Mark{Time: now<<8 - int64(d)*1e8},
+			}
+			if a&32 != 0 {
+				x.TLS = &proto.TLS{Random: [32]byte(hello(d)[helloRandom:]), HasRandom: a&64 != 0}
 			}
 			switch a >> 1 & 7 {
 			case 0, 1, 2:
@@ -102,10 +122,17 @@ func FuzzRecorder(f *testing.F) {
 		count, inFiles := r.Counters(), uint64(0)
 		for _, file := range all {
 			var ifaces uint32
+			secrets := map[string]bool{}
 			for _, b := range blocks(t, file.data) {
 				switch b.kind {
 				case blockInterface:
 					ifaces++
+				case blockSecrets:
+					if lines := string(b.body); secrets[lines] || keys == nil {
+						t.Fatalf("secrets that weren't wanted, or again: %q", lines)
+					} else {
+						secrets[lines] = true
+					}
 				case blockPacket:
 					inFiles++
 					le := binary.LittleEndian
@@ -124,4 +151,9 @@ func FuzzRecorder(f *testing.F) {
 			t.Fatalf("%d packets are in the files: %+v", inFiles, count)
 		}
 	})
+}
+
+// hello is the beginning of a ClientHello with a random of n.
+func hello(n byte) []byte {
+	return append([]byte{recordHandshake, 3, 1, 2, 0, typeClientHello, 0, 1, 0xfc, 3, 3}, bytes.Repeat([]byte{n}, randomSize)...)
 }

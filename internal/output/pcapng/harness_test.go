@@ -229,6 +229,9 @@ func reconcile(t testing.TB, r *Recorder) {
 	if c.Received != c.Written+c.LetGo+c.Evicted+c.Dropped+c.Failed {
 		t.Errorf("the counters don't add up: %+v", c)
 	}
+	if len(r.secrets.byPage) != 0 || r.secrets.size != 0 {
+		t.Errorf("secrets of %d packets are left over, %d bytes", len(r.secrets.byPage), r.secrets.size)
+	}
 	if r.pages.used != 0 || r.queued != 0 || len(r.flows.index) != 0 {
 		t.Errorf("%d pages, %d queued and %d flows are left over", r.pages.used, r.queued, len(r.flows.index))
 	}
@@ -344,6 +347,8 @@ func (b *block) fixed() int {
 		return 8
 	case blockStatistics:
 		return 12
+	case blockSecrets:
+		return 8 + int(binary.LittleEndian.Uint32(b.body[4:])+3)&^3
 	}
 	return 20 + int(binary.LittleEndian.Uint32(b.body[12:])+3)&^3
 }

@@ -50,6 +50,8 @@ const (
 	isFresh
 	// fromLo is its direction: from the lower end of the flow to the higher.
 	fromLo
+	// hasSecrets: decryption secrets go before it.
+	hasSecrets
 )
 
 // pagesOf returns how many pages n bytes take.

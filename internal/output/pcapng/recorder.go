@@ -16,7 +16,7 @@
 //
 // An exchange says which packets its first and last byte came in. A flow knows what else belongs to it: the
 // handshake, early and late copies, and, until new data is sent, the acknowledgements and the end of the
-// connection behind it.
+// connection behind it. What can't be read from its middle, TLS and HTTP/2, is kept and written from its beginning on.
 //
 // When there is no room for a packet, a capture from files waits for the writer, and a live one doesn't: of
 // what is kept, the heaviest flow lets go of its oldest packet, and when nothing is kept, the packet is dropped.
@@ -38,6 +38,9 @@ import (
 
 // RawWarning is what a user is to be told once when packets are recorded.
 const RawWarning = "the recording holds packets as they were captured: secrets in it aren't redacted"
+
+// KeysWarning is what a user is to be told instead when keys are recorded, too.
+const KeysWarning = "the recording holds packets as they were captured, and the keys that decrypt them: whoever has it can read all of it"
 
 // DefaultMemory is the memory for packets that wait, in bytes, when Options.Memory is 0.
 const DefaultMemory = 64 << 20
@@ -71,6 +74,8 @@ type Options struct {
 	// capture time; 0: never. The files are used in turn.
 	RotateSize  int64
 	RotateEvery time.Duration
+	// Keys are written for the sessions of the packets that are recorded; nil: no keys are ever written.
+	Keys Keys
 	// Taps returns the taps of the source, whose names and counters go into the file. It is called from Packet
 	// and Close; nil: nothing is known of taps.
 	Taps func() []capture.Tap
@@ -91,6 +96,8 @@ type Counters struct {
 	Exchanges, Incomplete uint64
 	// Uncommented exchanges have no comment: nothing of them was left to write, or there was no memory.
 	Uncommented uint64
+	// Secrets is how often the secrets of a session were written. Keyless are those that weren't for lack of memory.
+	Secrets, Keyless uint64
 	// Files were begun, counting those that were used again, of which Overwritten held packets.
 	Files, Overwritten uint64
 }
@@ -120,6 +127,7 @@ type Recorder struct {
 	ifaces   []iface
 	recent   int // index of the interface of the last packet
 	pending  selection
+	secrets  secrets
 	progress int64 // capture time up to which exchanges have come
 }
 
@@ -144,8 +152,9 @@ type selection struct {
 	conn, first, last uint64
 	exchanges         uint64
 	inOrder           bool
-	comments          []byte // one after the other
-	ends              []int  // where each comment ends
+	randoms           [][32]byte // of the sessions that carried them
+	comments          []byte     // one after the other
+	ends              []int      // where each comment ends
 }
 
 // New returns a recorder that writes to files in turn; there must be one at least. The caller closes them after
@@ -162,6 +171,7 @@ func New(files []File, o Options) *Recorder {
 		r.flows = newFlows(o.Memory / flowShare / flowCost)
 		r.pages.limit -= r.pages.limit / flowShare
 	}
+	r.secrets = newSecrets(&r.options)
 	go r.write(newWriter(files, &r.options))
 	return r
 }
@@ -179,6 +189,12 @@ func (r *Recorder) Packet(rec *capture.Record, p *packet.Packet, key *packet.Flo
 		r.count.Dropped++
 	case !r.options.Matched:
 		if page := r.keep(rec, at); page != 0 {
+			if r.secrets.keys != nil {
+				r.await()
+				if p != nil {
+					r.begin(p, page)
+				}
+			}
 			r.send(page)
 			return
 		}
@@ -258,6 +274,7 @@ func (r *Recorder) room(n int) bool {
 		switch {
 		case r.err != nil || n > r.pages.limit:
 			return false
+		case r.hurry():
 		case !r.options.Live && r.queued+r.writing >= sendAt, !r.options.Live && !r.evictable() && r.queued+r.writing > 0:
 			r.flush = true
 			r.work.Signal()
@@ -356,6 +373,9 @@ func (r *Recorder) hold(rec *capture.Record, p *packet.Packet, key *packet.Flow,
 		return
 	}
 	f.trailing = f.trailing && is&isFresh == 0 && !opened
+	if is&isFresh != 0 && p.Proto == packet.ProtoTCP {
+		r.flows.look(i, p.Payload, r.secrets.keys != nil)
+	}
 	send := f.trailing || f.wrote(is, end)
 	give := func(page uint32) {
 		h := r.pages.head(page)
@@ -403,7 +423,11 @@ func (r *Recorder) letGo(i uint32, number, conn uint64, count *uint64) {
 func (r *Recorder) Exchange(x *exchange.Exchange) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	known := r.secrets.keys != nil && x.TLS != nil && x.TLS.HasRandom
 	if !r.options.Matched {
+		if known {
+			r.mention(x.TLS.Random)
+		}
 		return r.broken()
 	}
 	r.count.Exchanges++
@@ -414,10 +438,13 @@ func (r *Recorder) Exchange(x *exchange.Exchange) error {
 	if s.exchanges == 0 {
 		*s = selection{
 			key: key, conn: x.Flow.First.Packet, first: x.FirstPacket, last: x.LastPacket, inOrder: true,
-			comments: s.comments[:0], ends: s.ends[:0],
+			comments: s.comments[:0], ends: s.ends[:0], randoms: s.randoms[:0],
 		}
 	}
 	s.exchanges++
+	if known && !slices.Contains(s.randoms, x.TLS.Random) {
+		s.randoms = append(s.randoms, x.TLS.Random)
+	}
 	s.first, s.last = min(s.first, x.FirstPacket), max(s.last, x.LastPacket)
 	s.comments = AppendComment(s.comments, x)
 	s.ends = append(s.ends, len(s.comments))
@@ -440,7 +467,7 @@ func (r *Recorder) Unmatched(x *exchange.Exchange) {
 	key := flowOf(x)
 	inOrder := r.deliver(x, key)
 	if i := r.flows.index[key]; i != 0 {
-		if inOrder {
+		if inOrder && !r.flows.all[i].stateful {
 			r.letGo(i, x.FirstPacket, x.Flow.First.Packet, &r.count.LetGo)
 		}
 		f := &r.flows.all[i]
@@ -514,7 +541,11 @@ func (r *Recorder) commit() {
 		return
 	}
 	f := &r.flows.all[i]
-	if s.first <= f.lost || s.first < f.since || f.dropped >= s.first && f.droppedFrom <= s.last {
+	first := s.first
+	if f.stateful {
+		first = min(first, s.conn)
+	}
+	if first <= f.lost || first < f.since || f.dropped >= first && f.droppedFrom <= s.last {
 		r.count.Incomplete += n
 		r.addComment(&comments, []byte(incompleteComment))
 		if i = r.flows.index[s.key]; i == 0 {
@@ -523,7 +554,7 @@ func (r *Recorder) commit() {
 		}
 		f = &r.flows.all[i]
 	}
-	low := s.first
+	low := first
 	if !f.mixed {
 		// What lies between the exchange before and this one may be early segments of this one.
 		low = min(low, max(f.last+1, s.conn))
@@ -538,10 +569,11 @@ func (r *Recorder) commit() {
 }
 
 // choose sends the packets of the pending exchanges, from low on, to the writer. The comments go with the first
-// packet of the exchanges themselves.
+// packet of the exchanges themselves, the secrets of their sessions with the first of all.
 func (r *Recorder) choose(i uint32, low uint64, comments *list) {
 	f, s := &r.flows.all[i], &r.pending
 	f.trailing = !f.mixed
+	first := true
 	var before uint32
 	for page := f.packets.first; page != 0; {
 		h := r.pages.head(page)
@@ -568,6 +600,12 @@ func (r *Recorder) choose(i uint32, low uint64, comments *list) {
 			continue
 		}
 		r.take(i, before, page)
+		if first && r.secrets.keys != nil {
+			for _, random := range slices.Concat(f.sessions, s.randoms) {
+				r.attach(page, random)
+			}
+		}
+		first = false
 		if h.number >= s.first && comments.first != 0 {
 			for c := comments.first; c != 0; {
 				after := r.pages.head(c).next
@@ -612,6 +650,7 @@ func (r *Recorder) Flush() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.commit()
+	r.await()
 	r.flush = true
 	r.work.Signal()
 	return r.broken()
@@ -631,6 +670,11 @@ func (r *Recorder) Close() error {
 	r.mu.Lock()
 	if !r.closed {
 		r.commit()
+		r.await()
+		for _, a := range r.secrets.awaited { // with what there is
+			r.attach(a.page, a.random)
+		}
+		r.secrets.awaited = nil
 		r.readTaps()
 		for i := r.flows.age.first; i != 0; i = r.flows.age.first {
 			r.forget(i, &r.count.LetGo)
@@ -671,6 +715,7 @@ func (r *Recorder) Lost() string {
 		{c.Dropped, "%d packets that came faster than they could be written"},
 		{c.Failed, "%d packets that came when it couldn't be written any more"},
 		{c.Incomplete, "packets of %d exchanges, let go of for lack of memory (--memory)"},
+		{c.Keyless, "keys of %d connections, for lack of room"},
 	} {
 		if part.n > 0 {
 			parts = append(parts, fmt.Sprintf(part.text, part.n))
@@ -693,12 +738,12 @@ func (r *Recorder) write(w *writer) {
 	defer r.mu.Unlock()
 	for {
 		r.report(w)
-		for !r.closed && !r.flush && r.queued < sendAt {
+		for !r.closed && !r.flush && (r.queued < sendAt || r.held()) {
 			r.work.Wait()
 		}
-		batch := r.batch()
+		batch := r.batch(w)
 		// Only what everything before was written of is flushed.
-		flush := (r.flush || r.closed) && r.queued == 0
+		flush := (r.flush || r.closed) && (r.queued == 0 || r.held())
 		r.flush = r.flush && !flush
 		w.know(r)
 		slabs := r.pages.slabs
@@ -724,15 +769,20 @@ func (r *Recorder) write(w *writer) {
 		}
 	}
 	w.know(r)
+	w.late = r.secrets.take(0)
 	w.finish()
 	r.report(w)
 }
 
 // batch takes packets for the writer.
-func (r *Recorder) batch() (l list) {
-	for r.out.first != 0 && r.writing < takeAt {
+func (r *Recorder) batch(w *writer) (l list) {
+	held := r.secrets.held()
+	for r.out.first != 0 && r.out.first != held && r.writing < takeAt {
 		page := r.out.first
 		r.pages.unlink(&r.out, 0, page)
+		if h := r.pages.head(page); h.flags&hasSecrets != 0 || len(r.secrets.late) > 0 && h.flags&isComment == 0 {
+			w.secrets[page] = r.secrets.take(page)
+		}
 		n := pagesOf(int(r.pages.head(page).size))
 		r.queued -= n
 		r.writing += n
@@ -747,7 +797,9 @@ func (r *Recorder) report(w *writer) {
 		r.err = fmt.Errorf("recording stopped: %w (what was written before can be read; the analysis isn't affected)", w.err)
 		r.space.Broadcast()
 	}
-	r.count.Written, r.count.Files, r.count.Overwritten = w.written, w.begun, w.overwritten
+	r.count.Written, r.count.Files, r.count.Overwritten, r.count.Secrets = w.written, w.begun, w.overwritten, w.disclosed
+	r.count.Keyless += w.keyless
+	w.keyless = 0
 	r.count.Failed += w.failed
 	w.failed = 0
 }

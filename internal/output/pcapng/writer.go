@@ -22,6 +22,7 @@ const (
 	blockInterface  = 1
 	blockStatistics = 5
 	blockPacket     = 6
+	blockSecrets    = 10
 
 	byteOrderMagic = 0x1a2b3c4d
 
@@ -47,6 +48,9 @@ const (
 	statisticsAccept = 6
 	statisticsOSDrop = 7
 )
+
+// secretsTLS is the kind of decryption secrets that are a TLS key log: TLSK.
+const secretsTLS = 0x544c534b
 
 // nanoseconds is the value of interfaceResolution for timestamps in nanoseconds: 10^-9 s.
 const nanoseconds = 9
@@ -88,9 +92,14 @@ type writer struct {
 	next    uint32 // id of the next interface of the file
 	block   []byte
 	comment []byte // options, for the next packet
+	// secrets are those of the batch, by packet, and late those that had none left to go before. known are the sessions whose
+	// secrets the file has, with the size of these.
+	secrets map[uint32][]session
+	late    []session
+	known   map[[32]byte]int
 
-	written, failed, begun, overwritten uint64
-	err                                 error
+	written, failed, begun, overwritten, disclosed, keyless uint64
+	err                                                     error
 }
 
 // written is an interface as the file has it.
@@ -102,7 +111,7 @@ type written struct {
 }
 
 func newWriter(files []File, o *Options) *writer {
-	return &writer{options: o, files: files, used: make([]bool, len(files)), buf: make([]byte, 0, writeSize), at: len(files)}
+	return &writer{options: o, files: files, used: make([]bool, len(files)), buf: make([]byte, 0, writeSize), at: len(files), secrets: map[uint32][]session{}, known: map[[32]byte]int{}}
 }
 
 // begin begins all files, the first one last.
@@ -132,6 +141,7 @@ func (w *writer) section(spare bool) {
 	}
 	w.offset, w.end, w.sound = 0, 0, 0
 	w.packets, w.next = 0, 0
+	clear(w.known)
 	for i := range w.ifaces {
 		w.ifaces[i].described = false
 	}
@@ -153,6 +163,9 @@ func (w *writer) about(spare bool) string {
 	}
 	if w.options.CaptureFilter != "" {
 		s += "; capture filter: " + w.options.CaptureFilter
+	}
+	if w.options.Keys != nil {
+		s += "; with the keys of its TLS connections"
 	}
 	switch {
 	case spare:
@@ -204,6 +217,7 @@ func (w *writer) item(slabs []*slab, page uint32) {
 	if w.err != nil {
 		w.failed++
 		w.comment = w.comment[:0]
+		delete(w.secrets, page)
 		return
 	}
 	options := len(w.comment)
@@ -215,10 +229,15 @@ func (w *writer) item(slabs []*slab, page uint32) {
 	}
 	padding := int(-h.size & 3)
 	total := packetSize + int(h.size) + padding + options
-	if w.packets > 0 && w.due(h.time, int64(total)) {
+	secrets := w.secrets[page]
+	if w.packets > 0 && w.due(h.time, int64(total+w.unknown(secrets))) {
 		w.finish()
 		w.at = (w.at + 1) % len(w.files)
 		w.section(false)
+	}
+	if secrets != nil {
+		w.disclose(secrets)
+		delete(w.secrets, page)
 	}
 	f := w.describe(int(h.iface))
 	if w.packets == 0 {
@@ -263,6 +282,33 @@ func (w *writer) appendComment(dst []byte, slabs []*slab, page uint32) []byte {
 	return appendOption(dst, optionComment, w.block)
 }
 
+// unknown returns what secrets take that the file hasn't got, in bytes.
+func (w *writer) unknown(all []session) (size int) {
+	for _, s := range all {
+		if w.known[s.random] < len(s.lines) {
+			size += secretsSize(s.lines)
+		}
+	}
+	return size
+}
+
+// disclose writes secrets that the file hasn't got.
+func (w *writer) disclose(all []session) {
+	for _, s := range all {
+		if w.known[s.random] >= len(s.lines) {
+			continue
+		}
+		if len(w.known) >= maxFileSessions {
+			clear(w.known)
+		}
+		w.known[s.random] = len(s.lines)
+		w.block = AppendSecrets(w.block[:0], s.lines)
+		w.put(w.block)
+		w.whole()
+		w.disclosed++
+	}
+}
+
 // due reports whether a packet belongs into the next file.
 func (w *writer) due(at, size int64) bool {
 	o := w.options
@@ -297,6 +343,12 @@ func (w *writer) interfaceBlock(i int) []byte {
 // finish ends the current file: it describes the interfaces that it has no packets of, and tells what is known
 // of all.
 func (w *writer) finish() {
+	if size := w.unknown(w.late); size > 0 && w.options.RotateSize > 0 && w.end+int64(size)+w.trailer > w.options.RotateSize {
+		w.keyless += uint64(len(w.late))
+		w.late = nil
+	}
+	w.disclose(w.late)
+	w.late = nil
 	counted := map[uint32]bool{}
 	for i := range w.ifaces {
 		f := w.describe(i)

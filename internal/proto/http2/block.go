@@ -147,15 +147,10 @@ func (h *block) literal(t *table, b []byte, bits int) (f field, n int, err error
 		return f, 0, err
 	}
 	h.expanded.b = h.expanded.b[:0]
-	expanded := -1
 	if i == 0 {
 		k := 0
-		before := len(h.expanded.b)
 		if f.name, k, err = h.text(b[n:]); err != nil {
 			return f, 0, err
-		}
-		if b[n]&huffman != 0 {
-			expanded = len(h.expanded.b) - before
 		}
 		n += k
 		f.odd = oddName(f.name)
@@ -169,9 +164,6 @@ func (h *block) literal(t *table, b []byte, bits int) (f field, n int, err error
 	value, k, err := h.text(b[n:])
 	if err != nil {
 		return f, 0, err
-	}
-	if expanded >= 0 {
-		f.name = h.expanded.b[:expanded] // it may have moved when the value was expanded
 	}
 	f.value = value
 	f.odd |= oddValue(value)

@@ -214,7 +214,10 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 	s := &p.sides[d]
 	begin, size := at.Offset, len(b)
 	if s.state == stateLost && p.begins(s, b) {
-		s.state, s.have = stateHeader, 0
+		s.have = 0
+		if s.state == stateLost {
+			s.state = stateHeader
+		}
 	}
 	for len(b) > 0 {
 		at.Offset = begin + int64(size-len(b))

@@ -170,6 +170,14 @@ var cases = []prototest.Case{
 		t.get(7, "/7")
 		t.answer(7, "200", "")
 	})},
+	{Name: "resumed at the beginning", Resumed: true, Script: script(func(t *talk) {
+		t.head(0, 1, true, ":method", "GET", ":scheme", "http", ":path", "/1", "x-a", "aaa")
+		t.line("")
+		t.get(3, "/3")
+		t.head(0, 5, true, ":method", "GET", ":scheme", "http", ":path", "/5", "x-a", "aaa")
+		t.line("")
+		t.answer(3, "200", "x")
+	})},
 	{Name: "resumed", Resumed: true, Script: `
 > \x00\x00\x03\x00\x00\x00\x00\x00\x07abc
 < \x00\x00\x03\x01\x04\x00\x00\x00\x09\x88\xc0\xbe\x00\x00\x02\x00\x01\x00\x00\x00\x09ok
@@ -178,5 +186,10 @@ var cases = []prototest.Case{
 > \x00\x00\x04\x01\x05\x00\x00\x00\x0d\x82\x86\xbe\xbf`},
 }
 
-func TestSuite(t *testing.T) { prototest.Run(t, New, cases) }
+func TestSuite(t *testing.T) {
+	for i := range cases {
+		cases[i].Want = wanted[cases[i].Name]
+	}
+	prototest.Run(t, New, cases)
+}
 func FuzzSuite(f *testing.F) { prototest.Fuzz(f, New, cases) }

@@ -215,3 +215,107 @@ func TestSpare(t *testing.T) {
 		}
 	}
 }
+
+// What comes on a stream that is over opens none: not another request, nor a late answer. Numbers that were left out may still
+// be answered, since their requests may have been missed.
+func TestStreamsThatAreOver(t *testing.T) {
+	x := newWire(t, nil)
+	for _, id := range []uint32{1, 5, 7, 11} {
+		x.ask(id)
+	}
+	x.head(1, 1, true, ":status", "200")
+	x.pass(1)
+	x.client().WriteRSTStream(7, xhttp2.ErrCodeCancel)
+	x.pass(0)
+	heads := len(x.w.ends)
+	x.ask(1)
+	for _, id := range []uint32{1, 7} {
+		x.head(1, id, true, ":status", "500")
+		x.pass(1)
+	}
+	if m := x.end(1); len(x.w.ends) != heads || m.Status != 200 {
+		t.Errorf("%d messages, want %d; the answer is %d", len(x.w.ends), heads, m.Status)
+	}
+	x.head(1, 3, true, ":status", "404")
+	x.pass(1)
+	if m := x.end(3); m.Status != 404 {
+		t.Error("the answer to a request that was missed isn't shown")
+	}
+	x.ask(13)
+	if m := x.w.ends[lane{0, 13}]; !m.Anomalies.Has(proto.BadFrame) {
+		t.Error("a number that is used again isn't odd")
+	}
+}
+
+// A header block of as many bytes as the limit is shown, one of more is not, however it comes.
+func TestHeadAtLimit(t *testing.T) {
+	for _, frames := range []int{1, 2} {
+		for _, more := range []int{0, 1, 40} {
+			x := newWire(t, &proto.Limits{MaxHead: 200, MaxFields: 100, MaxStreams: 2})
+			block := append([]byte{0x82, 0x86}, bytes.Repeat([]byte{0x84}, 198+more)...)
+			n := len(block)
+			if frames == 2 {
+				n = 100
+			}
+			x.client().WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:n], EndStream: true, EndHeaders: frames == 1})
+			if frames == 2 {
+				x.client().WriteContinuation(1, true, block[n:])
+			}
+			b := x.take(0)
+			x.give(0, b[:50])
+			x.give(0, b[50:])
+			m := x.w.ends[lane{0, 1}]
+			// A block that lies within one frame, and comes whole, has its limit when it is decompressed.
+			if tooLarge := m.End == proto.Broken; tooLarge != (more > 0 && (frames == 2 || more > maxOverhead)) {
+				t.Errorf("%d frames, %d bytes more: ended %d with anomalies %b", frames, more, m.End, m.Anomalies)
+			}
+			finish(t, x.p, &x.held)
+		}
+	}
+}
+
+func TestFramesThatAreTooMuch(t *testing.T) {
+	// More padding than there is room for.
+	x := newWire(t, nil)
+	x.head(0, 1, false, ":method", "POST", ":scheme", "http", ":path", "/")
+	x.client().WriteRawFrame(xhttp2.FrameData, padded|endStream, 1, []byte{200, 'a', 'b'})
+	x.ask(3)
+	if m := x.w.ends[lane{0, 1}]; m.End != proto.Whole || m.BodyBytes != 0 {
+		t.Errorf("too much padding: ended %d with %d bytes", m.End, m.BodyBytes)
+	}
+	if m := x.w.ends[lane{0, 3}]; !m.Anomalies.Has(proto.BadFrame) {
+		t.Error("too much padding isn't odd")
+	}
+	// A larger frame than is allowed, and then one that is.
+	x.head(0, 5, false, ":method", "POST", ":scheme", "http", ":path", "/")
+	x.client().WriteData(5, true, make([]byte, startFrame+1))
+	x.ask(7)
+	if m := x.w.ends[lane{0, 7}]; !m.Anomalies.Has(proto.FrameTooLarge) || x.w.ends[lane{0, 5}].BodyBytes != startFrame+1 {
+		t.Error("a frame that is too large isn't odd, or wasn't read")
+	}
+	x.give(1, []byte{0, 0, 6, byte(settings), 0, 0, 0, 0, 0, 0, settingMaxFrame, 0, 0, 0x80, 0})
+	x.head(0, 9, false, ":method", "POST", ":scheme", "http", ":path", "/")
+	x.client().WriteData(9, true, make([]byte, startFrame+1))
+	x.ask(11)
+	if m := x.w.ends[lane{0, 11}]; m.Anomalies.Has(proto.FrameTooLarge) {
+		t.Error("a frame that is allowed is called too large")
+	}
+}
+
+// Of what a client sends before a tunnel is open the beginning is kept, and the rest is a gap.
+func TestMuchEarly(t *testing.T) {
+	x := newWire(t, nil)
+	r := &recording{t: t}
+	x.p.nest = func(proto.Nested) proto.Parser { return r }
+	x.head(0, 1, false, ":method", "CONNECT", ":authority", "a:443")
+	x.client().WriteData(1, false, make([]byte, 16000))
+	x.client().WriteData(1, false, make([]byte, 16000))
+	x.pass(0)
+	x.head(1, 1, false, ":status", "200")
+	x.pass(1)
+	x.client().WriteData(1, false, []byte("more"))
+	x.pass(0)
+	if len(r.data[0]) != maxEarly+4 || r.gaps[0] != 32000-maxEarly {
+		t.Errorf("%d bytes, %d missing", len(r.data[0]), r.gaps[0])
+	}
+}

@@ -212,17 +212,19 @@ func TestStalls(t *testing.T) {
 	x.server().WriteData(1, false, make([]byte, left))
 	x.pass(1)
 	x.at.Time += 70 * ms
-	x.client().WriteWindowUpdate(0, 1000)
 	x.client().WriteWindowUpdate(3, 1000)
+	x.pass(0)
+	x.at.Time += 10 * ms
+	x.client().WriteWindowUpdate(0, 1000)
 	x.pass(0)
 	x.server().WriteData(3, true, make([]byte, 10))
 	x.server().WriteData(1, true, make([]byte, 10))
 	x.pass(1)
-	if m := x.end(1); m.Stalls != 2 || m.Stalled != 51*ms+71*ms || m.Anomalies != 0 {
+	if m := x.end(1); m.Stalls != 2 || m.Stalled != 51*ms+82*ms || m.Anomalies != 0 {
 		t.Errorf("stream 1: %d stalls of %s, %d", m.Stalls, time.Duration(m.Stalled), m.Anomalies)
 	}
-	// The connection's, and its own, which began two segments before and ended together with it.
-	if m := x.end(3); m.Stalls != 1 || m.Stalled != 72*ms {
+	// The connection's, and its own, which began a segment before and ended before it.
+	if m := x.end(3); m.Stalls != 1 || m.Stalled != 83*ms {
 		t.Errorf("stream 3: %d stalls of %s", m.Stalls, time.Duration(m.Stalled))
 	}
 	if x.p.sides[1].flow.connection.window != 1000-20 || !x.p.sides[1].flow.known {

@@ -54,8 +54,23 @@ func plausibleSetting(hi, lo byte) bool {
 }
 
 // Resume implements proto.Protocol: it looks at the start of a segment in the middle of a stream, and says Yes to frames
-// that follow each other up to the segment's end, at least one of which holds what only such a frame holds.
+// that follow each other up to the segment's end, at least one of which holds what only such a frame holds, and one tells who
+// sends them. So it does to a preface.
 func Resume(b []byte) (proto.Match, proto.Role) {
+	if hasPreface(b) {
+		return proto.Yes, proto.Client
+	}
+	m, role := convince(b)
+	if role == proto.AnyRole {
+		return proto.No, role
+	}
+	return m, role
+}
+
+func hasPreface(b []byte) bool { return len(b) >= len(preface) && string(b[:len(preface)]) == preface }
+
+// convince is Resume, but for frames of which it can't be told who sends them.
+func convince(b []byte) (proto.Match, proto.Role) {
 	frames, telling, role := 0, false, proto.AnyRole
 	for len(b) >= frameHeader {
 		f := parseFrame(b)
@@ -164,6 +179,13 @@ func (p *Parser) begins(s *side, b []byte) bool {
 	if len(b) < frameHeader {
 		return false
 	}
+	if s.dir == p.client && p.opened[p.client].highest <= 1 && hasPreface(b) {
+		// The beginning after all: what was lost, or was there before, was another protocol's.
+		p.forget(s)
+		s.table.reset()
+		s.state = statePreface
+		return true
+	}
 	first := parseFrame(b)
 	frames, known, exact := 0, true, false
 	for rest := b; known && len(rest) >= frameHeader; frames++ {
@@ -193,7 +215,7 @@ func (p *Parser) begins(s *side, b []byte) bool {
 			}
 		}
 	}
-	m, role := Resume(b)
+	m, role := convince(b)
 	return m == proto.Yes && (role == proto.AnyRole || (role == proto.Client) == (s.dir == p.client))
 }
 

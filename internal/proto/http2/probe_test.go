@@ -51,8 +51,10 @@ func TestResume(t *testing.T) {
 		{"a request", request, proto.Yes, proto.Client},
 		{"a response and its body", response + frame(data, endStream, 9, "hello"), proto.Yes, proto.Server},
 		{"a response and the beginning of its body", response + "\x00\x40\x00\x00\x00\x00\x00\x00\x09hello", proto.Yes, proto.Server},
-		{"settings acknowledged", frame(settings, ack, 0, ""), proto.Yes, proto.AnyRole},
-		{"a window", frame(windowUpdate, 0, 0, "\x00\x00\x10\x00"), proto.Yes, proto.AnyRole},
+		{"a preface", preface + frame(settings, 0, 0, ""), proto.Yes, proto.Client},
+		{"settings acknowledged", frame(settings, ack, 0, ""), proto.No, proto.AnyRole},
+		{"a window, then a request", frame(windowUpdate, 0, 0, "\x00\x00\x10\x00") + request, proto.Yes, proto.Client},
+		{"a window", frame(windowUpdate, 0, 0, "\x00\x00\x10\x00"), proto.No, proto.AnyRole},
 		{"a body", frame(data, 0, 9, "hello"), proto.No, proto.AnyRole},
 		{"bodies", frame(data, 0, 9, "hello") + frame(data, 0, 9, "hello"), proto.No, proto.AnyRole},
 		{"the beginning of a request", request[:len(request)-1], proto.No, proto.AnyRole},
@@ -63,6 +65,13 @@ func TestResume(t *testing.T) {
 		if m, r := Resume([]byte(c.b)); m != c.match || r != c.role {
 			t.Errorf("%s: %d by %d, want %d by %d", c.name, m, r, c.match, c.role)
 		}
+	}
+	// Where a connection is known to be HTTP/2, it needn't be known who sends what.
+	if m, _ := convince([]byte(frame(settings, ack, 0, ""))); m != proto.Yes {
+		t.Error("an acknowledgement doesn't convince")
+	}
+	if m, _ := convince([]byte(frame(data, 0, 9, "hello") + frame(data, 0, 9, "hello"))); m != proto.No {
+		t.Error("bodies convince")
 	}
 	// What isn't HTTP/2 isn't taken for it: bytes at random, and small numbers, which look most like it.
 	r := rand.New(rand.NewPCG(1, 2))

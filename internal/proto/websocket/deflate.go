@@ -163,6 +163,8 @@ func (p *Parser) inflate(s *side, whole bool) bool {
 		m.Anomalies.Set(proto.DecompressionLimit)
 	case end == inflatedBad && whole && !s.window.holed:
 		m.Anomalies.Set(proto.BadContentCoding)
+	case end == inflatedBad && whole:
+		m.Anomalies.Set(proto.CompressionContextLost)
 	}
 	if end != inflatedAll || !whole {
 		s.window.forget()

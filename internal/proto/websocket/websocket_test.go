@@ -328,7 +328,7 @@ var compressed = []prototest.Case{
 < end whole size 10 body 8 chunks 1 missing 1
 < event 0 text at 10 head 2 chunked
 < "H"
-< end whole size 7 body 5 chunks 1`},
+< end whole size 7 body 5 chunks 1 [compression-context-lost] [compression-context-lost]`},
 	{Name: "lost between compressed messages", Script: server(plain(0xc1, hello)) + "<gap 10\n" + server(plain(0xc1, helloAgain), plain(0x82, long)), Want: `
 < event 0 text at 0 head 2 chunked
 < "Hello"
@@ -336,7 +336,7 @@ var compressed = []prototest.Case{
 < lost
 < event 0 text at 19 head 2 chunked
 < "H"
-< end whole size 7 body 5 chunks 1
+< end whole size 7 body 5 chunks 1 [compression-context-lost]
 < event 0 binary at 26 head 4 length 300
 < "` + long + `"
 < end whole size 304 body 300`},
@@ -350,7 +350,7 @@ var compressed = []prototest.Case{
 > end whole size 19 body 13 chunks 1 missing 1
 > event 0 text at 32 head 6 chunked
 > "H"
-> end whole size 11 body 5 chunks 1
+> end whole size 11 body 5 chunks 1 [compression-context-lost]
 > event 0 text at 43 head 6 chunked
 > "Hello"
 > end whole size 13 body 7 chunks 1
@@ -412,7 +412,7 @@ var oddities = []prototest.Case{
 < "Hello"
 < end whole size 9 body 5 chunks 1
 < event 0 binary at 21 head 2 chunked
-< end whole size 2 body 0 chunks 1
+< end whole size 2 body 0 chunks 1 [compression-context-lost]
 > event 0 binary at 0 head 6 chunked
 > "He\x00\x00\xff"
 > end whole size 13 body 5 chunks 1 [bad-content-coding]`},

@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"crypto"
 	"crypto/cipher"
 	"slices"
 )
@@ -15,21 +14,24 @@ const maxBlock = 16
 //	MAC then encrypt:  IV | encrypted(content | MAC | padding)
 //	encrypt then MAC:  IV | encrypted(content | padding) | MAC of all before it  (RFC 7366)
 //
-// In TLS 1.0 the fragment has no IV: it is the last block that was encrypted before, of whatever record.
+// In TLS 1.0 the fragment has no IV: it is the last block that was encrypted before, of whatever record. In SSL 3.0, besides,
+// the padding is a block at most, and but for its last byte may be anything (RFC 6101 §5.2.3.2).
 type cbc struct {
 	mode   cipher.BlockMode
 	mac    recordMAC
 	before bool // encrypt then MAC
-	chain  bool // TLS 1.0
+	chain  bool // TLS 1.0 and SSL 3.0
+	loose  bool // SSL 3.0
 	// iv is that of the next record, if chain and known.
 	iv    [maxBlock]byte
 	known bool
 	skip  [maxBlock]byte
 }
 
-// newCBC takes the IV of the first record for TLS 1.0, nil for later versions.
-func newCBC(b cipher.Block, h crypto.Hash, macKey, iv []byte, encryptThenMAC bool) *cbc {
-	o := &cbc{mac: newMAC(h, macKey), before: encryptThenMAC, chain: iv != nil, known: iv != nil}
+// newCBC takes the IV of the first record up to TLS 1.0, nil for later versions.
+func newCBC(b cipher.Block, version uint16, mac recordMAC, iv []byte, encryptThenMAC bool) *cbc {
+	ssl3 := version == versionSSL3
+	o := &cbc{mac: mac, before: encryptThenMAC && !ssl3, chain: iv != nil, known: iv != nil, loose: ssl3}
 	copy(o.iv[:], iv)
 	o.mode = cipher.NewCBCDecrypter(b, o.iv[:b.BlockSize()])
 	return o
@@ -79,11 +81,14 @@ func (o *cbc) Open(dst []byte, seq uint64, typ byte, version uint16, fragment []
 	o.mode.CryptBlocks(plain, body)
 
 	padding := int(plain[len(plain)-1]) + 1
-	if padding > len(plain)-least+1 {
+	if padding > len(plain)-least+1 || o.loose && padding > size {
 		return dst, typ, ErrAltered
 	}
 	n := len(plain) - padding
 	for _, b := range plain[n:] {
+		if o.loose {
+			break
+		}
 		if int(b) != padding-1 {
 			return dst, typ, ErrAltered
 		}

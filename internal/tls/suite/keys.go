@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -15,8 +16,9 @@ import (
 	"slices"
 )
 
-// The versions that TLS12 takes. SSL 3.0 isn't one of them: its MAC and its derivation of keys are its own.
+// The versions that TLS12 takes, from the first to the last, and that whose keys and MACs are made differently from those before.
 const (
+	versionSSL3  = 0x0300
 	versionTLS10 = 0x0301
 	versionTLS12 = 0x0303
 )
@@ -29,15 +31,16 @@ const (
 	maxIV = 16
 )
 
-// TLS12 returns the openers for what client and server send with TLS 1.0 to 1.2, from the master secret and the randoms
-// of the two hellos (RFC 5246 §6.3). encryptThenMAC says whether the two agreed on it (RFC 7366); it is for CBC, and changes
-// nothing for other ciphers.
+// TLS12 returns the openers for what client and server send with SSL 3.0 and TLS 1.0 to 1.2, from the master secret and the
+// randoms of the two hellos (RFC 5246 §6.3, RFC 6101 §6.2.2). encryptThenMAC says whether the two agreed on it (RFC 7366); it is
+// for CBC in TLS, and changes nothing otherwise.
 func (s *Suite) TLS12(version uint16, master, clientRandom, serverRandom []byte, encryptThenMAC bool) (client, server Opener, err error) {
 	c := &ciphers[s.Cipher]
 	switch {
 	case !s.Supported():
 		return nil, nil, fmt.Errorf("suite: %s isn't supported: its records can't be decrypted", s.Name)
-	case version < versionTLS10 || version > versionTLS12 || s.KeyExchange == tls13 || c.aead != nil && version < versionTLS12:
+	case version < versionSSL3 || version > versionTLS12 || s.KeyExchange == tls13 || c.aead != nil && version < versionTLS12,
+		version == versionSSL3 && s.MAC != crypto.MD5 && s.MAC != crypto.SHA1:
 		return nil, nil, fmt.Errorf("suite: %s isn't for version 0x%04X", s.Name, version)
 	case len(master) != masterSize:
 		return nil, nil, fmt.Errorf("suite: the master secret has %d bytes instead of %d", len(master), masterSize)
@@ -49,7 +52,13 @@ func (s *Suite) TLS12(version uint16, master, clientRandom, serverRandom []byte,
 		mac = s.MAC.Size()
 	}
 	// MAC keys, keys and IVs are cut from one block, each the client's first. What is left over doesn't change what was cut.
-	block := s.prf(version, 2*(mac+c.key+maxIV), master, "key expansion", slices.Concat(serverRandom, clientRandom))
+	randoms := slices.Concat(serverRandom, clientRandom)
+	var block []byte
+	if n := 2 * (mac + c.key + maxIV); version == versionSSL3 {
+		block = expandSSL3(n, master, randoms)
+	} else {
+		block = s.prf(version, n, master, "key expansion", randoms)
+	}
 	macs, keys, ivs := block[:2*mac], block[2*mac:2*(mac+c.key)], block[2*(mac+c.key):]
 	opener := func(side int) (Opener, error) {
 		of := func(b []byte, n int) []byte { return b[side*n : side*n+n] }
@@ -63,12 +72,12 @@ func (s *Suite) TLS12(version uint16, master, clientRandom, serverRandom []byte,
 				return nil, err
 			}
 			var iv []byte
-			if version == versionTLS10 {
+			if version <= versionTLS10 {
 				iv = of(ivs, b.BlockSize())
 			}
-			return newCBC(b, s.MAC, of(macs, mac), iv, encryptThenMAC), nil
+			return newCBC(b, version, newMAC(version, s.MAC, of(macs, mac)), iv, encryptThenMAC), nil
 		}
-		return newStream(key, s.MAC, of(macs, mac))
+		return newStream(key, newMAC(version, s.MAC, of(macs, mac)))
 	}
 	if client, err = opener(0); err == nil {
 		server, err = opener(1)
@@ -123,15 +132,23 @@ func (s *Suite) expand(secret []byte, label string, n int) ([]byte, error) {
 	return hkdf.Expand(s.PRF.New, secret, string(info), n)
 }
 
-// Master derives the master secret from the premaster secret (RFC 5246 §8.1; RFC 2246 §8.1 before TLS 1.2). It is nil if
-// the suite's hash isn't known.
+// Master derives the master secret from the premaster secret (RFC 5246 §8.1; RFC 2246 §8.1 before TLS 1.2, RFC 6101 §6.1 in
+// SSL 3.0). It is nil if the suite's hash isn't known.
 func (s *Suite) Master(version uint16, premaster, clientRandom, serverRandom []byte) []byte {
-	return s.prf(version, masterSize, premaster, "master secret", slices.Concat(clientRandom, serverRandom))
+	randoms := slices.Concat(clientRandom, serverRandom)
+	if version == versionSSL3 {
+		return expandSSL3(masterSize, premaster, randoms)
+	}
+	return s.prf(version, masterSize, premaster, "master secret", randoms)
 }
 
 // ExtendedMaster derives the master secret from the premaster secret and the hash of the handshake messages up to the
-// ClientKeyExchange, which is Transcript's (RFC 7627 §4). It is nil if the suite's hash isn't known.
+// ClientKeyExchange, which is Transcript's (RFC 7627 §4). It is nil if the suite's hash isn't known, and in SSL 3.0, which has
+// no extensions to agree on it.
 func (s *Suite) ExtendedMaster(version uint16, premaster, sessionHash []byte) []byte {
+	if version == versionSSL3 {
+		return nil
+	}
 	return s.prf(version, masterSize, premaster, "extended master secret", sessionHash)
 }
 
@@ -163,6 +180,25 @@ func (s *Suite) prf(version uint16, n int, secret []byte, label string, seed []b
 		expandHMAC(out, s.PRF, secret, seed)
 	}
 	return out
+}
+
+// expandSSL3 makes n bytes, at most 26 times 16, from a secret and both randoms as SSL 3.0 does (RFC 6101 §6.1, §6.2.2):
+//
+//	MD5(secret | SHA-1("A" | secret | randoms)) | MD5(secret | SHA-1("BB" | secret | randoms)) | ...
+func expandSSL3(n int, secret, randoms []byte) []byte {
+	outer, inner := md5.New(), sha1.New()
+	var out []byte
+	for i := 0; len(out) < n; i++ {
+		inner.Reset()
+		inner.Write(bytes.Repeat([]byte{'A' + byte(i)}, i+1))
+		inner.Write(secret)
+		inner.Write(randoms)
+		outer.Reset()
+		outer.Write(secret)
+		outer.Write(inner.Sum(nil))
+		out = outer.Sum(out)
+	}
+	return out[:n]
 }
 
 // expandHMAC is P_hash (RFC 5246 §5), XORed into out.

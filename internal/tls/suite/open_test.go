@@ -63,7 +63,7 @@ func TestPadding(t *testing.T) {
 		return sealed
 	}
 	for _, etm := range []bool{false, true} {
-		o := newCBC(block, crypto.SHA256, macKey, nil, etm)
+		o := newCBC(block, version12, newMAC(version12, crypto.SHA256, macKey), nil, etm)
 		for n := 1; n <= 256; n++ {
 			// The content fills up the last block, and has, sometimes, no bytes at all.
 			content := bytes.Repeat([]byte("c"), (256-n)%16)
@@ -106,7 +106,7 @@ func TestNoRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := newCBC(block, crypto.SHA256, nil, nil, false)
+	o := newCBC(block, version12, newMAC(version12, crypto.SHA256, nil), nil, false)
 	for _, n := range []int{48, 64, 256} {
 		fragment := make([]byte, 16+n)
 		copy(fragment[16:], bytes.Repeat([]byte{byte(n - 1)}, n))
@@ -211,7 +211,7 @@ func TestPassETM(t *testing.T) {
 		t.Fatal(err)
 	}
 	iv := []byte("sixteen bytes IV")
-	o := newCBC(block, crypto.SHA1, nil, iv, true)
+	o := newCBC(block, chained, newMAC(chained, crypto.SHA1, nil), iv, true)
 	cut := func(n int) []byte { return bytes.Repeat([]byte{1}, n) }
 	o.Pass(append(append(cut(16), iv...), cut(20)...))
 	if !o.known || !bytes.Equal(o.iv[:], iv) {
@@ -234,6 +234,7 @@ var kinds = []struct {
 	{0xC013, version12, false}, {0xC013, version12, true}, {0xC013, chained, false}, {0xC013, chained, true},
 	{0xC028, version12, false}, {0xC012, chained, true}, {0x0009, version12, false},
 	{0xC011, version12, false}, {0xC010, version12, false}, {0x0001, chained, false},
+	{0x0035, versionSSL3, false}, {0x0004, versionSSL3, false},
 }
 
 // TestShort opens fragments of all small lengths, and such as no header can tell of.

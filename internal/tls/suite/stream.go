@@ -1,7 +1,6 @@
 package suite
 
 import (
-	"crypto"
 	"crypto/rc4"
 	"slices"
 )
@@ -18,8 +17,8 @@ type stream struct {
 }
 
 // newStream takes a key for RC4, an empty one for suites that don't encrypt.
-func newStream(key []byte, h crypto.Hash, macKey []byte) (*stream, error) {
-	o := &stream{mac: newMAC(h, macKey)}
+func newStream(key []byte, mac recordMAC) (*stream, error) {
+	o := &stream{mac: mac}
 	if len(key) > 0 {
 		k, err := rc4.NewCipher(key)
 		if err != nil {

@@ -1,4 +1,4 @@
-// Package suite knows the cipher suites of TLS 1.0 to 1.3: their names, the keys that they derive, and how the
+// Package suite knows the cipher suites of SSL 3.0 and TLS 1.0 to 1.3: their names, the keys that they derive, and how the
 // records that they protect are opened. It reads and never writes: there is nothing here to encrypt with.
 //
 // A suite is looked up by its number (Lookup). Its keys come from the master secret (Suite.TLS12) or from a traffic
@@ -25,7 +25,7 @@ type Suite struct {
 	// which leave the key exchange open; empty for numbers that are signals and no suites (SCSV).
 	KeyExchange string
 	Cipher      Cipher
-	// MAC is the hash of the HMAC of records, 0 if the cipher authenticates by itself (AEAD), or the hash isn't known here.
+	// MAC is the hash of the MAC of records, 0 if the cipher authenticates by itself (AEAD), or the hash isn't known here.
 	MAC crypto.Hash
 	// PRF is the hash that keys are derived with in TLS 1.2 and 1.3; before there was but one way. 0 if it isn't known here.
 	PRF crypto.Hash
@@ -73,7 +73,7 @@ type Opener interface {
 	// ErrAltered and ErrMissing. A failed Open changes no state, and returns dst as it was.
 	Open(dst []byte, seq uint64, typ byte, version uint16, fragment []byte) (plain []byte, contentType byte, err error)
 	// Pass tells of a record that wasn't opened, in its place among the others. The ciphers that go on from the record
-	// before need it: CBC in TLS 1.0 goes on after its fragment, and loses the record that follows one that isn't known (nil);
+	// before need it: CBC up to TLS 1.0 goes on after its fragment, and loses the record that follows one that isn't known (nil);
 	// RC4 goes on after its fragment, and is at its end with one that isn't known. The others ignore it. The fragment is as
 	// it was on the wire, not what is left of it after a failure in place.
 	Pass(fragment []byte)

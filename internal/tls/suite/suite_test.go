@@ -99,7 +99,9 @@ func TestRefused(t *testing.T) {
 		master, random []byte
 		says           string
 	}{
-		{0x002F, 0x0300, master, random, "TLS_RSA_WITH_AES_128_CBC_SHA isn't for version 0x0300"},
+		{0x002F, 0x02FF, master, random, "TLS_RSA_WITH_AES_128_CBC_SHA isn't for version 0x02FF"},
+		{0x003C, 0x0300, master, random, "TLS_RSA_WITH_AES_128_CBC_SHA256 isn't for version 0x0300"},
+		{0xC02F, 0x0300, master, random, "isn't for version 0x0300"},
 		{0x002F, 0x0304, master, random, "isn't for version 0x0304"},
 		{0xC02F, 0x0302, master, random, "isn't for version 0x0302"},
 		{0x1301, 0x0303, master, random, "TLS_AES_128_GCM_SHA256 isn't for version 0x0303"},
@@ -126,6 +128,9 @@ func TestRefused(t *testing.T) {
 		if o, err := Lookup(c.id).TLS13(make([]byte, c.size)); err == nil || !strings.Contains(err.Error(), c.says) || o != nil {
 			t.Errorf("0x%04X: error %v, want %q", c.id, err, c.says)
 		}
+	}
+	if Lookup(0x002F).ExtendedMaster(0x0300, master, random) != nil {
+		t.Error("SSL 3.0 has an extended master secret")
 	}
 	gost := Lookup(0xC100)
 	if gost.Next(master) != nil || gost.Master(0x0303, master, random, random) != nil || gost.ExtendedMaster(0x0303, master, random) != nil || gost.Transcript(0x0303) != nil {
