@@ -28,6 +28,7 @@ import (
 	"github.com/culprit-http/culprit/internal/output/stream"
 	"github.com/culprit-http/culprit/internal/output/template"
 	"github.com/culprit-http/culprit/internal/output/terminal"
+	"github.com/culprit-http/culprit/internal/preview"
 )
 
 // target is where an output goes.
@@ -35,6 +36,8 @@ type target struct {
 	w        io.Writer
 	terminal terminal.Terminal
 	location *time.Location
+	// preview lays bodies out.
+	preview *preview.Previewer
 }
 
 // kind is a kind of output. One of its members but the name is there, but for recording and columns.
@@ -59,7 +62,7 @@ var kinds = []kind{
 		return line.New(t.w, line.Options{Terminal: t.terminal, Location: t.location, Processes: c.Live.On() && !c.Live.NoProcess})
 	}},
 	{name: "console", write: func(t target, c *config.Trace) output.Output {
-		return console.New(t.w, console.Options{Headers: c.Headers, NoHeaders: c.NoHeaders, Terminal: t.terminal})
+		return console.New(t.w, console.Options{Headers: c.Headers, NoHeaders: c.NoHeaders, Terminal: t.terminal, Preview: t.preview})
 	}},
 	{name: "ndjson", write: func(t target, c *config.Trace) output.Output { return ndjson.New(t.w) }},
 	{name: "har", write: func(t target, c *config.Trace) output.Output { return har.New(t.w, version) }},
@@ -281,7 +284,7 @@ func (s *sinks) open(o *order, c *config.Trace, stdout target, inputs []capture.
 			return err
 		}
 		s.files = append(s.files, f)
-		t = target{w: f, location: time.UTC}
+		t = target{w: f, location: time.UTC, preview: stdout.preview}
 	}
 	s.outputs = append(s.outputs, o.write(t, c))
 	return nil

@@ -237,6 +237,9 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 		}
 	}
 	stdout := describe(cmd.OutOrStdout(), c.Color)
+	if stdout.preview, err = newPreviewer(c.Protosets, t.redactor); err != nil {
+		return err
+	}
 	inputs, err := t.open(ctx, cmd.InOrStdin())
 	if err != nil {
 		return err

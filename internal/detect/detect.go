@@ -397,7 +397,7 @@ func (s *Stream) giveUp(at clock.Mark) {
 		for _, list := range [2][]proto.Protocol{s.detector.Protocols, s.detector.Known} {
 			for i := range list {
 				if list[i].Name == s.hint {
-					if s.choose(&list[i], proto.Originator, resumed, at) {
+					if s.choose(&list[i], s.context.Client, resumed, at) {
 						s.replay()
 					}
 					return

@@ -480,7 +480,7 @@ var Fields = []Field{
 		}},
 	{"culprit.http.connection_index", nil, "long", "", Int, "place of the exchange on its connection, from 0", fromCulprit,
 		func(x *Exchange, v *Value) { v.int(int64(x.Index)) }},
-	{"culprit.http.request.framing", nil, "keyword", "", Text, "how the end of the request body is known: none, length, chunked, close, tunnel", fromRequest,
+	{"culprit.http.request.framing", nil, "keyword", "", Text, "how the end of the request body is known: none, length, chunked, close, stream, tunnel", fromRequest,
 		func(x *Exchange, v *Value) {
 			if x.HasRequest {
 				v.text(x.Request.Framing.String())
