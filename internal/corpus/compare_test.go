@@ -49,7 +49,7 @@ func ours(x *exchange.Exchange) row {
 	if q := &x.Request; x.HasRequest {
 		r[method] = cmp.Or(string(q.Bytes(q.Method)), absent)
 		r[target] = cmp.Or(string(q.Bytes(q.Target)), absent)
-		r[host] = cmp.Or(string(q.Field("host")), absent)
+		r[host] = cmp.Or(string(q.Field(":authority")), string(q.Field("host")), absent) // as HTTP/2 and its predecessors have it
 		r[requestBody] = strconv.FormatInt(q.BodyBytes, 10)
 	}
 	if s := &x.Response; x.HasResponse {

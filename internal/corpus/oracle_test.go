@@ -14,15 +14,19 @@ import (
 	"testing"
 )
 
-// entry is one capture of the corpus's index.
-type entry struct{ name, file, topic string }
+// entry is one capture of the corpus's index. keys is its key log, empty where there is none, or where it is in the capture.
+type entry struct{ name, file, topic, keys string }
 
 // readIndex returns all captures of the corpus.
 func readIndex(t *testing.T, root string) []entry {
 	t.Helper()
 	var entries []entry
 	for _, r := range readTable(t, filepath.Join(root, "INDEX.tsv")) {
-		entries = append(entries, entry{r["name"], filepath.Join(root, r["file"]), r["topic"]})
+		e := entry{name: r["name"], file: filepath.Join(root, r["file"]), topic: r["topic"]}
+		if strings.HasPrefix(r["keys"], "files/") {
+			e.keys = filepath.Join(root, r["keys"])
+		}
+		entries = append(entries, e)
 	}
 	if len(entries) == 0 {
 		t.Fatalf("%s lists no captures", root)

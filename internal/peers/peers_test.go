@@ -116,8 +116,8 @@ type access struct {
 	Seconds            float64
 }
 
-// exchange is what the test wants to know of a document of culprit's.
-type exchange struct {
+// document is what the test wants to know of one of culprit's.
+type document struct {
 	Event  struct{ Duration int64 }
 	Client struct{ Port int }
 	Server struct{ Port int }
@@ -363,7 +363,7 @@ func (p *tap) stop(t *testing.T) (file string) {
 }
 
 // trace runs culprit.
-func trace(t *testing.T, file string) (all []exchange) {
+func trace(t *testing.T, file string) (all []document) {
 	t.Helper()
 	dir := t.TempDir()
 	culprit := filepath.Join(dir, "culprit")
@@ -379,7 +379,7 @@ func trace(t *testing.T, file string) (all []exchange) {
 		t.Errorf("culprit: %v\n%s", err, stderr.String())
 	}
 	for line := range bytes.Lines(out) {
-		var x exchange
+		var x document
 		if err := json.Unmarshal(line, &x); err != nil {
 			t.Fatalf("%v: %s", err, line)
 		}
@@ -478,7 +478,7 @@ func TestAgainstNginx(t *testing.T) {
 	_, port, _ := net.SplitHostPort(s.address)
 
 	type key struct{ port, nth int }
-	seen := map[key]*exchange{}
+	seen := map[key]*document{}
 	all := trace(t, file)
 	app := 0
 	for i := range all {
@@ -519,7 +519,7 @@ func TestAgainstNginx(t *testing.T) {
 const closedWithoutAnswer = 444
 
 // compare holds an exchange against what nginx says of it.
-func compare(t *testing.T, a *access, x *exchange) {
+func compare(t *testing.T, a *access, x *document) {
 	t.Helper()
 	name := fmt.Sprintf("%s %s %d", a.Method, a.Target, a.Status)
 	r := &x.HTTP.Response

@@ -28,5 +28,22 @@ func (r *run) publish(look bool) uint32 {
 	if look && r.config.MoreKeys != nil {
 		r.config.MoreKeys()
 	}
-	return r.config.Keys.Publish()
+	r.unlooked, r.generation = 0, r.config.Keys.Publish()
+	return r.generation
+}
+
+// lookEvery is how many packets may come before more keys are looked for: what waits for them has little room.
+const lookEvery = 64
+
+// look looks for more keys once in a while. It reports whether there are any.
+func (r *run) look() bool {
+	if r.config.MoreKeys == nil {
+		return false
+	}
+	if r.unlooked++; r.unlooked < lookEvery {
+		return false
+	}
+	r.unlooked = 0
+	r.config.MoreKeys()
+	return r.config.Keys.Publish() != r.generation
 }

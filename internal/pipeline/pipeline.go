@@ -144,12 +144,15 @@ type run struct {
 	live    capture.Live         // src, if it is live
 	secrets capture.SecretSource // src, if it may find keys that are wanted
 	learned int                  // how many of its secrets are among the keys
-	decoder *packet.Decoder
-	clock   clock.Clock
-	last    clock.Mark
-	taps    taps
-	inEpoch Count // packets of this epoch
-	show    deliverer
+	// generation is that of the keys which the workers know, and unlooked how many packets came since others were looked for.
+	generation uint32
+	unlooked   int
+	decoder    *packet.Decoder
+	clock      clock.Clock
+	last       clock.Mark
+	taps       taps
+	inEpoch    Count // packets of this epoch
+	show       deliverer
 
 	workers []*worker
 	merger  *merger // nil with one worker
@@ -221,7 +224,7 @@ func (r *run) packets(ctx context.Context) error {
 			}
 			r.taps.learn(r.src.Taps())
 		}
-		if r.secrets != nil && r.learn() {
+		if r.secrets != nil && r.learn() || r.look() {
 			if err := r.epoch(false, false); err != nil {
 				return err
 			}

@@ -75,7 +75,10 @@ func length24(b []byte) int { return int(b[1])<<16 | int(b[2])<<8 | int(b[3]) }
 func (p *Parser) message(d proto.Direction, m []byte, last clock.Mark) {
 	h := &p.half[d]
 	typ, body := m[0], m[headSize:]
-	if p.hashing && typ != handshake.TypeHelloRequest && !h.protected {
+	if typ == handshake.TypeClientHello && p.version < tls13 {
+		p.transcript, p.hashing = nil, p.engine.keys != nil && len(p.engine.keys.RSAKeys()) > 0
+	}
+	if p.hashing && typ != handshake.TypeHelloRequest && typ != handshake.TypeFinished {
 		if len(p.transcript)+len(m) > maxTranscript {
 			p.hashing, p.transcript = false, nil
 		} else {
@@ -133,6 +136,7 @@ func (p *Parser) message(d proto.Direction, m []byte, last clock.Mark) {
 			p.secrets[d][epochData] = p.suite.Next(p.secrets[d][epochData])
 			p.facts.KeyUpdates++
 			p.enter(d, epochData)
+			p.tell()
 		}
 	}
 }
@@ -159,6 +163,7 @@ func (p *Parser) hello(c *handshake.ClientHello) {
 		p.half[0].finished, p.half[1].finished = false, false
 		f.Random, p.clientHello = c.Random, c
 		p.premaster, p.next = nil, [2]suite.Opener{}
+		p.tell()
 		return
 	case p.clientHello != nil: // after a HelloRetryRequest, whose first ClientHello the fingerprints are of
 		p.clientHello = c
@@ -187,7 +192,7 @@ func (p *Parser) answer(d proto.Direction, s *handshake.ServerHello) {
 		f.Answered = p.half[d].messageAt.Time
 	}
 	if s.HelloRetry {
-		f.Retry = true
+		f.Retry, p.version = true, tls13
 		if f.EarlyData == offered {
 			p.decideEarly(false)
 		}

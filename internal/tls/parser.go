@@ -95,9 +95,6 @@ func newParser(e *Engine, c *proto.Context) *Parser {
 		p.facts.Established = true
 		p.tell()
 	}
-	if e.keys != nil && len(e.keys.RSAKeys()) > 0 {
-		p.hashing = true
-	}
 	return p
 }
 
@@ -150,8 +147,8 @@ func (p *Parser) oldHello(d proto.Direction, b []byte, at clock.Mark) int {
 		return 0
 	}
 	h.begun, h.messageAt = true, at
-	if p.hashing {
-		p.transcript = append(p.transcript, b[2:n]...) // RFC 5246 §E.2
+	if p.engine.keys != nil && len(p.engine.keys.RSAKeys()) > 0 {
+		p.transcript, p.hashing = bytes.Clone(b[2:n]), true // RFC 5246 §E.2
 	}
 	p.turn(d, at.Time, at.Time)
 	p.hello(c)

@@ -43,6 +43,9 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 		p.holdEarly(rec, segments)
 		return
 	}
+	if p.suite == nil && p.facts.Retry {
+		return // early data, which a HelloRetryRequest refuses (RFC 8446 §4.2.10)
+	}
 	if p.mode == following && !p.keyed(d) {
 		switch {
 		case p.mayCome():
@@ -50,6 +53,7 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 			return
 		default:
 			p.blind(p.noKey())
+			p.lose(last)
 			p.tell()
 		}
 	}
@@ -71,6 +75,7 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 			p.unseal(d, rec, segments)
 		default:
 			p.blind("the key doesn't fit")
+			p.lose(last)
 			p.unread(d, rec[0], last)
 			p.tell()
 		}
@@ -142,6 +147,16 @@ func (p *Parser) deliver(d proto.Direction, plain []byte, overhead int, segments
 			return
 		}
 		begin = end
+	}
+}
+
+// lose tells that nothing more will be read of what was read so far, since keys have changed.
+func (p *Parser) lose(at clock.Mark) {
+	if p.inner == nil {
+		return
+	}
+	for d := range p.half {
+		p.lost(proto.Direction(d), proto.Unknown, at)
 	}
 }
 
