@@ -155,6 +155,7 @@ func (e *Engine) get() *Exchange {
 		return new(Exchange)
 	}
 	x := free[len(free)-1]
+	free[len(free)-1] = nil // or it would live as long as the list, with the body that it may get
 	e.out.free = free[:len(free)-1]
 	x.reset()
 	return x

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -250,11 +251,8 @@ const maxIdlePending = 16
 
 // complete finishes an exchange.
 func (p *Pairer) complete(x *Exchange, at clock.Mark) {
-	for i := range p.pending {
-		if p.pending[i] == x {
-			p.pending = append(p.pending[:i], p.pending[i+1:]...)
-			break
-		}
+	if i := slices.Index(p.pending, x); i >= 0 {
+		p.pending = slices.Delete(p.pending, i, i+1) // which forgets it: it would live as long as the list, with its body
 	}
 	if len(p.pending) == 0 && cap(p.pending) > maxIdlePending {
 		p.pending = nil

@@ -92,21 +92,22 @@ func (p *SessionPairer) event(m *proto.Message) {
 	x.pairer, x.sort, x.Stream = p, sortEvent, true
 	x.Message = &SessionMessage{Dir: m.Dir, Kind: string(m.Bytes(m.Method)), Index: p.index[m.Dir]}
 	if p.prior != nil {
-		x.HasRequest = true
-		x.Request.CopyFrom(&p.prior.request)
-		x.Request.Anomalies, x.Request.BodyBytes = 0, 0
-		p.engine.charge(x, footprint(&x.Request))
-	}
-	if m.Dir == p.client {
-		x.HasRequest = true
-		head := x.Request
-		x.Request.CopyFrom(m)
-		if p.prior != nil {
-			x.Request.Raw, x.Request.Fields = head.Raw, head.Fields
-			x.Request.Method, x.Request.Target, x.Request.Proto, x.Request.Version = head.Method, head.Target, head.Proto, head.Version
+		// It is about the target of the session, whoever speaks.
+		prior := &p.prior.request
+		said := proto.Message{First: prior.First, Last: prior.Last}
+		if m.Dir == p.client {
+			said = *m
 		}
-		x.Request.Stream = head.Stream
-	} else {
+		said.Raw, said.Fields, said.Stream = prior.Raw, prior.Fields, prior.Stream
+		said.Method, said.Target, said.Proto, said.Version = prior.Method, prior.Target, prior.Proto, prior.Version
+		x.HasRequest = true
+		x.Request.CopyFrom(&said)
+		p.engine.charge(x, footprint(&x.Request))
+	} else if m.Dir == p.client {
+		x.HasRequest = true
+		x.Request.CopyFrom(m)
+	}
+	if m.Dir != p.client {
 		x.HasResponse = true
 		x.Response.CopyFrom(m)
 		x.Response.Status, x.Response.Stream = 0, x.Request.Stream

@@ -243,6 +243,11 @@ func TestSession(t *testing.T) {
 		if !messages {
 			continue
 		}
+		for i, x := range done[1:5] {
+			if string(x.Request.Bytes(x.Request.Target)) != "/chat" || x.Request.Field("host") == nil {
+				t.Errorf("message %d is about %q", i, x.Request.Bytes(x.Request.Target))
+			}
+		}
 		if m := done[3].Message; m.Kind != "binary" || m.Dir != proto.Responder || m.Index != 1 || done[3].Response.BodyBytes != 50 || done[3].Response.Status != 0 {
 			t.Errorf("a message is %+v of %+v", m, done[3])
 		}
