@@ -328,10 +328,16 @@ func TestSampleIsWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := sampled(t)
-	edge := 0
+	// All that was said on a WebSocket is a document, too, beside that of the request that began it.
+	edge, sessions := 0, 0
+	session := func(d document) bool { return slices.Contains(d.fields["network.protocol"], any("websocket")) }
 	statuses := map[string]int{}
 	for _, d := range all["culprit-exchanges"] {
-		if slices.Contains(d.fields["service.name"], any("edge")) {
+		switch {
+		case !slices.Contains(d.fields["service.name"], any("edge")):
+		case session(d):
+			sessions++
+		default:
 			edge++
 			status := "none"
 			if s := d.fields["http.response.status_code"]; s != nil {
@@ -340,9 +346,12 @@ func TestSampleIsWhole(t *testing.T) {
 			statuses[status]++
 		}
 	}
+	if sessions != statuses["101"] {
+		t.Errorf("%d sessions, of %d upgrades", sessions, statuses["101"])
+	}
 	var counted float64
 	for _, d := range all["culprit-rollups"] {
-		if slices.Contains(d.fields["service.name"], any("edge")) {
+		if slices.Contains(d.fields["service.name"], any("edge")) && !session(d) {
 			counted += d.fields["culprit.rollup.count"][0].(float64)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/process"
@@ -398,6 +399,9 @@ func speed(x *exchange.Exchange) int64 {
 
 // broken reports whether an exchange counts as an error: the server says so, or there was no whole answer.
 func broken(x *exchange.Exchange) bool {
+	if _, fault := output.GRPCError(x); fault {
+		return true
+	}
 	return x.HasResponse && x.Response.Status >= 500 || x.Grade == exchange.Aborted || x.Grade == exchange.Unanswered
 }
 

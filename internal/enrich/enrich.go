@@ -218,7 +218,10 @@ func (e *Enricher) Exchange(x *exchange.Exchange) {
 func (e *Enricher) routeOf(x *exchange.Exchange) string {
 	m := &x.Request
 	target := m.Bytes(m.Target)
-	if len(target) == 0 || proto.EqualFold(m.Bytes(m.Method), "connect") {
+	if len(target) == 0 || string(target) == "?" { // which stands for one that couldn't be known
+		return ""
+	}
+	if proto.EqualFold(m.Bytes(m.Method), "connect") && m.Field(":protocol") == nil {
 		return ""
 	}
 	path := target

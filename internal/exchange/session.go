@@ -98,7 +98,7 @@ func (p *SessionPairer) event(m *proto.Message) {
 		if m.Dir == p.client {
 			said = *m
 		}
-		said.Raw, said.Fields, said.Stream = prior.Raw, prior.Fields, prior.Stream
+		said.Raw, said.Fields, said.Reason, said.Stream = prior.Raw, prior.Fields, prior.Reason, prior.Stream
 		said.Method, said.Target, said.Proto, said.Version = prior.Method, prior.Target, prior.Proto, prior.Version
 		x.HasRequest = true
 		x.Request.CopyFrom(&said)

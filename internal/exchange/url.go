@@ -30,7 +30,7 @@ func (x *Exchange) URL() (u URL) {
 		u.Scheme = m.Field(":scheme")
 	}
 	switch i := bytes.Index(t, []byte("://")); {
-	case proto.EqualFold(m.Bytes(m.Method), "connect"):
+	case proto.EqualFold(m.Bytes(m.Method), "connect") && m.Field(":protocol") == nil:
 		authority, t = t, nil
 	case i > 0 && t[0] != '/' && isScheme(t[:i]):
 		u.Scheme, t = t[:i], t[i+3:]
@@ -39,9 +39,9 @@ func (x *Exchange) URL() (u URL) {
 			end = len(t)
 		}
 		authority, t = t[:end], t[end:]
-		if at := bytes.LastIndexByte(authority, '@'); at >= 0 {
-			authority = authority[at+1:]
-		}
+	}
+	if at := bytes.LastIndexByte(authority, '@'); at >= 0 {
+		authority = authority[at+1:] // user information
 	}
 	if q := bytes.IndexByte(t, '?'); q >= 0 {
 		u.Path, u.Query, u.HasQuery = t[:q], t[q+1:], true

@@ -10,7 +10,7 @@ import (
 // parts of the message and not from its bytes as sent, since redaction changes the parts; white
 // space between them is one space.
 func AppendStartLine(dst []byte, m *proto.Message) []byte {
-	if m.Kind == proto.Request {
+	if m.Kind == proto.Request || m.Kind == proto.Event && m.Target.Len > 0 { // a message of a session has its request
 		dst = append(dst, m.Bytes(m.Method)...)
 		dst = appendPart(dst, m.Bytes(m.Target))
 		return appendPart(dst, m.Bytes(m.Proto))

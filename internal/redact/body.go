@@ -10,11 +10,15 @@ import (
 
 // redactBody hides the secrets of a captured body. One that couldn't be decoded may be what it looks like all the
 // same, so that it is searched, too.
-func (r *Redactor) redactBody(m *proto.Message, b *exchange.Body) {
+func (r *Redactor) redactBody(x *exchange.Exchange, m *proto.Message, b *exchange.Body) {
 	if len(b.Bytes) == 0 {
 		return
 	}
-	r.find(b.Bytes, bodyFinder(exchange.MediaType(m), b.Bytes))
+	find := said // a message has no media type of its own
+	if x.Message == nil {
+		find = bodyFinder(exchange.MediaType(m), b.Bytes)
+	}
+	r.find(b.Bytes, find)
 	if len(r.spans) == 0 {
 		return
 	}
@@ -22,6 +26,15 @@ func (r *Redactor) redactBody(m *proto.Message, b *exchange.Body) {
 	clear(b.Bytes)
 	// No further than the old length, whatever the capacity: what lies behind may be another body.
 	b.Bytes = append(b.Bytes[:0:len(b.Bytes)], r.body...)
+}
+
+// said is what one side of a session says: a message, or why it closes. Socket.IO and its like have a number before their JSON.
+func said(r *Redactor, v []byte) {
+	if startsJSON(bytes.TrimLeft(v, "0123456789")) {
+		r.json(v)
+		return
+	}
+	bodyFinder([]byte("text/plain"), v)(r, v)
 }
 
 // bodyFinder returns what finds the secrets of a body of that media type. The body's look counts more

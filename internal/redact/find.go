@@ -140,6 +140,16 @@ func (r *Redactor) userInfo(v []byte, to int) int {
 	return start + at + 1
 }
 
+// authority is a host with what may stand before it: user information, which only a malformed one has (RFC 9113 §8.3.1).
+func (r *Redactor) authority(v []byte) {
+	if at := bytes.LastIndexByte(v, '@'); at > 0 {
+		r.add(v, 0, at)
+	}
+}
+
+// percentText is text that is percent-encoded, as gRPC sends what it says of a status.
+func (r *Redactor) percentText(v []byte) { r.inView(v, 0, len(v), (*view).unescapePercent) }
+
 // parameters are name=value pairs, from one of the delimiters names to the next. The secret ones end
 // at one of ends.
 func (r *Redactor) parameters(v []byte, i, to int, names, ends *delimiters) {

@@ -18,6 +18,7 @@ import (
 	"github.com/culprit-http/culprit/internal/output/har"
 	"github.com/culprit-http/culprit/internal/output/line"
 	"github.com/culprit-http/culprit/internal/output/ndjson"
+	"github.com/culprit-http/culprit/internal/output/otlp"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
 	"github.com/culprit-http/culprit/internal/output/template"
 	"github.com/culprit-http/culprit/internal/output/terminal"
@@ -210,6 +211,52 @@ func (p *planter) exchange() *exchange.Exchange {
 	return x
 }
 
+// kind returns an exchange that isn't one of HTTP/1: an HTTP/2 stream, a gRPC call, all that was said on a WebSocket, or one message
+// of it.
+func (p *planter) kind() *exchange.Exchange {
+	p.secrets = p.secrets[:0]
+	head := func() string {
+		return strings.ToLower(p.any(headerNames)) + ": " + p.secret() + "\nx-note: paid with " + p.card() + "\n"
+	}
+	switch p.IntN(5) {
+	case 0:
+		x := outputtest.HTTP2(":method: GET\n:scheme: https\n:path: "+p.target()+"\n:authority: joe:"+p.secret()+"@shop.example\ncookie: lang=en; sid="+p.secret()+"\n"+head()+"\n",
+			":status: 302\nlocation: "+p.target()+"\n"+head()+"trailer x-auth-token: "+p.secret()+"\n\n")
+		if p.chance() { // one that has Host, too, and its path twice
+			add := func(s string) proto.Span {
+				x.Request.Raw = append(x.Request.Raw, s...)
+				return proto.Span{Off: uint32(len(x.Request.Raw) - len(s)), Len: uint32(len(s))}
+			}
+			x.Request.Fields = append(x.Request.Fields, proto.Field{Name: add("host"), Value: add("joe:" + p.secret() + "@h")},
+				proto.Field{Name: add(":path"), Value: add(p.target())})
+		}
+		return x
+	case 1:
+		return outputtest.HTTP2(":method: CONNECT\n:authority: joe:"+p.secret()+"@h:443\n\n", ":status: 200\n\n")
+	case 2:
+		return outputtest.HTTP2(":method: POST\n:scheme: https\n:path: /a.B/C\n:authority: h\ncontent-type: application/grpc\n"+head()+"\n",
+			":status: 200\ncontent-type: application/grpc\ntrailer grpc-status: 16\ntrailer grpc-message: refused%3a "+url.QueryEscape("password="+p.secret())+"\n\n")
+	case 3:
+		x := outputtest.Session()
+		x.Closing.Reason = "token=" + p.secret()
+		return x
+	}
+	from := proto.Direction(p.IntN(2))
+	var said string
+	if p.chance() {
+		said = p.any([]string{"42", "", " "}) + p.json(0) // a number, as Socket.IO has it
+	} else {
+		said = "login password=" + p.secret() + " at https://joe:" + p.secret() + "@h/"
+	}
+	x := outputtest.SessionMessage(from, "text", said)
+	if from == proto.Responder { // as a message that closes is, with its reason
+		reason := "password=" + p.secret()
+		x.Response.Reason = proto.Span{Off: uint32(len(x.Response.Raw)), Len: uint32(len(reason))}
+		x.Response.Raw = append(x.Response.Raw, reason...)
+	}
+	return x
+}
+
 // format shows the heads and the bodies of both messages, and single headers.
 const format = "%request %request.header.authorization %request.header.cookie %request.url %response %response.header.set-cookie %response.header.location"
 
@@ -237,7 +284,7 @@ func show(t *testing.T, x *exchange.Exchange) []byte {
 			t.Fatal(err)
 		}
 	}
-	return b.Bytes()
+	return otlp.NewEncoder(&otlp.Options{}).Exchange(b.Bytes(), x)
 }
 
 // disguises are the forms in which a secret may hide: as it is, in base 64 at any offset, in hexadecimal, and with
@@ -285,6 +332,70 @@ func testRedactor(t *testing.T, key string) *redact.Redactor {
 }
 
 const planted = 150 // exchanges
+
+// The same holds for what isn't HTTP/1: a secret of the path is in the target and in a pseudo-header, and gone from both.
+func TestNothingLeaksOfOtherKinds(t *testing.T) {
+	r := testRedactor(t, "key")
+	for seed := range uint64(3 * planted) {
+		p := newPlanter(seed)
+		x := p.kind()
+		if m := &x.Request; string(m.Bytes(m.Method)) == "CONNECT" {
+			m.Target = m.Fields[1].Value
+		}
+		revealed := show(t, x)
+		for _, s := range p.secrets {
+			if !found(revealed, s) {
+				t.Errorf("seed %d: %s was planted, and isn't seen without redaction", seed, s)
+			}
+		}
+		r.Exchange(x)
+		hidden := show(t, x)
+		for _, s := range p.secrets {
+			if all := slices.Concat(hidden, x.Request.Raw, x.Response.Raw); found(all, s) {
+				t.Fatalf("seed %d: %s leaks in %s", seed, s, around(all, s))
+			}
+		}
+		for _, f := range x.Secrets {
+			if !bytes.Contains(hidden, []byte(" #"+f+"]")) {
+				t.Errorf("seed %d: no mark has the fingerprint %s", seed, f)
+			}
+		}
+		secrets := slices.Clone(x.Secrets)
+		x.Secrets = nil
+		if testRedactor(t, "another key").Exchange(x); len(x.Secrets) > 0 {
+			t.Fatalf("seed %d: redacting again finds more in\n%s", seed, hidden)
+		}
+		x.Secrets = secrets
+		if !bytes.Equal(show(t, x), hidden) {
+			t.Fatalf("seed %d: redacting again changes\n%s", seed, hidden)
+		}
+	}
+}
+
+// A line shows the host and the target: what Target hides is enough for it.
+func TestTargetOfHTTP2(t *testing.T) {
+	for seed := range uint64(planted) {
+		p := newPlanter(seed)
+		p.secrets = p.secrets[:0]
+		x := outputtest.HTTP2(":method: GET\n:scheme: https\n:path: "+p.target()+"\n:authority: joe:"+p.secret()+"@shop.example\n\n", ":status: 200\n\n")
+		testRedactor(t, "key").Target(x)
+		for _, width := range []int{0, 400} {
+			var b bytes.Buffer
+			o := line.New(&b, line.Options{Terminal: terminal.Terminal{Width: width}, Location: time.UTC})
+			if err := o.Exchange(x); err != nil {
+				t.Fatal(err)
+			}
+			if err := o.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range p.secrets {
+				if found(b.Bytes(), s) {
+					t.Fatalf("seed %d: %s leaks in %s", seed, s, &b)
+				}
+			}
+		}
+	}
+}
 
 // No secret leaves through any output in any form, nor stays in the memory of the exchange; and all are seen
 // without redaction, so that they were there to be found.

@@ -44,6 +44,10 @@ var headers = []headerFinder{
 	{"hx-redirect", (*Redactor).url},
 	{"hx-push-url", (*Redactor).url},
 	{"hx-replace-url", (*Redactor).url},
+	{":path", (*Redactor).url},
+	{":authority", (*Redactor).authority},
+	{"host", (*Redactor).authority},
+	{"grpc-message", (*Redactor).percentText},
 	{"link", (*Redactor).embeddedURL},
 	{"refresh", (*Redactor).embeddedURL},
 }

@@ -90,11 +90,17 @@ func (r *Redactor) exchange(x *exchange.Exchange) {
 	}
 	if x.HasRequest {
 		r.message(&x.Request)
-		r.redactBody(&x.Request, &x.RequestBody)
+		r.redactBody(x, &x.Request, &x.RequestBody)
 	}
 	if x.HasResponse {
 		r.message(&x.Response)
-		r.redactBody(&x.Response, &x.ResponseBody)
+		r.redactBody(x, &x.Response, &x.ResponseBody)
+	}
+	if c := &x.Closing; c.Reason != "" {
+		r.scratch = append(r.scratch[:0], c.Reason...)
+		if r.find(r.scratch, said); len(r.spans) > 0 {
+			c.Reason = string(r.appendRedacted(nil, r.scratch))
+		}
 	}
 }
 
@@ -114,8 +120,14 @@ const unparsed = 1<<proto.TooManyFields | 1<<proto.HeadTooLarge | 1<<proto.Field
 
 func (r *Redactor) message(m *proto.Message) {
 	looks := containsToken(m.Raw) || mayHoldCard(m.Raw)
+	target := m.Target
+	m.Target = r.rewrite(m, target, (*Redactor).url)
 	for i := range m.Fields {
 		f := &m.Fields[i]
+		if f.Value == target && target.Len > 0 { // the pseudo-header that the target is of
+			f.Value = m.Target
+			continue
+		}
 		find := r.names.header(m.Bytes(f.Name))
 		if find == nil {
 			switch {
@@ -129,7 +141,9 @@ func (r *Redactor) message(m *proto.Message) {
 		}
 		f.Value = r.rewrite(m, f.Value, find)
 	}
-	m.Target = r.rewrite(m, m.Target, (*Redactor).url)
+	if m.Kind == proto.Event && m.Target.Len == 0 { // otherwise the head is that of the session's request
+		m.Reason = r.rewrite(m, m.Reason, said)
+	}
 	if m.Anomalies&unparsed != 0 {
 		blankUnparsed(m)
 	}

@@ -506,3 +506,21 @@ func keepsRest(before, after string) bool {
 	}
 	return true
 }
+
+// The target of HTTP/2 is a pseudo-header: both have the same mark, of the secret itself.
+func TestPseudoHeaders(t *testing.T) {
+	plain := outputtest.Exchange("GET /?token=s3cr3t HTTP/1.1\nHost: a\n\n", "")
+	redactor().Exchange(plain)
+	want := string(plain.Request.Bytes(plain.Request.Target))
+	x := outputtest.HTTP2(":method: GET\n:scheme: https\n:path: /?token=s3cr3t\n:authority: a\n\n", "")
+	redactor().Exchange(x)
+	if got := string(x.Request.Bytes(x.Request.Target)); got != want {
+		t.Errorf("target %q, want %q", got, want)
+	}
+	if got := string(x.Request.Field(":path")); got != want {
+		t.Errorf(":path %q, want %q", got, want)
+	}
+	if len(x.Secrets) != 1 || x.Secrets[0] != plain.Secrets[0] {
+		t.Errorf("fingerprints %q, want %q", x.Secrets, plain.Secrets)
+	}
+}

@@ -119,10 +119,13 @@ func (c *Counter) Stats() Stats {
 	return Stats{Rows: c.rows.Load(), Others: c.others.Load(), Early: c.early.Load(), Memory: c.held.Load()}
 }
 
-// Add counts an exchange, which is borrowed until return.
+// Add counts an exchange, which is borrowed until return. The messages of a session aren't counted: the session is.
 func (c *Counter) Add(x *exchange.Exchange) {
 	c.advance(x.Completed.Time)
 	c.handOut(rowsPerAdd)
+	if x.Message != nil {
+		return
+	}
 	m := c.minute(x.Start.Time)
 	r := c.row(m, x)
 	r.Count++

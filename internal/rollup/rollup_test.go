@@ -16,6 +16,7 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
+	"github.com/culprit-http/culprit/internal/proto"
 )
 
 // day is the begin of a minute.
@@ -645,4 +646,30 @@ func BenchmarkAppendJSON(b *testing.B) {
 		dst = AppendJSON(dst[:0], r)
 	}
 	b.ReportMetric(float64(len(dst)), "bytes")
+}
+
+// A session counts once, however many of its messages are shown, and without durations; a TLS session that wasn't read is a series of
+// its own, without a status.
+func TestKinds(t *testing.T) {
+	c, rows := collect(Options{})
+	for range 3 {
+		c.Add(outputtest.SessionMessage(proto.Originator, "text", "hello"))
+	}
+	c.Add(outputtest.Session())
+	c.Add(outputtest.TLSRecord())
+	c.Flush()
+	protocols := map[string]int64{}
+	for i := range *rows {
+		r := &(*rows)[i]
+		protocols[r.Series.Protocol] += r.Count
+		if r.Duration.Count+r.Wait.Count > 0 {
+			t.Errorf("%s has %d durations", r.Series.Protocol, r.Duration.Count)
+		}
+		if r.Series.Protocol == "tls" && (r.Series.StatusClass != 0 || r.Series.Method != "" || r.Series.Route != "") {
+			t.Errorf("series %+v", r.Series)
+		}
+	}
+	if want := map[string]int64{"websocket": 1, "tls": 1}; !maps.Equal(protocols, want) {
+		t.Errorf("counted %v, want %v", protocols, want)
+	}
 }

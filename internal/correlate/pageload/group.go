@@ -79,6 +79,9 @@ func (g *Grouper) Add(x *exchange.Exchange) {
 	for g.held >= MaxHeld {
 		g.forget(g.order.Back().Value.(*client))
 	}
+	if x.Protocol == "tls" || x.Protocol == "websocket" { // its request is an exchange, too
+		return
+	}
 	if !x.HasRequest {
 		g.Unassigned++
 		return

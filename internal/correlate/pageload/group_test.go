@@ -530,3 +530,15 @@ func TestLimits(t *testing.T) {
 		}
 	})
 }
+
+// Neither a TLS session that wasn't read, nor what is said on a WebSocket, is a part of a page: the request of the WebSocket is.
+func TestOtherKinds(t *testing.T) {
+	g := New(func(p *Page) { t.Errorf("a page of %s", p.Target) })
+	for _, x := range []*exchange.Exchange{outputtest.TLSRecord(), outputtest.Session(), outputtest.SessionMessage(0, "text", "hello")} {
+		g.Add(x)
+	}
+	g.End()
+	if g.Assigned+g.Unassigned > 0 {
+		t.Errorf("%d in pages, %d in none", g.Assigned, g.Unassigned)
+	}
+}

@@ -69,8 +69,19 @@ func (o *Output) Exchange(x *exchange.Exchange) error {
 	o.buf = o.buf[:0]
 	o.rule(x, "")
 	o.processes(x)
-	o.request(x)
-	o.response(x)
+	o.tls(x)
+	switch output.KindOf(x) {
+	case output.TLS:
+		o.record(x)
+	case output.Session:
+		o.session(x)
+	case output.Message:
+		o.said(x)
+	default:
+		o.request(x)
+		o.response(x)
+		o.operation(x)
+	}
 	o.timing(x)
 	o.remarks(x)
 	o.buf = append(o.buf, '\n')
@@ -113,6 +124,12 @@ func (o *Output) rule(x *exchange.Exchange, state string) {
 	ends := "── " + x.Flow.End(x.Client) + " → " + x.Flow.End(x.Server())
 	if state == "" {
 		state = "exchange " + count(x.Number)
+	}
+	if id := x.StreamID(); id > 0 {
+		state += ", stream " + count(id)
+		if x.Request.Pushed {
+			state += " (pushed)"
+		}
 	}
 	if x.LastPacket > x.FirstPacket {
 		state += ", packets " + count(x.FirstPacket) + "–" + count(x.LastPacket)
@@ -294,6 +311,13 @@ func (o *Output) wanted(name []byte) bool {
 // timing writes where the time went, in the order in which it went.
 func (o *Output) timing(x *exchange.Exchange) {
 	t := &x.Timing
+	switch output.KindOf(x) {
+	case output.Session, output.Message: // whose times aren't those of a question and its answer
+		if t.Duration > 0 {
+			o.note(terminal.Dim, []string{"lasted " + duration(t.Duration, t.Duration)}, " ")
+		}
+		return
+	}
 	parts := []struct {
 		name string
 		ns   int64
@@ -307,14 +331,30 @@ func (o *Output) timing(x *exchange.Exchange) {
 	}
 	var items []string
 	for _, p := range parts {
-		if p.ns >= 0 {
-			items = append(items, p.name+" "+duration(p.ns, whole))
+		if p.ns < 0 {
+			continue
 		}
+		item := p.name + " " + duration(p.ns, whole)
+		if h := &t.Handshake; p.name == "tls" && h.Client >= 0 && h.Server >= 0 && h.Network >= 0 {
+			item += " (client " + duration(h.Client, whole) + ", server " + duration(h.Server, whole) + ", network " + duration(h.Network, whole) + ")"
+		}
+		items = append(items, item)
+	}
+	if output.KindOf(x) == output.TLS && t.Duration >= 0 {
+		items = append(items, "lasted "+duration(t.Duration, whole))
 	}
 	if t.Overlap > 0 {
 		items = append(items, "sending until "+duration(t.Overlap, whole)+" into the response")
 	}
-	if x.Stream {
+	for _, from := range [...]struct {
+		m   *proto.Message
+		who string
+	}{{&x.Request, "client"}, {&x.Response, "server"}} {
+		if from.m.Stalled > 0 {
+			items = append(items, from.who+" stalled for "+duration(from.m.Stalled, whole)+" by a closed window")
+		}
+	}
+	if x.Stream && output.KindOf(x) == output.Exchange {
 		items = append(items, "stream")
 	}
 	o.note(terminal.Dim, items, " · ")
@@ -337,6 +377,9 @@ func (o *Output) remarks(x *exchange.Exchange) {
 			s += ": " + string(terminal.AppendSafe(nil, []byte(x.Reason)))
 		}
 		o.note(terminal.GradeStyle(x.Grade), strings.Fields(s), " ")
+	}
+	if a := x.Abort; a != nil && x.Grade != exchange.Aborted {
+		o.note(terminal.Dim, strings.Fields("stream given up by the "+side(x, a.By)+": "+a.Name), " ")
 	}
 	if x.MissingBytes > 0 {
 		o.note(terminal.Dim, []string{string(terminal.AppendCount(nil, x.MissingBytes)) + " bytes weren't captured"}, " ")

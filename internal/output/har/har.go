@@ -7,14 +7,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
 // Output writes exchanges to an archive. It implements output.Output. The archive is valid JSON once
 // it is closed.
+//
+// An archive holds requests: a TLS session that wasn't read is left out, and so are the single messages of a WebSocket, whose
+// session is an entry.
 type Output struct {
 	w       *bufio.Writer
 	enc     *json.Encoder
@@ -33,6 +38,9 @@ func New(w io.Writer, version string) *Output {
 
 // Exchange adds an entry.
 func (o *Output) Exchange(x *exchange.Exchange) error {
+	if kind := output.KindOf(x); kind == output.TLS || kind == output.Message {
+		return nil
+	}
 	if err := o.separate(); err != nil {
 		return err
 	}
@@ -107,8 +115,52 @@ type (
 		ID           string   `json:"_id"`
 		Grade        string   `json:"_grade"`
 		Anomalies    []string `json:"_anomalies,omitempty"`
+		// ResourceType is websocket for a session, as Chrome has it. StreamID is the number of the HTTP/2 stream.
+		ResourceType string    `json:"_resourceType,omitempty"`
+		StreamID     uint64    `json:"_streamId,omitempty"`
+		TLS          *session  `json:"_tls,omitempty"`
+		GRPC         *call     `json:"_grpc,omitempty"`
+		Messages     *messages `json:"_messages,omitempty"`
 		// Process is nil when neither end's process is known.
 		Process *processes `json:"_process,omitempty"`
+	}
+	// session are the facts of a TLS session; what isn't known is left out.
+	session struct {
+		Version     string       `json:"version,omitempty"`
+		Cipher      string       `json:"cipher,omitempty"`
+		ServerName  string       `json:"serverName,omitempty"`
+		ALPN        string       `json:"alpn,omitempty"`
+		Resumption  string       `json:"resumption,omitempty"`
+		Certificate *certificate `json:"certificate,omitempty"`
+	}
+	certificate struct {
+		Subject   string   `json:"subject,omitempty"`
+		Issuer    string   `json:"issuer,omitempty"`
+		Names     []string `json:"names,omitempty"`
+		NotBefore string   `json:"notBefore,omitempty"`
+		NotAfter  string   `json:"notAfter,omitempty"`
+		SHA256    string   `json:"sha256"`
+	}
+	call struct {
+		Service string `json:"service,omitempty"`
+		Method  string `json:"method,omitempty"`
+		Status  string `json:"status,omitempty"`
+		Message string `json:"message,omitempty"`
+	}
+	// messages count those of a session, or of a body that consists of messages.
+	messages struct {
+		Client  said     `json:"client"`
+		Server  said     `json:"server"`
+		Closing *closing `json:"closing,omitempty"`
+	}
+	said struct {
+		Count int64 `json:"count"`
+		Bytes int64 `json:"bytes"`
+	}
+	closing struct {
+		By     string `json:"by"`
+		Code   int    `json:"code,omitempty"`
+		Reason string `json:"reason,omitempty"`
 	}
 	processes struct {
 		Client *process `json:"client,omitempty"`
@@ -207,11 +259,77 @@ func entryOf(x *exchange.Exchange) *entry {
 		Grade:           x.Grade.String(),
 		Comment:         text([]byte(x.Reason)),
 		Process:         processesOf(x),
+		StreamID:        x.StreamID(),
+		TLS:             sessionOf(x.TLS),
+		GRPC:            callOf(x),
+		Messages:        messagesOf(x),
+	}
+	if name, _ := output.GRPCError(x); name != "" {
+		e.Comment = strings.TrimPrefix(e.Comment+"; ", "; ") + "gRPC status " + name
+	}
+	if output.KindOf(x) == output.Session {
+		e.ResourceType = "websocket"
+		// What was said is no body.
+		e.Request.BodySize, e.Request.PostData, e.Request.HeadersSize = -1, nil, -1
+		e.Response.BodySize, e.Response.HeadersSize, e.Response.Content.Size = -1, -1, 0
 	}
 	// The time of an exchange is the same in all outputs: first request byte to last response byte.
 	e.Time = milliseconds(max(x.Timing.Send, 0) + max(x.Timing.Wait, 0) + max(x.Timing.Receive, 0))
 	x.Anomalies.Each(func(a proto.Anomaly) { e.Anomalies = append(e.Anomalies, a.String()) })
 	return e
+}
+
+// sessionOf gives the facts of a TLS session, nil when there is none.
+func sessionOf(t *proto.TLS) *session {
+	if t == nil {
+		return nil
+	}
+	s := &session{
+		Version: exchange.TLSVersion(t.Version), Cipher: t.SuiteName, ServerName: text([]byte(t.ServerName)), ALPN: text([]byte(t.ALPN)), Resumption: t.Resumption,
+	}
+	if len(t.ServerChain) == 0 {
+		return s
+	}
+	c := t.ServerChain[0]
+	s.Certificate = &certificate{Subject: text([]byte(c.Subject)), Issuer: text([]byte(c.Issuer)), SHA256: c.SHA256}
+	for _, name := range c.Names {
+		s.Certificate.Names = append(s.Certificate.Names, text([]byte(name)))
+	}
+	if !c.Malformed {
+		s.Certificate.NotBefore, s.Certificate.NotAfter = date(c.NotBefore), date(c.NotAfter)
+	}
+	return s
+}
+
+func date(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
+
+// callOf gives what is known of a gRPC call, nil when it isn't one.
+func callOf(x *exchange.Exchange) *call {
+	if !x.IsGRPC() {
+		return nil
+	}
+	service, method := x.GRPCMethod()
+	c := &call{Service: text(service), Method: text(method), Message: text([]byte(x.GRPCMessage()))}
+	if code, ok := x.GRPCStatus(); ok {
+		c.Status = exchange.GRPCStatusName(code)
+	}
+	return c
+}
+
+// messagesOf counts messages, nil when there are none.
+func messagesOf(x *exchange.Exchange) *messages {
+	client, server := &x.Request.Parts, &x.Response.Parts
+	if output.KindOf(x) != output.Session && client.Count == 0 && server.Count == 0 {
+		return nil
+	}
+	m := &messages{Client: said{client.Count, client.Bytes}, Server: said{server.Count, server.Bytes}}
+	if c := &x.Closing; c.Seen {
+		m.Closing = &closing{By: "server", Code: c.Code, Reason: text([]byte(c.Reason))}
+		if c.By == x.Client {
+			m.Closing.By = "client"
+		}
+	}
+	return m
 }
 
 // processesOf gives the local processes at the ends, nil when neither is known.
@@ -244,8 +362,8 @@ func timingsOf(t *exchange.Timing) timings {
 		Blocked: optional(t.Idle), DNS: -1, Connect: optional(t.Connect), SSL: optional(t.TLS),
 		Send: milliseconds(max(t.Send, 0)), Wait: milliseconds(max(t.Wait, 0)), Receive: milliseconds(max(t.Receive, 0)),
 	}
-	if t.Connect >= 0 && t.TLS >= 0 {
-		out.Connect = milliseconds(t.Connect + t.TLS)
+	if t.TLS >= 0 {
+		out.Connect = milliseconds(max(t.Connect, 0) + t.TLS)
 	}
 	return out
 }

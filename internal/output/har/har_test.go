@@ -93,6 +93,35 @@ func between(client, server *exchange.Process) *exchange.Exchange {
 	return x
 }
 
+// kinds are entries that HTTP/1 in plain text has not.
+var kinds = []func() *exchange.Exchange{
+	func() *exchange.Exchange {
+		x := outputtest.HTTP2(":method: POST\n:scheme: https\n:path: /shop.Cart/Add\n:authority: shop.example:8443\ncontent-type: application/grpc\n\n",
+			":status: 200\ncontent-type: application/grpc\ntrailer grpc-status: 14\ntrailer grpc-message: no%20stock%ff\n\n")
+		x.TLS = outputtest.TLS13()
+		x.Timing.TLS = 8_000_000
+		x.Request.Parts, x.Response.Parts = proto.Parts{Count: 1, Bytes: 20}, proto.Parts{}
+		x.Grade, x.Reason = exchange.Gap, "7 bytes weren't captured"
+		return x
+	},
+	outputtest.Session,
+	func() *exchange.Exchange {
+		x := outputtest.Session()
+		x.TLS, x.Closing = outputtest.TLS13(), exchange.Closing{}
+		x.Timing.Connect, x.Timing.TLS = -1, 8_000_000
+		x.TLS.ServerChain = nil
+		return x
+	},
+}
+
+// What is no request has no entry.
+func TestLeftOut(t *testing.T) {
+	b := archive(t, outputtest.TLSRecord(), outputtest.SessionMessage(proto.Originator, "text", "hello"), outputtest.SessionMessage(proto.Responder, "ping", ""))
+	if err := validate(b, 0); err != nil {
+		t.Errorf("%v in %s", err, b)
+	}
+}
+
 var all = []func() *exchange.Exchange{login, picture, unanswered, responseOnly, connect, hostile}
 
 func archive(t testing.TB, xs ...*exchange.Exchange) []byte {
@@ -116,7 +145,7 @@ func archive(t testing.TB, xs ...*exchange.Exchange) []byte {
 }
 
 func TestGolden(t *testing.T) {
-	for name, makers := range map[string][]func() *exchange.Exchange{"all.har": all, "live.har": live} {
+	for name, makers := range map[string][]func() *exchange.Exchange{"all.har": all, "live.har": live, "kinds.har": kinds} {
 		var xs []*exchange.Exchange
 		for _, f := range makers {
 			xs = append(xs, f())

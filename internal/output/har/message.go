@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
@@ -108,8 +109,11 @@ func baseURL(x *exchange.Exchange) string {
 	switch {
 	case len(u.Scheme) > 0:
 		scheme = strings.ToLower(string(u.Scheme))
-	case x.Timing.TLS >= 0:
+	case x.TLS != nil, x.Timing.TLS >= 0:
 		scheme = "https"
+	}
+	if rest, ok := strings.CutPrefix(scheme, "http"); ok && output.KindOf(x) == output.Session {
+		scheme = "ws" + rest // as browsers have it
 	}
 	authority := x.Flow.End(x.Server())
 	if len(u.Host) > 0 {

@@ -4,6 +4,9 @@
 // status, size, duration, and, where there is room for them, a bar of where the time went and the processes
 // at the ends; the grade follows on a line of its own when the exchange isn't complete. Elsewhere nothing is
 // cut, fields are separated by single spaces, and times are RFC 3339 in UTC, for grep and awk.
+//
+// What isn't a request with its response has the same columns: method is TLS for a session that wasn't read, WS for all that was
+// said on a WebSocket, and an arrow with the kind for one message of it. A gRPC status other than OK is shown beside the status.
 package line
 
 import (
@@ -125,18 +128,21 @@ func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 	b = append(b, 'Z', ' ')
 	b = append(b, x.Flow.End(x.Client)...)
 	b = append(b, ' ')
-	b = appendWord(b, x.Request.Bytes(x.Request.Method))
+	b = o.appendMethod(b, x, true)
 	b = append(b, ' ')
 	b = o.appendTarget(b, x, true)
 	b = append(b, ' ')
-	if x.HasResponse && x.Response.Status > 0 {
-		b = strconv.AppendInt(b, int64(x.Response.Status), 10)
+	if status := statusOf(x); status > 0 {
+		b = strconv.AppendInt(b, int64(status), 10)
+		if name, _ := output.GRPCError(x); name != "" {
+			b = append(append(b, '/'), name...)
+		}
 	} else {
 		b = append(b, '-')
 	}
 	b = append(b, ' ')
-	if x.HasResponse {
-		b = strconv.AppendInt(b, x.Response.BodyBytes, 10)
+	if size := sizeOf(x); size >= 0 {
+		b = strconv.AppendInt(b, size, 10)
 	} else {
 		b = append(b, '-')
 	}
@@ -158,7 +164,83 @@ func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 		b = append(b, ':', ' ')
 		b = append(b, x.Reason...)
 	}
+	if output.KindOf(x) == output.Session {
+		if x.Grade != exchange.Complete {
+			b = append(b, ';')
+		}
+		b = appendSaid(append(b, ' '), x)
+	}
 	o.buf = append(b, '\n')
+}
+
+// appendMethod appends the method, or what stands for it: TLS for a session that wasn't read, WS for all that was said on a
+// WebSocket, and for one message of it where it goes and its kind.
+func (o *Output) appendMethod(b []byte, x *exchange.Exchange, word bool) []byte {
+	switch output.KindOf(x) {
+	case output.TLS:
+		return append(b, "TLS"...)
+	case output.Session:
+		return append(b, "WS"...)
+	case output.Message:
+		way := [...]string{"→ ", "← "}
+		if word {
+			way = [...]string{">", "<"}
+		}
+		if x.Message.Dir == x.Client {
+			return appendWord(append(b, way[0]...), []byte(x.Message.Kind))
+		}
+		return appendWord(append(b, way[1]...), []byte(x.Message.Kind))
+	}
+	switch {
+	case word:
+		return appendWord(b, x.Request.Bytes(x.Request.Method))
+	case x.HasRequest:
+		return terminal.AppendSafe(b, x.Request.Bytes(x.Request.Method))
+	}
+	return append(b, '-')
+}
+
+// statusOf returns the status, 0 when there is none.
+func statusOf(x *exchange.Exchange) int {
+	if !x.HasResponse || output.KindOf(x) == output.Message {
+		return 0
+	}
+	return x.Response.Status
+}
+
+// sizeOf returns the size of the response's body, or of all that was sent both ways where there is no question and answer; -1
+// when there is none.
+func sizeOf(x *exchange.Exchange) int64 {
+	switch output.KindOf(x) {
+	case output.TLS:
+		return int64(x.Conn.Half[0].Bytes + x.Conn.Half[1].Bytes)
+	case output.Session:
+		return x.Request.BodyBytes + x.Response.BodyBytes
+	case output.Message:
+		if x.Message.Dir == x.Client {
+			return x.Request.BodyBytes
+		}
+	}
+	if !x.HasResponse {
+		return -1
+	}
+	return x.Response.BodyBytes
+}
+
+// appendSaid appends how many messages a session had, and how it was closed if that wasn't as it should be. The reason that was
+// given is left out: it may hold anything.
+func appendSaid(b []byte, x *exchange.Exchange) []byte {
+	b = strconv.AppendInt(append(b, "messages: "...), x.Request.Parts.Count, 10)
+	b = strconv.AppendInt(append(b, " from the client, "...), x.Response.Parts.Count, 10)
+	b = append(b, " from the server"...)
+	if c := &x.Closing; c.Seen && c.Code > 0 && c.Code != 1000 && c.Code != 1001 { // normal closure, going away
+		by := "server"
+		if c.By == x.Client {
+			by = "client"
+		}
+		b = strconv.AppendInt(append(append(append(b, "; closed by the "...), by...), ": "...), int64(c.Code), 10)
+	}
+	return b
 }
 
 // appendMillis appends a duration in milliseconds with three decimals, so that lines sort by it.
@@ -198,18 +280,22 @@ func (o *Output) appendTarget(b []byte, x *exchange.Exchange, word bool) []byte 
 	if word {
 		appendText = appendWord
 	}
-	if !x.HasRequest {
+	if output.KindOf(x) == output.TLS {
+		return o.appendTLSTarget(b, x, word)
+	}
+	if !x.HasRequest || x.Message != nil && x.Request.Target.Len == 0 {
 		return append(b, x.Flow.End(x.Server())...)
 	}
 	m := &x.Request
 	target := m.Bytes(m.Target)
-	if len(target) > 0 && (target[0] == '/' || target[0] == '*') {
-		if host := m.Field("host"); len(host) > 0 {
+	unknown := string(target) == "?" // which stands for one that couldn't be known
+	if len(target) > 0 && (target[0] == '/' || target[0] == '*' || unknown) {
+		if host := output.Authority(m); len(host) > 0 && string(host) != "?" {
 			b = appendText(b, host)
 		} else {
 			b = append(b, x.Flow.End(x.Server())...)
 		}
-		if target[0] == '*' {
+		if target[0] == '*' || unknown {
 			b = append(b, ' ')
 			if word {
 				b[len(b)-1] = '/'
@@ -217,6 +303,34 @@ func (o *Output) appendTarget(b []byte, x *exchange.Exchange, word bool) []byte 
 		}
 	}
 	return appendText(b, target)
+}
+
+// httpsPort is the port that goes without saying for TLS.
+const httpsPort = 443
+
+// appendTLSTarget appends the name that the client asked for, with the port unless it is the usual one, or else the server's
+// address; and the protocol that was agreed on.
+func (o *Output) appendTLSTarget(b []byte, x *exchange.Exchange, word bool) []byte {
+	appendText := terminal.AppendSafe
+	if word {
+		appendText = appendWord
+	}
+	t := x.TLS
+	if t.ServerName == "" {
+		b = append(b, x.Flow.End(x.Server())...)
+	} else {
+		b = appendText(b, []byte(t.ServerName))
+		if port := x.Flow.Port[x.Server()]; port != httpsPort {
+			b = strconv.AppendUint(append(b, ':'), uint64(port), 10)
+		}
+	}
+	if t.ALPN == "" {
+		return b
+	}
+	if !word {
+		b = append(b, ' ')
+	}
+	return append(appendText(append(b, '('), []byte(t.ALPN)), ')')
 }
 
 // appendWord appends text as one word: spaces are escaped like control characters, nothing is "-".
@@ -303,7 +417,15 @@ const (
 // columns appends a line for people.
 func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	t := o.terminal
-	style := terminal.StatusStyle(x.Response.Status)
+	status := statusOf(x)
+	style := terminal.StatusStyle(status)
+	failed, fault := output.GRPCError(x)
+	switch {
+	case fault:
+		style = terminal.Red
+	case failed != "":
+		style = terminal.Amber
+	}
 	if x.Grade == exchange.Aborted {
 		style = terminal.GradeStyle(x.Grade)
 	}
@@ -315,10 +437,7 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 
 	b = o.cell(b, append(o.scratch[:0], x.Flow.End(x.Client)...), o.client)
 	b = append(b, ' ')
-	o.scratch = append(o.scratch[:0], '-')
-	if x.HasRequest {
-		o.scratch = terminal.AppendSafe(o.scratch[:0], x.Request.Bytes(x.Request.Method))
-	}
+	o.scratch = o.appendMethod(o.scratch[:0], x, false)
 	method := min(max(methodWidth, terminal.Width(o.scratch)), longMethod)
 	b = o.cell(b, o.scratch, method)
 	b = append(b, ' ')
@@ -339,16 +458,16 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	b = append(b, ' ')
 
 	o.scratch = o.scratch[:0]
-	if x.HasResponse && x.Response.Status > 0 {
-		o.scratch = strconv.AppendInt(o.scratch, int64(x.Response.Status), 10)
+	if status > 0 {
+		o.scratch = strconv.AppendInt(o.scratch, int64(status), 10)
 	}
 	b = t.Begin(b, style)
 	b = right(b, o.scratch, statusWidth)
 	b = t.End(b, style)
 	b = append(b, ' ')
 	o.scratch = o.scratch[:0]
-	if x.HasResponse {
-		o.scratch = terminal.AppendBytes(o.scratch, x.Response.BodyBytes)
+	if size := sizeOf(x); size >= 0 {
+		o.scratch = terminal.AppendBytes(o.scratch, size)
 	}
 	b = right(b, o.scratch, sizeWidth)
 	b = append(b, ' ')
@@ -356,7 +475,7 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	if bar {
 		b = append(b, ' ')
 		from := len(b)
-		if state == "" {
+		if kind := output.KindOf(x); state == "" && (kind == output.Exchange || kind == output.TLS) {
 			b = o.appendBar(b, &x.Timing)
 		}
 		if len(b) == from {
@@ -372,6 +491,13 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	note, noteStyle := state, terminal.Amber
 	if state == "" && x.Grade != exchange.Complete {
 		note, noteStyle = x.Grade.String()+": "+x.Reason, terminal.GradeStyle(x.Grade)
+	}
+	if failed != "" {
+		b = o.appendNote(b, "gRPC status "+failed, style)
+	}
+	if output.KindOf(x) == output.Session {
+		o.scratch = appendSaid(o.scratch[:0], x)
+		b = o.appendNote(b, string(o.scratch), terminal.Dim)
 	}
 	if note != "" {
 		if o.o.Processes && o.processes == 0 {

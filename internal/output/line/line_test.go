@@ -101,6 +101,33 @@ func cases() []*exchange.Exchange {
 	}
 }
 
+// kindCases are what has other columns, or more to say.
+func kindCases() []*exchange.Exchange {
+	const call = ":method: POST\n:scheme: https\n:path: /shop.Cart/Add\n:authority: joe:secret@shop.example:8443\ncontent-type: application/grpc\n\n"
+	nameless := outputtest.TLSRecord()
+	nameless.TLS.ServerName, nameless.TLS.ALPN = "", ""
+	odd := outputtest.TLSRecord()
+	odd.Flow = outputtest.Flow("10.0.0.7:51022", "10.0.0.2:8443")
+	odd.TLS.ServerName, odd.TLS.ALPN = "a b\x1b.example", "h 2"
+	odd.Grade, odd.Reason = exchange.Aborted, "TLS handshake: unknown_ca from the client"
+	broken := outputtest.Session()
+	broken.Grade, broken.Reason, broken.Closing = exchange.Aborted, "reset by the server", exchange.Closing{}
+	late := outputtest.SessionMessage(proto.Responder, "binary", "12345")
+	late.HasRequest, late.Request = false, proto.Message{}
+	unnamed := outputtest.SessionMessage(proto.Originator, "text", "hello")
+	unnamed.Request.Target.Len = 0 // the upgrade wasn't seen
+	return []*exchange.Exchange{
+		outputtest.TLSRecord(), nameless, odd,
+		outputtest.HTTP2(":method: GET\n:scheme: https\n:path: /two\n:authority: shop.example\n\n", ":status: 404\n\n"),
+		outputtest.HTTP2(":method: GET\n:scheme: https\n:path: ?\n:authority: shop.example\n\n", ":status: 200\n\n"),
+		outputtest.HTTP2(call, ":status: 200\ncontent-type: application/grpc\ntrailer grpc-status: 14\n\n"),
+		outputtest.HTTP2(call, ":status: 200\ncontent-type: application/grpc\ntrailer grpc-status: 5\n\n"),
+		outputtest.HTTP2(call, ":status: 200\ncontent-type: application/grpc\ntrailer grpc-status: 0\n\n"),
+		outputtest.Session(), broken,
+		outputtest.SessionMessage(proto.Originator, "text", "hello"), outputtest.SessionMessage(proto.Responder, "ping", ""), late, unnamed,
+	}
+}
+
 // processCases are what the golden files of live captures show.
 func processCases() []*exchange.Exchange {
 	curl, nginx := &exchange.Process{PID: 812, Name: "curl"}, &exchange.Process{PID: 97, Name: "nginx"}
@@ -154,7 +181,7 @@ func processCases() []*exchange.Exchange {
 func show(t *testing.T, term terminal.Terminal) []byte {
 	t.Helper()
 	waiting := outputtest.Exchange("GET /waiting HTTP/1.1\nHost: shop.example\n\n", "")
-	return showAll(t, Options{Terminal: term, Location: time.UTC}, cases(), waiting)
+	return showAll(t, Options{Terminal: term, Location: time.UTC}, append(cases(), kindCases()...), waiting)
 }
 
 // showLive does the same with processes looked for.

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/rollup"
 )
 
@@ -137,8 +138,12 @@ func (m *Metrics) Handler() http.Handler {
 	})
 }
 
-// Exchange implements output.Output.
+// Exchange implements output.Output. What is no request isn't counted: a TLS session that wasn't read, and what was said on a
+// WebSocket, whose request is an exchange of its own.
 func (m *Metrics) Exchange(x *exchange.Exchange) error {
+	if output.KindOf(x) != output.Exchange {
+		return nil
+	}
 	s := m.find(x)
 	s.seen = x.Completed.Time
 	class := rollup.StatusClass(x)

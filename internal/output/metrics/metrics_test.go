@@ -405,3 +405,15 @@ func BenchmarkMemory(b *testing.B) {
 	n, _ := io.Copy(io.Discard, r.Body)
 	b.ReportMetric(float64(n), "scraped_bytes")
 }
+
+// What is no request isn't counted as one; an HTTP/2 stream is.
+func TestKinds(t *testing.T) {
+	m := New(Options{})
+	add(t, m, outputtest.TLSRecord(), outputtest.Session(), outputtest.SessionMessage(0, "text", "hello"))
+	if values, _ := gathered(t, m); values["metrics_series{}"] != 0 {
+		t.Errorf("counted: %v", values)
+	}
+	add(t, m, outputtest.HTTP2(":method: GET\n:scheme: https\n:path: /\n:authority: h\n\n", ":status: 200\n\n"))
+	values, _ := gathered(t, m)
+	check(t, values, map[string]float64{"metrics_series{}": 1, "http_requests_total{method=GET,route=,service=,status_class=2xx}": 1})
+}

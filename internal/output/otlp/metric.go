@@ -96,7 +96,7 @@ func (e *Encoder) Rollup(dst []byte, r *rollup.Row) []byte {
 		dst = closed(closed(closed(dst, point), sum), metric)
 	}
 	name := exchangeDuration
-	if r.Series.Protocol == "http" {
+	if isHTTP(r.Series.Protocol) {
 		name = httpDuration
 	}
 	dst = distribution(dst, r, name, "From the first byte of the request to the last of the response.", &r.Duration)
@@ -131,11 +131,8 @@ func series(dst []byte, field protowire.Number, r *rollup.Row) []byte {
 	}
 	dst = stringAttribute(dst, field, "http.route", s.Route)
 	dst = stringAttribute(dst, field, "server.address", s.Domain)
-	dst = stringAttribute(dst, field, "network.protocol.name", s.Protocol)
+	dst = stringAttribute(dst, field, "network.protocol.name", protocolName(s.Protocol))
 	dst = stringAttribute(dst, field, "observer.ingress.interface.name", s.Tap)
-	if s.Protocol == "http" {
-		dst = stringAttribute(dst, field, "url.scheme", "http")
-	}
 	if s.StatusClass > 0 {
 		class := [...]byte{'0' + s.StatusClass, 'x', 'x'}
 		dst = textAttribute(dst, field, "culprit.rollup.status_class", class[:])

@@ -58,7 +58,7 @@ func TestRow(t *testing.T) {
 	}
 	want := map[string]any{
 		"http.request.method": "GET", "http.route": "/users/{id}", "server.address": "shop.example", "network.protocol.name": "http",
-		"observer.ingress.interface.name": "eth0", "url.scheme": "http", "culprit.rollup.status_class": "5xx", "error.type": "5xx",
+		"observer.ingress.interface.name": "eth0", "culprit.rollup.status_class": "5xx", "error.type": "5xx",
 	}
 	same := func(name string, got map[string]any, start, end uint64) {
 		t.Helper()
@@ -111,6 +111,24 @@ func TestRow(t *testing.T) {
 	}
 }
 
+// HTTP/2 is HTTP, of a version that rows don't tell apart; a WebSocket isn't.
+func TestProtocolOfRows(t *testing.T) {
+	for protocol, c := range map[string]struct{ metric, name string }{
+		"http2": {httpDuration, "http"}, "websocket": {exchangeDuration, "websocket"},
+	} {
+		r := row()
+		r.Series.Protocol = protocol
+		_, metrics := decodeRow(t, NewEncoder(&Options{}).Rollup(nil, r))
+		if metrics[c.metric] == nil {
+			t.Errorf("%s: no %s", protocol, c.metric)
+			continue
+		}
+		if got := values(t, metrics[c.metric].GetExponentialHistogram().DataPoints[0].Attributes)["network.protocol.name"]; got != c.name {
+			t.Errorf("%s is called %v", protocol, got)
+		}
+	}
+}
+
 func TestOddRows(t *testing.T) {
 	r := &rollup.Row{Interval: rollup.Interval, Series: rollup.Series{Method: "BREW", Protocol: "other", Other: true}, Count: 1}
 	e := NewEncoder(&Options{})
@@ -123,7 +141,7 @@ func TestOddRows(t *testing.T) {
 	}
 	got := values(t, metrics["culprit.exchanges"].GetSum().DataPoints[0].Attributes)
 	if got["http.request.method"] != otherMethod || got["http.request.method_original"] != "BREW" || got["culprit.rollup.other"] != true ||
-		got["culprit.rollup.status_class"] != nil || got["error.type"] != nil || got["url.scheme"] != nil {
+		got["culprit.rollup.status_class"] != nil || got["error.type"] != nil {
 		t.Errorf("%v", got)
 	}
 	r.Start = -2 * rollup.Interval // packets can say that they are from before 1970

@@ -3,8 +3,10 @@ package otlp
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -69,7 +71,6 @@ var spanFields = [...]struct{ attribute, field string }{
 	{"network.local.port", "server.port"},
 	{"network.transport", "network.transport"},
 	{"network.type", "network.type"},
-	{"network.protocol.name", "network.protocol"},
 	{"network.protocol.version", "http.version"},
 	{"user_agent.original", "user_agent.original"},
 	{"http.request.size", "http.request.bytes"},
@@ -92,6 +93,24 @@ var spanFields = [...]struct{ attribute, field string }{
 	{"destination.process.name", "destination.process.name"},
 	{"http.request.id", "http.request.id"},
 
+	{"tls.established", "tls.established"},
+	{"tls.protocol.name", "tls.version_protocol"},
+	{"tls.protocol.version", "tls.version"},
+	{"tls.cipher", "tls.cipher"},
+	{"tls.curve", "tls.curve"},
+	{"tls.next_protocol", "tls.next_protocol"},
+	{"tls.resumed", "tls.resumed"},
+	{"tls.client.server_name", "tls.client.server_name"},
+	{"tls.client.ja3", "tls.client.ja3"},
+	{"tls.server.ja3s", "tls.server.ja3s"},
+	{"tls.server.subject", "tls.server.subject"},
+	{"tls.server.issuer", "tls.server.issuer"},
+	{"tls.server.not_after", "tls.server.not_after"},
+	{"tls.server.hash.sha256", "tls.server.hash.sha256"},
+	{"rpc.service", "culprit.grpc.service"},
+	{"rpc.method", "culprit.grpc.method"},
+	{"rpc.grpc.status_code", "culprit.grpc.status_code"},
+
 	{"culprit.grade", "culprit.grade"},
 	{"culprit.missing_bytes", "culprit.missing_bytes"},
 	{"culprit.anomalies", "culprit.anomalies"},
@@ -101,7 +120,32 @@ var spanFields = [...]struct{ attribute, field string }{
 	{"culprit.packets.first", "culprit.packets.first"},
 	{"culprit.packets.last", "culprit.packets.last"},
 	{"culprit.http.interim", "culprit.http.interim"},
+	{"culprit.http.stream_id", "culprit.http.stream_id"},
+	{"culprit.http.pushed", "culprit.http.pushed"},
+	{"culprit.http.reset.code", "culprit.http.reset.code"},
+	{"culprit.http.reset.by", "culprit.http.reset.by"},
+	{"culprit.http.reset.goaway", "culprit.http.reset.goaway"},
 	{"culprit.http.connection_index", "culprit.http.connection_index"},
+	{"culprit.http.request.stalled", "culprit.http.request.stalled"},
+	{"culprit.http.response.stalled", "culprit.http.response.stalled"},
+	{"culprit.tls.client.ja4", "culprit.tls.client.ja4"},
+	{"culprit.tls.server.days_left", "culprit.tls.server.days_left"},
+	{"culprit.tls.resumption", "culprit.tls.resumption"},
+	{"culprit.tls.early_data", "culprit.tls.early_data"},
+	{"culprit.tls.alerts", "culprit.tls.alerts"},
+	{"culprit.tls.decrypted", "culprit.tls.decrypted"},
+	{"culprit.tls.reason", "culprit.tls.reason"},
+	{"culprit.tls.handshake.client", "culprit.tls.handshake.client"},
+	{"culprit.tls.handshake.server", "culprit.tls.handshake.server"},
+	{"culprit.tls.handshake.network", "culprit.tls.handshake.network"},
+	{"culprit.grpc.message", "culprit.grpc.message"},
+	{"culprit.grpc.kind", "culprit.grpc.kind"},
+	{"culprit.messages.client.count", "culprit.messages.client.count"},
+	{"culprit.messages.client.bytes", "culprit.messages.client.bytes"},
+	{"culprit.messages.server.count", "culprit.messages.server.count"},
+	{"culprit.messages.server.bytes", "culprit.messages.server.bytes"},
+	{"culprit.websocket.close_code", "culprit.websocket.close_code"},
+	{"culprit.websocket.closed_by", "culprit.websocket.closed_by"},
 	{"culprit.timing.idle", "culprit.timing.idle"},
 	{"culprit.timing.connect", "culprit.timing.connect"},
 	{"culprit.timing.tls", "culprit.timing.tls"},
@@ -120,6 +164,17 @@ var spanFields = [...]struct{ attribute, field string }{
 	{"culprit.net.server.zero_windows", "culprit.net.server.zero_windows"},
 	{"culprit.net.closed.by", "culprit.net.closed.by"},
 	{"culprit.net.closed.how", "culprit.net.closed.how"},
+}
+
+// isHTTP reports whether a protocol is a version of HTTP. protocolName is its name in the conventions, which tell versions
+// apart by another attribute.
+func isHTTP(protocol string) bool { return protocol == "http" || protocol == "http2" }
+
+func protocolName(protocol string) string {
+	if isHTTP(protocol) {
+		return "http"
+	}
+	return protocol
 }
 
 // methods are those that http.request.method may have; any other is _OTHER there, and stands in http.request.method_original.
@@ -178,7 +233,7 @@ func NewEncoder(o *Options) *Encoder {
 
 // Exchange appends the span of an exchange.
 func (e *Encoder) Exchange(dst []byte, x *exchange.Exchange) []byte {
-	if !e.traces {
+	if !e.traces || !isOperation(x) {
 		return dst
 	}
 	dst, resource := open(dst, requestResources)
@@ -195,6 +250,19 @@ func (e *Encoder) Exchange(dst []byte, x *exchange.Exchange) []byte {
 	dst, span := open(dst, scopeItems)
 	dst = e.span(dst, x)
 	return closed(closed(closed(dst, span), scope), resource)
+}
+
+// isOperation reports whether an exchange has a span: somebody asked for something, or failed to agree on TLS for it. What an
+// application says within TLS that wasn't read is nobody's operation, as far as can be known, and the messages of a session are a
+// part of it.
+func isOperation(x *exchange.Exchange) bool {
+	switch output.KindOf(x) {
+	case output.Message:
+		return false
+	case output.TLS:
+		return x.Grade == exchange.Aborted
+	}
+	return true
 }
 
 // serviceName appends the service that answers: by the configuration, or else that of the options, or else the name of the
@@ -233,6 +301,8 @@ func (e *Encoder) span(dst []byte, x *exchange.Exchange) []byte {
 	dst = appendTime(dst, spanEnd, max(start, end))
 	dst = e.nameAndMethod(dst, x)
 	dst = e.host(dst, x)
+	dst = stringAttribute(dst, spanAttributes, "network.protocol.name", protocolName(x.Protocol))
+	dst = e.operation(dst, x)
 	for i := range e.fields {
 		dst = e.attribute(dst, x, &e.fields[i])
 	}
@@ -250,8 +320,32 @@ func event(dst []byte, name string, at int64) []byte {
 	return closed(appendString(dst, eventName, name), begin)
 }
 
-// nameAndMethod appends the span's name, which is METHOD ROUTE as far as they are known, and the method.
+// operation appends what a request asks for beyond its method and path.
+func (e *Encoder) operation(dst []byte, x *exchange.Exchange) []byte {
+	o := &x.Operation
+	switch {
+	case x.IsGRPC():
+		return stringAttribute(dst, spanAttributes, "rpc.system", "grpc")
+	case o.System == "jsonrpc":
+		dst = stringAttribute(dst, spanAttributes, "rpc.system", o.System)
+		if len(o.Names) == 1 {
+			dst = textAttribute(dst, spanAttributes, "rpc.method", bytesOf(o.Names[0]))
+		}
+	case o.System == "graphql":
+		dst = stringAttribute(dst, spanAttributes, "graphql.operation.type", o.Kind)
+		if len(o.Names) == 1 {
+			dst = textAttribute(dst, spanAttributes, "graphql.operation.name", bytesOf(o.Names[0]))
+		}
+	}
+	return dst
+}
+
+// nameAndMethod appends the span's name, which is METHOD ROUTE as far as they are known, or SERVICE/METHOD for gRPC, and the
+// method.
 func (e *Encoder) nameAndMethod(dst []byte, x *exchange.Exchange) []byte {
+	if output.KindOf(x) == output.TLS {
+		return appendString(dst, spanName, "TLS handshake") // the name that was asked for is the server's address
+	}
 	var sent []byte
 	if x.HasRequest {
 		sent = x.Request.Bytes(x.Request.Method)
@@ -263,6 +357,9 @@ func (e *Encoder) nameAndMethod(dst []byte, x *exchange.Exchange) []byte {
 	}
 	if x.Enriched.Route != "" {
 		name = append(append(name, ' '), x.Enriched.Route...)
+	}
+	if service, method := x.GRPCMethod(); method != nil {
+		name = append(append(append(name[:0], service...), '/'), method...)
 	}
 	e.scratch = name
 	dst = appendText(dst, spanName, name)
@@ -278,6 +375,8 @@ func (e *Encoder) host(dst []byte, x *exchange.Exchange) []byte {
 	server := x.Server()
 	u := x.URL()
 	switch {
+	case x.TLS != nil && !x.HasRequest && x.TLS.ServerName != "":
+		dst = textAttribute(dst, spanAttributes, "server.address", bytesOf(x.TLS.ServerName))
 	case len(u.Host) > 0:
 		dst = textAttribute(dst, spanAttributes, "server.address", u.Host)
 	case x.Enriched.Domain[server] != "":
@@ -309,6 +408,9 @@ func (e *Encoder) attribute(dst []byte, x *exchange.Exchange, f *field) []byte {
 		return textAttribute(dst, spanAttributes, f.attribute, v.Bytes)
 	case exchange.Int, exchange.Duration:
 		return intAttribute(dst, spanAttributes, f.attribute, v.Int)
+	case exchange.Time:
+		e.scratch = time.Unix(0, v.Int).UTC().AppendFormat(e.scratch[:0], time.RFC3339)
+		return textAttribute(dst, spanAttributes, f.attribute, e.scratch)
 	case exchange.IP:
 		e.scratch = v.Addr.Netip().AppendTo(e.scratch[:0])
 		return textAttribute(dst, spanAttributes, f.attribute, e.scratch)
@@ -329,16 +431,22 @@ func (e *Encoder) attribute(dst []byte, x *exchange.Exchange, f *field) []byte {
 }
 
 // failure appends the status and error.type of an exchange that failed by the server's doing, or that broke. What the client
-// did wrong (4xx) is no failure of a server's span.
+// did wrong (4xx, NOT_FOUND) is no failure of a server's span.
 func (e *Encoder) failure(dst []byte, x *exchange.Exchange) []byte {
 	failed := x.HasResponse && x.Response.Status >= 500
+	status, fault := output.GRPCError(x)
 	broke := x.Grade == exchange.Aborted
-	if !failed && !broke {
+	if !failed && !fault && !broke {
 		return dst
 	}
 	e.scratch = append(e.scratch[:0], x.Grade.String()...)
-	if failed {
+	switch {
+	case failed:
 		e.scratch = strconv.AppendInt(e.scratch[:0], int64(x.Response.Status), 10)
+	case fault:
+		e.scratch = append(e.scratch[:0], status...)
+	case x.ErrorCode() != "": // an HTTP/2 error, an alert
+		e.scratch = append(e.scratch[:0], x.ErrorCode()...)
 	}
 	dst = textAttribute(dst, spanAttributes, "error.type", e.scratch)
 	dst, at := open(dst, spanStatus)

@@ -48,7 +48,7 @@ var keywords = []keyword{
 	{name: "source.port", make: plain(port(client)), meaning: "port of the client"},
 	{name: "dest.ip", make: plain(ip(server)), meaning: "address of the server"},
 	{name: "dest.port", make: plain(port(server)), meaning: "port of the server"},
-	{name: "streams", make: plain(unknown), meaning: "not observed, always missing: justniffer's number of open connections"},
+	{name: "streams", make: plain(unknown), meaning: "not observed, always missing: justniffer's number of open connections, which no exchange knows"},
 
 	{name: "connection", make: plain(position), meaning: "place of the exchange in its connection: `unique`, `start`, `continue` or `last`; `unique` and `last` need the connection to have ended with it"},
 	{name: "connection.time", make: plain(elapsed(connectTime)), meaning: "first SYN to the handshake's ACK"},
@@ -113,8 +113,14 @@ var keywords = []keyword{
 	{name: "dest.process.pod", make: plain(processText(server, pod)), meaning: "UID of the Kubernetes pod that it runs in, as its control group tells"},
 	{name: "dest.process.unit", make: plain(processText(server, unit)), meaning: "systemd unit that it runs in, as its control group tells"},
 
-	{name: "tls.sni", make: plain(unknown), meaning: "not observed yet, always missing: server name asked for in the TLS handshake"},
-	{name: "tls.version", make: plain(unknown), meaning: "not observed yet, always missing: TLS version"},
+	{name: "tls.sni", make: plain(tlsText(func(t *proto.TLS) string { return t.ServerName })), meaning: "server name that the client asked for in the TLS handshake"},
+	{name: "tls.version", make: plain(tlsText(func(t *proto.TLS) string { return exchange.TLSVersion(t.Version) })), meaning: "version of TLS, such as `1.3`"},
+	{name: "tls.cipher", make: plain(tlsText(func(t *proto.TLS) string { return t.SuiteName })), meaning: "cipher suite, as IANA names it"},
+	{name: "tls.alpn", make: plain(tlsText(func(t *proto.TLS) string { return t.ALPN })), meaning: "application protocol that both agreed on"},
+	{name: "tls.time", make: plain(elapsed(tlsTime)), meaning: "ClientHello to Finished; first exchange of a connection only"},
+	{name: "grpc.status", make: plain(grpcStatus), meaning: "name of the gRPC status, such as `UNAVAILABLE`"},
+	{name: "protocol", make: plain(protocol), meaning: "`http`, `http2`, `websocket`, or `tls` for a session that wasn't read"},
+	{name: "stream", make: plain(stream), meaning: "number of the HTTP/2 stream"},
 }
 
 // headerPrefixes begin the keywords that end with the name of a header field.
@@ -130,6 +136,35 @@ var headerPrefixes = []struct {
 // plain makes a getter that takes no argument.
 func plain(g getter) func(string) (getter, error) {
 	return func(string) (getter, error) { return g, nil }
+}
+
+// tlsText gives one of the texts about the TLS session; an empty one is missing.
+func tlsText(text func(t *proto.TLS) string) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		if x.TLS == nil || text(x.TLS) == "" {
+			return dst, false
+		}
+		return append(dst, text(x.TLS)...), true
+	}
+}
+
+func grpcStatus(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+	code, ok := x.GRPCStatus()
+	if !ok {
+		return dst, false
+	}
+	return append(dst, exchange.GRPCStatusName(code)...), true
+}
+
+func protocol(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+	return append(dst, x.Protocol...), true
+}
+
+func stream(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+	if id := x.StreamID(); id > 0 {
+		return strconv.AppendUint(dst, id, 10), true
+	}
+	return dst, false
 }
 
 // unknown is the getter of keywords whose value isn't observed.
@@ -231,6 +266,7 @@ type duration func(x *exchange.Exchange) int64
 
 func connectTime(x *exchange.Exchange) int64 { return x.Timing.Connect }
 func idleTime(x *exchange.Exchange) int64    { return x.Timing.Idle }
+func tlsTime(x *exchange.Exchange) int64     { return x.Timing.TLS }
 func sendTime(x *exchange.Exchange) int64    { return x.Timing.Send }
 func waitTime(x *exchange.Exchange) int64    { return x.Timing.Wait }
 func receiveTime(x *exchange.Exchange) int64 { return x.Timing.Receive }
@@ -444,6 +480,10 @@ func header(s side) func(string) (getter, error) {
 					dst = append(dst, ", "...)
 				}
 				dst, found = append(dst, m.Bytes(f.Value)...), true
+			}
+			if !found && name == "host" {
+				host := output.Authority(m) // which takes the place of Host in HTTP/2
+				return append(dst, host...), len(host) > 0
 			}
 			return dst, found
 		}, nil

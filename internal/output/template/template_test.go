@@ -48,6 +48,15 @@ func responseOnly() *exchange.Exchange {
 	return x
 }
 
+// call is a gRPC call on an HTTP/2 stream within TLS.
+func call() *exchange.Exchange {
+	x := outputtest.HTTP2(":method: POST\n:scheme: https\n:path: /shop.Cart/Add\n:authority: shop.example\nx-a: 1\ncontent-type: application/grpc\n\n",
+		":status: 200\ncontent-type: application/grpc\ntrailer grpc-status: 14\n\n")
+	x.TLS = outputtest.TLS13()
+	x.Timing.TLS = 8_000_000
+	return x
+}
+
 // live is an exchange between processes of the capturing host.
 func live() *exchange.Exchange {
 	x := page()
@@ -98,7 +107,7 @@ func every() string {
 func TestGolden(t *testing.T) {
 	for name, x := range map[string]*exchange.Exchange{
 		"page": page(), "last": last(), "unanswered": unanswered(), "response-only": responseOnly(),
-		"live": live(), "backwards": backwards(),
+		"live": live(), "backwards": backwards(), "tls": outputtest.TLSRecord(), "grpc": call(), "message": outputtest.SessionMessage(proto.Originator, "text", "hi"),
 	} {
 		outputtest.Golden(t, *update, name+".txt", []byte(format(t, every(), x)))
 	}
@@ -284,4 +293,18 @@ func FuzzFormat(f *testing.F) {
 			}
 		}
 	})
+}
+
+// The host is where the request has it: in HTTP/2, in a pseudo-header, without what may stand before it.
+func TestHost(t *testing.T) {
+	const path = ":method: GET\n:scheme: https\n:path: /\n"
+	for _, c := range []struct{ request, want string }{
+		{path + ":authority: joe@shop.example:8443\n\n", "shop.example:8443\n"},
+		{path + ":authority: a.example\nhost: b.example\n\n", "b.example\n"},
+		{path + "\n", "-\n"},
+	} {
+		if got := format(t, "%request.header.host", outputtest.HTTP2(c.request, "")); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.request, got, c.want)
+		}
+	}
 }

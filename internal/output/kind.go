@@ -1,0 +1,75 @@
+package output
+
+import (
+	"bytes"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// Kind says what a record is about.
+type Kind uint8
+
+// The kinds of records.
+const (
+	// Exchange is a request with its response.
+	Exchange Kind = iota
+	// TLS is a TLS session of which no exchange came.
+	TLS
+	// Session is all that was said on a WebSocket, Message one message of it.
+	Session
+	Message
+)
+
+// KindOf returns the kind of a record.
+func KindOf(x *exchange.Exchange) Kind {
+	switch {
+	case x.Message != nil:
+		return Message
+	case x.Protocol == "websocket":
+		return Session
+	case x.TLS != nil && !x.HasRequest && !x.HasResponse:
+		return TLS
+	}
+	return Exchange
+}
+
+// Authority returns the host and port that a request asks for, where that isn't in its target: of the pseudo-header of HTTP/2, or
+// of the Host header. It leaves out user information, which has no place there.
+func Authority(m *proto.Message) []byte {
+	a := m.Field("host")
+	if m.Version == 0x0200 {
+		if pseudo := m.Field(":authority"); len(pseudo) > 0 {
+			a = pseudo
+		}
+	}
+	return a[bytes.LastIndexByte(a, '@')+1:]
+}
+
+// GRPCError returns the name of a gRPC status other than OK, empty when there is none. fault: by OpenTelemetry's conventions it
+// is an error of the server, rather than of what was asked.
+func GRPCError(x *exchange.Exchange) (name string, fault bool) {
+	code, ok := x.GRPCStatus()
+	if !ok || code == 0 {
+		return "", false
+	}
+	switch code {
+	case 2, 4, 12, 13, 14, 15: // UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS
+		fault = true
+	}
+	return exchange.GRPCStatusName(code), fault
+}
+
+// Days returns the days from a time to the end of the validity of the server's certificate, negative when that is over; ok is false
+// when no certificate was seen.
+func Days(t *proto.TLS, at int64) (days int64, ok bool) {
+	if t == nil || len(t.ServerChain) == 0 || t.ServerChain[0].Malformed {
+		return 0, false
+	}
+	left, day := t.ServerChain[0].NotAfter-at, int64(24*3600*1e9)
+	days = left / day
+	if left%day < 0 {
+		days--
+	}
+	return days, true
+}
