@@ -23,9 +23,22 @@ func (r *Redactor) redactBody(x *exchange.Exchange, m *proto.Message, b *exchang
 		return
 	}
 	r.body = r.appendRedacted(r.body[:0], b.Bytes)
+	if x.Message == nil && framed(exchange.MediaType(m)) {
+		for _, s := range r.spans {
+			for i := s.from; i < s.to; i++ {
+				b.Bytes[i] = '*' // a mark of another length would break what is behind it
+			}
+		}
+		return
+	}
 	clear(b.Bytes)
 	// No further than the old length, whatever the capacity: what lies behind may be another body.
 	b.Bytes = append(b.Bytes[:0:len(b.Bytes)], r.body...)
+}
+
+// framed reports whether bodies of a media type have lengths within them.
+func framed(mediaType []byte) bool {
+	return bytes.HasPrefix(mediaType, []byte("application/grpc")) || bytes.Contains(mediaType, []byte("protobuf"))
 }
 
 // said is what one side of a session says: a message, or why it closes. Socket.IO and its like have a number before their JSON.

@@ -251,6 +251,23 @@ func TestUndecodedBody(t *testing.T) {
 	}
 }
 
+// A secret within a message that has lengths is covered, so that what is behind it can still be read.
+func TestFramedBody(t *testing.T) {
+	for _, mediaType := range []string{"application/grpc", "application/grpc-web+proto", "application/x-protobuf"} {
+		x := outputtest.Exchange("POST / HTTP/1.1\nContent-Type: "+mediaType+"\n\n", "")
+		before, behind := "\x00\x00\x00\x00\x40\n\x3a", "\x12\x05hello"
+		x.RequestBody.Bytes = []byte(before + jwt + behind)
+		redactor().Exchange(x)
+		if got, want := string(x.RequestBody.Bytes), before+strings.Repeat("*", len(jwt))+behind; got != want || len(x.Secrets) != 1 {
+			t.Errorf("%s: it became %q, secrets %v", mediaType, got, x.Secrets)
+		}
+		redactor().Exchange(x)
+		if got := string(x.RequestBody.Bytes); !strings.HasSuffix(got, behind) {
+			t.Errorf("%s: again, it became %q", mediaType, got)
+		}
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	mark := func(key, secret string) string {
 		x := outputtest.Exchange("GET / HTTP/1.1\nX-Api-Key: "+secret+"\n\n", "")
