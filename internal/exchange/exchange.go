@@ -216,6 +216,8 @@ type Exchange struct {
 	peek bool
 	// sort tells exchanges apart that begin with the same byte of a connection; see ID.
 	sort byte
+	// path is that of its layer.
+	path uint64
 }
 
 // pairing is what an exchange belongs to while it is under way.
@@ -225,6 +227,7 @@ type pairing interface {
 	// losses marks the directions in which messages of the exchange may have gone unseen.
 	losses(x *Exchange) [2]bool
 	link() *Link
+	secured() *proto.TLS
 }
 
 // Server returns the direction of the responses.

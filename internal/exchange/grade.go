@@ -60,6 +60,8 @@ func (x *Exchange) gradeSession(lost [2]bool) {
 		x.set(Gap, strconv.FormatInt(x.MissingBytes, 10)+" bytes weren't captured")
 	case lost[0] || lost[1]:
 		x.set(Gap, "messages weren't captured, or weren't understood")
+	case x.Request.Close == proto.StreamReset || x.Response.Close == proto.StreamReset:
+		x.set(Aborted, "its stream was given up")
 	case x.Request.End == proto.Cut || x.Response.End == proto.Cut:
 		x.set(Aborted, "the session ended in the middle of a message")
 	case x.sort == sortSession && !x.Closing.Seen && f.Why == proto.Reset:

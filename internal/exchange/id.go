@@ -46,6 +46,10 @@ func (x *Exchange) ID(observer string) (id [IDSize]byte) {
 		}
 		b = binary.BigEndian.AppendUint64(b, uint64(x.Start.Offset))
 	}
+	if x.path != 0 {
+		b = append(b, 'w')
+		b = binary.BigEndian.AppendUint64(b, x.path)
+	}
 	sum := sha256.Sum256(b)
 	ms := max(x.Start.Time, 0) / 1e6
 	binary.BigEndian.PutUint64(id[:8], uint64(ms)<<16)

@@ -5,60 +5,117 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// Link is what the exchanges of one connection have in common, whatever protocols it speaks one after the other, or
-// one within another. The sinks of its parsers share it.
+// Link is what the exchanges of one connection have in common.
 type Link struct {
 	engine *Engine
 	flow   *proto.Flow
-	facts  *proto.Facts
+	// facts are those of the transport, or, while something is replayed, those of then; live are always the former.
+	facts, live *proto.Facts
 	// index counts the exchanges that were begun.
 	index uint32
+}
 
-	// session is the TLS session that carries what is spoken now, nil when there is none, and sessionIndex the value of index
-	// when it began.
-	session      *proto.TLS
-	sessionIndex uint32
-	// upgrade is the exchange that handed the connection over, until the protocol that took over has begun.
+// Open makes the link ready for a connection.
+func (l *Link) Open(e *Engine, f *proto.Flow, facts *proto.Facts) {
+	*l = Link{engine: e, flow: f, facts: facts, live: facts}
+}
+
+// Detach has the link go on without the transport, whose facts it copies: they are about to be another connection's.
+func (l *Link) Detach() {
+	facts := *l.live
+	if l.facts == l.live {
+		l.facts = &facts
+	}
+	l.live = &facts
+}
+
+// Facts returns what the transport had observed when what comes was sent. It is borrowed.
+func (l *Link) Facts() *proto.Facts { return l.facts }
+
+// Rewind has what comes be of the time when the transport had observed no more than f; nil: of now.
+func (l *Link) Rewind(f *proto.Facts) {
+	if l.facts = f; f == nil {
+		l.facts = l.live
+	}
+}
+
+func (l *Link) link() *Link { return l }
+
+// Layer is one of the conversations of a connection: what it says itself, what is said within TLS, or on a stream. Layers lie
+// one within another, and those of streams side by side. The sinks of a layer's parsers share it.
+type Layer struct {
+	*Link
+	// outer is the layer that carries this one, nil when none does. path tells it from others of the connection; 0: it is the
+	// connection itself.
+	outer *Layer
+	path  uint64
+	// session is the TLS session that this layer is within, nil when it isn't one. begun: exchanges came of it, or of a
+	// layer within.
+	session *proto.TLS
+	begun   bool
+	// upgrade is the exchange that handed the layer over, until the protocol that took over has begun.
 	upgrade *upgrade
 }
 
 // upgrade is what is kept of an exchange that handed the connection over to another protocol.
 type upgrade struct{ request, response proto.Message }
 
-// Open makes the link ready for a connection.
-func (l *Link) Open(e *Engine, f *proto.Flow, facts *proto.Facts) {
-	*l = Link{engine: e, flow: f, facts: facts}
-}
+// Open makes the layer ready for what a connection says itself.
+func (l *Layer) Open(k *Link) { *l = Layer{Link: k} }
 
-// Detach has the link go on without the transport, whose facts it copies: they are about to be another connection's.
-func (l *Link) Detach() {
-	facts := *l.facts
-	l.facts = &facts
-}
-
-func (l *Link) link() *Link { return l }
-
-// Session implements that part of proto.Sink for all sinks of the connection.
-func (l *Link) Session(s *proto.TLS) {
-	if l.session == nil || l.session.Hello != s.Hello {
-		l.sessionIndex = l.index
+// Within returns a layer within this one: that of a stream, or, if stream is 0, of a TLS session.
+func (l *Layer) Within(stream uint64) *Layer {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	path := l.path
+	if path == 0 {
+		path = offset
 	}
-	l.session = s
+	return &Layer{Link: l.Link, outer: l, path: (path ^ (stream + 1)) * prime}
 }
 
-// upgraded keeps what handed the connection over.
-func (l *Link) upgraded(x *Exchange) {
-	if l.upgrade = nil; !x.HasRequest || !x.HasResponse {
+// Session implements that part of proto.Sink for the parser of a TLS session.
+func (l *Layer) Session(s *proto.TLS) { l.session = s }
+
+// secured returns the TLS session that carries the layer, the innermost one, nil when none does.
+func (l *Layer) secured() *proto.TLS {
+	for ; l != nil; l = l.outer {
+		if l.session != nil {
+			return l.session
+		}
+	}
+	return nil
+}
+
+// upgraded keeps what handed the layer over, where the protocol that takes over needs it: after an upgrade, or a CONNECT that
+// names a protocol.
+func (l *Layer) upgraded(x *Exchange) {
+	l.Forget()
+	if !x.HasRequest || !x.HasResponse || x.Response.Status != 101 && x.Request.Field(":protocol") == nil {
 		return
 	}
 	l.upgrade = new(upgrade)
 	l.upgrade.request.CopyFrom(&x.Request)
 	l.upgrade.response.CopyFrom(&x.Response)
+	l.engine.memory += l.upgrade.size()
 }
 
-// Prior returns the response that handed the connection over, nil if there is none. It is borrowed until another protocol
-// begins.
-func (l *Link) Prior() *proto.Message {
+func (u *upgrade) size() int { return footprint(&u.request) + footprint(&u.response) }
+
+// Forget lets go of what handed the layer over.
+func (l *Layer) Forget() { l.taken() }
+
+// taken returns what handed the layer over, and lets go of it.
+func (l *Layer) taken() *upgrade {
+	u := l.upgrade
+	if u != nil {
+		l.engine.memory -= u.size()
+		l.upgrade = nil
+	}
+	return u
+}
+
+// Prior returns the response that handed the layer over, nil if there is none. It is borrowed until another protocol begins.
+func (l *Layer) Prior() *proto.Message {
 	if l.upgrade == nil {
 		return nil
 	}
@@ -66,12 +123,15 @@ func (l *Link) Prior() *proto.Message {
 }
 
 // begin makes an exchange from its first message.
-func (l *Link) begin(m *proto.Message, protocol string, client proto.Direction) *Exchange {
+func (l *Layer) begin(m *proto.Message, protocol string, client proto.Direction) *Exchange {
 	x := l.engine.get()
 	l.engine.charge(x, size+footprint(m))
 	x.Flow, x.Client, x.Protocol, x.Index = l.flow, client, protocol, l.index
-	x.Tap = l.engine.tap(m.First.Tap)
+	x.Tap, x.path = l.engine.tap(m.First.Tap), l.path
 	l.index++
+	for o := l; o != nil; o = o.outer {
+		o.begun = true
+	}
 	x.Start, x.FirstPacket = m.First, m.First.Packet
 	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1
 	for d := range x.before {
@@ -84,7 +144,7 @@ func (l *Link) begin(m *proto.Message, protocol string, client proto.Direction) 
 }
 
 // ask gives an exchange its request.
-func (l *Link) ask(x *Exchange, m *proto.Message) {
+func (l *Layer) ask(x *Exchange, m *proto.Message) {
 	x.HasRequest = true
 	x.Request.CopyFrom(m)
 	x.underWay[proto.Request] = m
@@ -101,12 +161,12 @@ func counts(h *proto.HalfFacts) Counts {
 }
 
 // finish hands out an exchange. lost marks the directions in which messages may have gone unseen.
-func (l *Link) finish(x *Exchange, at clock.Mark, lost [2]bool) {
+func (l *Layer) finish(x *Exchange, at clock.Mark, lost [2]bool) {
 	e := l.engine
 	x.leave()
 	x.pairer, x.underWay = nil, [2]*proto.Message{}
 	e.charge(x, -x.charged)
-	x.TLS = l.session
+	x.TLS = l.secured()
 	x.Completed = l.completion(x, at)
 	x.LastPacket = max(at.Packet, x.Request.Last.Packet, x.Response.Last.Packet)
 	if x.HasRequest {

@@ -44,6 +44,7 @@ func defaults() exchange.Limits {
 type connection struct {
 	*table
 	link   exchange.Link
+	layer  exchange.Layer
 	pairer exchange.Pairer
 	parser proto.Parser
 	flow   proto.Flow
@@ -57,7 +58,8 @@ func (t *table) connect() *connection {
 	c := &connection{table: t, flow: proto.Flow{Proto: 6, First: clock.Mark{Time: epoch}}}
 	c.facts.Half[0].Packets, c.facts.Half[1].Packets = 1, 1 // the handshake
 	c.link.Open(t.engine, &c.flow, &c.facts)
-	c.pairer.Open(&c.link, "http", proto.Originator, false)
+	c.layer.Open(&c.link)
+	c.pairer.Open(&c.layer, "http", proto.Originator, false)
 	c.parser = http1.New(&proto.Context{Sink: &c.pairer, Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100}, Held: &c.held})
 	return c
 }
@@ -247,7 +249,9 @@ func TestPairing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newTable(defaults())
-			b.connect().play(c.script)
+			conn := b.connect()
+			conn.play(c.script)
+			conn.layer.Forget()
 			compare(t, b.text(), c.want)
 			if b.engine.Memory() != 0 {
 				t.Errorf("%d bytes are held when nothing is pending", b.engine.Memory())
@@ -410,10 +414,11 @@ func TestIndex(t *testing.T) {
 	b := newTable(defaults())
 	c := b.connect()
 	c.play(sprintf(get, "a") + ok + sprintf(get, "b") + ok)
-	c.pairer.Open(&c.link, "http", proto.Originator, false)
+	c.pairer.Open(&c.layer, "http", proto.Originator, false)
 	c.play(sprintf(get, "c") + ok)
 	c.link.Open(b.engine, &c.flow, &c.facts)
-	c.pairer.Open(&c.link, "http", proto.Originator, false)
+	c.layer.Open(&c.link)
+	c.pairer.Open(&c.layer, "http", proto.Originator, false)
 	c.play(sprintf(get, "d") + ok)
 	compare(t, b.text(), "0 GET /a 200 complete\n1 GET /b 200 complete\n2 GET /c 200 complete\n0 GET /d 200 complete")
 }

@@ -25,7 +25,7 @@ import (
 // says so. Where requests and responses can't be told apart by a loss there is nothing to find hold of
 // again, so it stays so until the connection ends.
 type Pairer struct {
-	*Link
+	*Layer
 	client   proto.Direction
 	protocol string
 
@@ -47,8 +47,8 @@ type Pairer struct {
 
 // Open begins the pairing of the messages of a connection, or of the protocol that takes one over. resumed: the parser
 // begins in the middle, so that messages may have been missed. The pairer may be one that was used before.
-func (p *Pairer) Open(l *Link, protocol string, client proto.Direction, resumed bool) {
-	*p = Pairer{Link: l, client: client, protocol: protocol, pending: p.pending[:0]}
+func (p *Pairer) Open(l *Layer, protocol string, client proto.Direction, resumed bool) {
+	*p = Pairer{Layer: l, client: client, protocol: protocol, pending: p.pending[:0]}
 	if resumed {
 		p.lost, p.lostAt = [2]bool{true, true}, [2]int64{-1, -1}
 	}
@@ -56,7 +56,7 @@ func (p *Pairer) Open(l *Link, protocol string, client proto.Direction, resumed 
 
 // begin makes an exchange from its first message.
 func (p *Pairer) begin(m *proto.Message) *Exchange {
-	x := p.Link.begin(m, p.protocol, p.client)
+	x := p.Layer.begin(m, p.protocol, p.client)
 	x.pairer = p
 	return x
 }

@@ -18,7 +18,7 @@ const (
 //
 // The session's exchange has the request and the response that began it, and the sizes and times of what was said since.
 type SessionPairer struct {
-	*Link
+	*Layer
 	client   proto.Direction
 	protocol string
 	prior    *upgrade
@@ -28,20 +28,22 @@ type SessionPairer struct {
 	events [2]map[*proto.Message]*Exchange
 	index  [2]int64
 	lost   [2]bool
+	// Why is why the stream ended that carried the session, where one did.
+	Why proto.CloseReason
 }
 
 // Open begins a session. resumed: the parser begins in the middle.
-func (p *SessionPairer) Open(l *Link, protocol string, client proto.Direction, resumed bool) {
-	*p = SessionPairer{Link: l, client: client, protocol: protocol, prior: l.upgrade, lost: [2]bool{resumed, resumed}}
-	l.upgrade = nil
+func (p *SessionPairer) Open(l *Layer, protocol string, client proto.Direction, resumed bool) {
+	*p = SessionPairer{Layer: l, client: client, protocol: protocol, prior: l.taken(), lost: [2]bool{resumed, resumed}}
 	if p.prior != nil {
+		l.engine.memory += p.prior.size()
 		p.start(&p.prior.request)
 	}
 }
 
 // start begins the session's exchange.
 func (p *SessionPairer) start(m *proto.Message) {
-	x := p.Link.begin(m, p.protocol, p.client)
+	x := p.Layer.begin(m, p.protocol, p.client)
 	x.pairer, x.sort, x.Stream = p, sortSession, true
 	if p.prior != nil {
 		x.HasRequest, x.HasResponse = true, true
@@ -88,7 +90,7 @@ func (p *SessionPairer) Head(m *proto.Message) proto.Answers {
 
 // event begins the exchange of one message.
 func (p *SessionPairer) event(m *proto.Message) {
-	x := p.Link.begin(m, p.protocol, p.client)
+	x := p.Layer.begin(m, p.protocol, p.client)
 	x.pairer, x.sort, x.Stream = p, sortEvent, true
 	x.Message = &SessionMessage{Dir: m.Dir, Kind: string(m.Bytes(m.Method)), Index: p.index[m.Dir]}
 	if p.prior != nil {
@@ -154,6 +156,9 @@ func (p *SessionPairer) End(m *proto.Message) {
 		h.MissingBytes += m.MissingBytes
 		h.Anomalies |= m.Anomalies
 		h.Last = m.Last
+		if m.End == proto.Cut {
+			h.End, h.Close = m.End, m.Close
+		}
 		h.Parts.Count += m.Parts.Count
 		h.Parts.Compressed += m.Parts.Compressed
 		h.Parts.Bytes += m.Parts.Bytes
@@ -188,8 +193,16 @@ func (p *SessionPairer) Closed(_ proto.Direction, at clock.Mark, both bool) {
 		return
 	}
 	p.whole = nil
+	if p.prior != nil {
+		p.engine.memory -= p.prior.size()
+		p.prior = nil
+	}
 	for _, m := range [...]*proto.Message{&x.Request, &x.Response} {
-		if m.End == proto.Unfinished {
+		switch {
+		case m.End != proto.Unfinished:
+		case p.Why == proto.StreamReset && !x.Closing.Seen:
+			m.End, m.Close = proto.Cut, p.Why
+		default:
 			m.End = proto.Whole
 		}
 	}
@@ -202,28 +215,20 @@ func (p *SessionPairer) giveUp(x *Exchange, at clock.Mark) { p.finish(x, at, p.l
 // losses implements pairing.
 func (p *SessionPairer) losses(*Exchange) [2]bool { return p.lost }
 
-// Closed says that the connection has ended, after the sinks of its parsers were told. A TLS session of which no
+// Closed says that what the layer carried has ended, after the sinks of its parsers were told. A TLS session of which no
 // exchange came has a record of its own.
-func (l *Link) Closed(at clock.Mark) {
+func (l *Layer) Closed(at clock.Mark) {
+	l.Forget()
 	s := l.session
-	if s == nil || l.index != l.sessionIndex {
+	if s == nil || l.begun {
 		return
 	}
-	l.session = nil
-	l.recordTLS(s, at)
-}
-
-// recordTLS hands out the record of a TLS session.
-func (l *Link) recordTLS(s *proto.TLS, at clock.Mark) {
 	first := s.Hello
 	if first.Time == 0 {
 		first = l.flow.First
 	}
-	m := proto.Message{First: first, Dir: s.Client}
-	x := l.begin(&m, "tls", s.Client)
+	x := l.begin(&proto.Message{First: first, Dir: s.Client}, "tls", s.Client)
 	x.sort, x.Stream = sortTLS, true
 	x.before = [2]Counts{}
-	l.session = s
 	l.finish(x, at, [2]bool{})
-	l.session = nil
 }

@@ -18,7 +18,7 @@ import (
 //
 // What a loss may have hidden is a matter of the streams that were open then.
 type StreamPairer struct {
-	*Link
+	*Layer
 	client   proto.Direction
 	protocol string
 	// streams are the exchanges that aren't finished.
@@ -31,26 +31,24 @@ type StreamPairer struct {
 
 // Open begins the pairing of the messages of a connection. resumed: the parser begins in the middle. The pairer may be
 // one that was used before.
-func (p *StreamPairer) Open(l *Link, protocol string, client proto.Direction, resumed bool) {
+func (p *StreamPairer) Open(l *Layer, protocol string, client proto.Direction, resumed bool) {
 	clear(p.streams)
-	*p = StreamPairer{Link: l, client: client, protocol: protocol, resumed: resumed, streams: p.streams}
+	*p = StreamPairer{Layer: l, client: client, protocol: protocol, resumed: resumed, streams: p.streams}
 	if p.streams == nil {
 		p.streams = map[uint64]*Exchange{}
 	}
-	if l.upgrade != nil && l.upgrade.response.Status == 101 {
-		p.continued()
+	if u := l.taken(); u != nil && u.response.Status == 101 {
+		p.continued(&u.request)
 	}
 }
 
 // continued begins the exchange of stream 1, whose request came before the protocol was changed (RFC 7540 §3.2).
-func (p *StreamPairer) continued() {
-	m := &p.upgrade.request
+func (p *StreamPairer) continued(m *proto.Message) {
 	m.Stream = 1
 	x := p.begin(m)
 	x.HasRequest = true
 	x.Request.CopyFrom(m)
 	x.sort = sortContinued
-	p.upgrade = nil
 	p.engine.wait(x)
 }
 
@@ -59,7 +57,7 @@ func (p *StreamPairer) begin(m *proto.Message) *Exchange {
 	if old := p.streams[m.Stream]; old != nil {
 		p.complete(old, m.First) // its number is used again
 	}
-	x := p.Link.begin(m, p.protocol, p.client)
+	x := p.Layer.begin(m, p.protocol, p.client)
 	x.pairer = p
 	x.lost = [2]bool{p.resumed, p.resumed}
 	p.streams[m.Stream] = x

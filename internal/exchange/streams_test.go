@@ -29,7 +29,7 @@ func (c *told) mark() clock.Mark {
 func (t *table) streams(resumed bool) *told {
 	c := t.connect()
 	s := new(exchange.StreamPairer)
-	s.Open(&c.link, "http2", proto.Originator, resumed)
+	s.Open(&c.layer, "http2", proto.Originator, resumed)
 	return &told{c, s}
 }
 
@@ -67,7 +67,7 @@ func (c *told) close() {
 	c.facts.Why = proto.Finished
 	c.sink.Closed(proto.Originator, c.mark(), false)
 	c.sink.Closed(proto.Responder, c.mark(), true)
-	c.link.Closed(c.mark())
+	c.layer.Closed(c.mark())
 }
 
 // TestStreams: responses answer the requests of their streams, in whatever order they come, and each way to end has its grade.
@@ -177,7 +177,7 @@ func TestContinued(t *testing.T) {
 	c := b.connect()
 	c.play(`> GET /a HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\n\r\n` + "\n" + `< HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n`)
 	s := new(exchange.StreamPairer)
-	s.Open(&c.link, "http2", proto.Originator, false)
+	s.Open(&c.layer, "http2", proto.Originator, false)
 	h := &told{c, s}
 	answer := h.head(1, "200")
 	h.end(answer, proto.Whole, proto.Open)
@@ -196,7 +196,7 @@ func TestSession(t *testing.T) {
 		c := b.connect()
 		c.play(`> GET /chat HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n` + "\n" + `< HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n`)
 		s := new(exchange.SessionPairer)
-		s.Open(&c.link, "websocket", proto.Originator, false)
+		s.Open(&c.layer, "websocket", proto.Originator, false)
 		h := &told{c, s}
 		say := func(d proto.Direction, kind string, size int64, status int) {
 			m := &proto.Message{Kind: proto.Event, Dir: d, Length: -1, First: h.mark(), Raw: []byte(kind), Method: proto.Span{Len: uint32(len(kind))}, Status: status}
@@ -274,13 +274,13 @@ func TestTLSRecord(t *testing.T) {
 		b := newTable(defaults())
 		x := b.connect()
 		c.tls.Hello = clock.Mark{Time: epoch + 5, Packet: 4}
-		x.link.Session(&c.tls)
+		x.layer.Session(&c.tls)
 		if c.asks {
 			x.play(sprintf(get, "a") + ok)
 		}
 		x.facts.Why = c.why
 		x.pairer.Closed(proto.Responder, clock.Mark{Time: epoch + 1e9}, true)
-		x.link.Closed(clock.Mark{Time: epoch + 1e9, Packet: 9})
+		x.layer.Closed(clock.Mark{Time: epoch + 1e9, Packet: 9})
 		if len(b.out.Done) != 1 {
 			t.Fatalf("%s: %s", c.name, b.text())
 		}

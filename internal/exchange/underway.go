@@ -71,7 +71,7 @@ func (x *Exchange) Snapshot(at clock.Mark) (*Exchange, State) {
 		c.Grade = Complete
 	}
 	l := x.pairer.link()
-	c.TLS, c.Conn = l.session, *l.facts
+	c.TLS, c.Conn = x.pairer.secured(), *l.facts
 	for d := range c.During {
 		c.During[d] = counts(&l.facts.Half[d])
 		c.During[d].subtract(&x.before[d])

@@ -105,6 +105,7 @@ func TestUnderWay(t *testing.T) {
 		if len(tab.wrong) > 0 {
 			t.Errorf("%s: %v", c.name, tab.wrong)
 		}
+		conn.layer.Forget()
 		if tab.engine.Memory() != 0 {
 			t.Errorf("%s: %d bytes are still charged", c.name, tab.engine.Memory())
 		}

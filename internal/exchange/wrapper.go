@@ -6,7 +6,7 @@ import (
 )
 
 // Wrapper is the proto.Sink of a parser without messages of its own, which carries another protocol.
-type Wrapper struct{ *Link }
+type Wrapper struct{ *Layer }
 
 // Head implements proto.Sink.
 func (Wrapper) Head(*proto.Message) proto.Answers { return proto.AnswersUnknown }

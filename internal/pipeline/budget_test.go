@@ -15,6 +15,7 @@ import (
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/pipeline"
+	"github.com/culprit-http/culprit/internal/proto"
 )
 
 // The budget holds whatever comes: hostile traffic is made while it is read, so that the heap is the
@@ -80,9 +81,9 @@ func (a *attack) Warnings() []string  { return nil }
 func (a *attack) Close() error        { return nil }
 
 const (
-	flagSYN, flagACK = 2, 16
-	honest           = 0xffff00
-	server           = 1 << 24
+	flagSYN, flagRST, flagACK = 2, 4, 16
+	honest                    = 0xffff00
+	server                    = 1 << 24
 )
 
 // segment makes a TCP segment in IPv4 between a client, which is named by a number of 24 bits, and the server.
@@ -120,6 +121,8 @@ func TestMemoryBudget(t *testing.T) {
 	_, _ = w.Write(make([]byte, 1<<20)) // a buffer takes everything
 	_ = w.Close()
 	zipped := append([]byte("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: "+strconv.Itoa(bomb.Len())+"\r\n\r\n"), bomb.Bytes()...)
+
+	large := append([]byte("HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"), make([]byte, 60_000)...)
 
 	for _, c := range []struct {
 		name    string
@@ -197,6 +200,16 @@ func TestMemoryBudget(t *testing.T) {
 			}
 			return segment(b, client|server, 1000, 80, 2+(nth-1)*uint32(len(zipped)), 1, flagACK, zipped)
 		}},
+		{"idle after large answers", 9_000, func(i int, b []byte) []byte {
+			client, nth := uint32(i/3), i%3
+			switch nth {
+			case 0:
+				return segment(b, client, 1000, 80, 1, 0, flagSYN, nil)
+			case 1:
+				return segment(b, client, 1000, 80, 2, 1, flagACK, []byte(get))
+			}
+			return segment(b, client|server, 1000, 80, 2, 2+uint32(len(get)), flagACK, large)
+		}},
 		{"interim responses", 50_000, func(i int, b []byte) []byte {
 			client, nth := turn(i, 50)
 			switch nth {
@@ -209,32 +222,43 @@ func TestMemoryBudget(t *testing.T) {
 			return segment(b, client|server, 1000, 80, 2+(nth-2)*uint32(50*len(interim)), 2+uint32(len(get)), flagACK, []byte(strings.Repeat(interim, 50)))
 		}},
 	} {
-		for _, workers := range []int{1, 2} {
-			runtime.GC()
-			var before runtime.MemStats
-			runtime.ReadMemStats(&before)
-			cfg := config()
-			cfg.Workers, cfg.Memory, cfg.Exchange.MaxBody = workers, budget, 1<<20
-			a := &attack{packets: c.packets, make: c.make, measured: make(chan uint64, 1)}
-			found := false
-			begun := time.Now()
-			stats, err := pipeline.Run(context.Background(), a, cfg, &received{paused: a.measure, each: func(x *exchange.Exchange) error {
-				found = found || x.Grade == exchange.Complete && x.Flow.Port[0] == 1000 && string(x.Request.Bytes(x.Request.Target)) == "/a"
-				return nil
-			}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !found {
-				t.Errorf("%s: the honest exchange wasn't found", c.name)
-			}
-			peak := (a.peak - min(a.peak, before.HeapAlloc)) >> 20
-			t.Logf("%-28s %d workers: heap at most %3d MiB, evicted %d, %v", c.name, workers, peak, stats.BudgetEvicted+stats.TCP.Evicted, time.Since(begun).Round(time.Millisecond))
-			if peak > budget>>20 {
-				t.Errorf("%s: %d MiB of heap, the budget is %d", c.name, peak, budget>>20)
-			}
+		budgeted(t, c.name, c.packets, c.make, func(*pipeline.Config) {})
+	}
+}
+
+// budgeted runs hostile traffic, and holds the heap against the budget. It returns the totals of the last run, and the anomalies of
+// all exchanges.
+func budgeted(t *testing.T, name string, packets int, next func(i int, b []byte) []byte, set func(c *pipeline.Config)) (stats pipeline.Stats, odd proto.Anomalies) {
+	t.Helper()
+	for _, workers := range []int{1, 2} {
+		runtime.GC()
+		var before runtime.MemStats
+		runtime.ReadMemStats(&before)
+		cfg := config()
+		cfg.Workers, cfg.Memory, cfg.Exchange.MaxBody = workers, budget, 1<<20
+		set(&cfg)
+		a := &attack{packets: packets, make: next, measured: make(chan uint64, 1)}
+		found := false
+		begun := time.Now()
+		var err error
+		stats, err = pipeline.Run(context.Background(), a, cfg, &received{paused: a.measure, each: func(x *exchange.Exchange) error {
+			odd |= x.Anomalies | x.Request.Anomalies | x.Response.Anomalies
+			found = found || x.Grade == exchange.Complete && x.Flow.Port[0] == 1000 && string(x.Request.Bytes(x.Request.Target)) == "/a"
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !found {
+			t.Errorf("%s: the honest exchange wasn't found", name)
+		}
+		peak := (a.peak - min(a.peak, before.HeapAlloc)) >> 20
+		t.Logf("%-28s %d workers: heap at most %3d MiB, evicted %d, %v", name, workers, peak, stats.BudgetEvicted+stats.TCP.Evicted, time.Since(begun).Round(time.Millisecond))
+		if peak > budget>>20 {
+			t.Errorf("%s: %d MiB of heap, the budget is %d", name, peak, budget>>20)
 		}
 	}
+	return stats, odd
 }
 
 func b2(b bool) byte {

@@ -1,5 +1,7 @@
 package pipeline
 
+import "github.com/culprit-http/culprit/internal/tls"
+
 // secretTLS is the type of a decryption secret that is a TLS key log
 // (https://www.ietf.org/archive/id/draft-ietf-opsawg-pcapng-02.html#section-4.7).
 const secretTLS = 0x544c534b
@@ -20,16 +22,17 @@ func (r *run) learn() bool {
 	return true
 }
 
-// publish makes the keys that were added known from here on. It returns their generation. look: more may have come.
-func (r *run) publish(look bool) uint32 {
+// publish makes the keys that were added known from here on. It returns what workers are told of them. look: more may have come.
+func (r *run) publish(look bool) tls.State {
 	if r.config.Keys == nil {
-		return 0
+		return tls.State{None: true}
 	}
 	if look && r.config.MoreKeys != nil {
 		r.config.MoreKeys()
 	}
-	r.unlooked, r.generation = 0, r.config.Keys.Publish()
-	return r.generation
+	k := r.config.Keys
+	r.unlooked, r.generation = 0, k.Publish()
+	return tls.State{Generation: r.generation, MayGrow: k.MayGrow(), None: k.Empty()}
 }
 
 // lookEvery is how many packets may come before more keys are looked for: what waits for them has little room.

@@ -18,7 +18,15 @@ type lane struct {
 	sink    pairing
 	pairer  exchange.Pairer
 	streams *exchange.StreamPairer
-	closed  [2]bool
+	// layer is the one of what is spoken now, and base the lane's own. sessions are those of the TLS sessions that were begun.
+	layer    *exchange.Layer
+	base     exchange.Layer
+	sessions []*exchange.Layer
+
+	closed [2]bool
+	// lingering is how many of its TLS sessions wait for keys though the lane has ended; at is then its end.
+	lingering int
+	at        clock.Mark
 }
 
 // pairing makes exchanges of messages, and is told of the end of half-streams.
@@ -35,10 +43,15 @@ func (l *lane) Sink(p *proto.Protocol, client proto.Direction, resumed bool, at 
 		l.sink = nil
 	}
 	l.own.count(p.Name)
-	link := &l.own.link
+	link := l.layer
+	if p.Pairing != proto.ByStream && p.Pairing != proto.AsSession {
+		link.Forget()
+	}
 	switch p.Pairing {
 	case proto.Wrapper:
-		return wrapper{exchange.Wrapper{Link: link}, l.own}
+		l.layer = link.Within(0)
+		l.sessions = append(l.sessions, l.layer)
+		return wrapper{exchange.Wrapper{Layer: l.layer}, l}
 	case proto.ByStream:
 		if l.streams == nil {
 			l.streams = new(exchange.StreamPairer)
@@ -57,7 +70,7 @@ func (l *lane) Sink(p *proto.Protocol, client proto.Direction, resumed bool, at 
 }
 
 // Prior implements detect.Opener.
-func (l *lane) Prior() *proto.Message { return l.own.link.Prior() }
+func (l *lane) Prior() *proto.Message { return l.layer.Prior() }
 
 // Nest implements detect.Opener.
 func (l *lane) Nest(n proto.Nested) proto.Parser {
@@ -69,7 +82,7 @@ func (l *lane) Nest(n proto.Nested) proto.Parser {
 		}
 		return in
 	}
-	in := &lane{shard: l.shard, own: l.own}
+	in := &lane{shard: l.shard, own: l.own, layer: l.layer.Within(n.Stream)}
 	in.OpenNested(&l.shard.detector, in, n)
 	return in
 }
@@ -80,45 +93,76 @@ func (l *lane) Recognised(name string) { l.own.count(name) }
 // Close implements proto.Parser for a stream of a connection.
 func (l *lane) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
 	l.Stream.Close(d, at, why)
-	l.closed[d] = true
-	l.end(d, at, l.closed[d.Other()])
+	l.close(d, at, why)
 }
 
-// end tells of the end of a half-stream.
-func (l *lane) end(d proto.Direction, at clock.Mark, both bool) {
-	if l.sink != nil {
-		l.sink.Closed(d, at, both)
+// close notes the end of a half-stream, and tells of it unless something waits.
+func (l *lane) close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
+	l.closed[d], l.at = true, at
+	if s, ok := l.sink.(*exchange.SessionPairer); ok {
+		s.Why = why
+	}
+	switch both := l.closed[d.Other()]; {
+	case !both:
+		l.end(d, false)
+	case l.lingering == 0:
+		l.end(d, true)
 	}
 }
 
-// wrapper is the sink of what carries another protocol. It keeps the connection as long as that waits for keys.
+// end tells of the end of a half-stream; with the second, of the lane's.
+func (l *lane) end(d proto.Direction, both bool) {
+	if l.sink != nil {
+		l.sink.Closed(d, l.at, both)
+	}
+	if !both {
+		return
+	}
+	l.layer.Forget()
+	for _, s := range l.sessions {
+		s.Closed(l.at)
+	}
+	l.sessions = nil
+}
+
+// wrapper is the sink of a TLS session. It keeps what carries it as long as that waits for keys.
 type wrapper struct {
 	exchange.Wrapper
-	own *connection
+	lane *lane
 }
 
 // Session implements proto.Sink.
 func (w wrapper) Session(s *proto.TLS) {
-	if w.own.tee != nil {
-		w.own.tee.Session(s)
+	if t := w.lane.own.tee; t != nil {
+		t.Session(s)
 	}
 	w.Wrapper.Session(s)
 }
 
 // Linger implements tls.Keeper.
 func (w wrapper) Linger(waiting bool) {
-	c := w.own
-	if c.tee != nil {
-		c.tee.Linger(waiting)
+	l, c := w.lane, w.lane.own
+	if waiting {
+		l.lingering++
+		c.lingering++
+		if c.tee != nil {
+			c.tee.Linger(true)
+		}
+		return
 	}
-	switch {
-	case waiting && !c.lingers:
-		c.lingers = true
-		c.link.Detach()
-	case !waiting && c.lingers:
-		c.lingers = false
-		c.end(proto.Originator, c.at, false)
-		c.end(proto.Responder, c.at, true)
-		c.over(c.at)
+	l.lingering--
+	c.lingering--
+	if l.lingering == 0 && l.closed[0] && l.closed[1] {
+		l.end(proto.Originator, false)
+		l.end(proto.Responder, true)
+	}
+	if c.lingering > 0 {
+		return
+	}
+	if c.tee != nil {
+		c.tee.Linger(false)
+	}
+	if c.closed[0] && c.closed[1] {
+		c.over()
 	}
 }

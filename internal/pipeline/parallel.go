@@ -9,6 +9,7 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/follow"
 	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/tls"
 )
 
 // batchPackets is how many packets go to a worker at once, and queueBatches how many batches wait.
@@ -50,8 +51,8 @@ type control struct {
 	elapsed int64
 	at      clock.Mark
 	asked   *asked // nil: nobody has
-	// generation is that of the keys from here on.
-	generation uint32
+	// keys is what is known of them from here on.
+	keys tls.State
 }
 
 // result is what a worker finished in one epoch. idle: the input pauses behind it. standing answers asked, if that
@@ -128,13 +129,13 @@ func (w *worker) work() {
 		}
 		switch c.kind {
 		case endEpoch:
-			w.publish(c.generation)
+			w.publish(c.keys)
 			if c.tick {
 				w.tick(c.elapsed, c.at)
 			}
 			w.hand(&c)
 		case endCapture:
-			w.publish(c.generation)
+			w.publish(c.keys)
 			w.close(c.at)
 			w.hand(&c)
 		}

@@ -179,9 +179,9 @@ func (r *run) start() {
 		w.follow(r.config.Follow, r.taps.get)
 		r.workers = append(r.workers, w)
 	}
-	generation := r.publish(false)
+	keys := r.publish(false)
 	for _, w := range r.workers {
-		w.publish(generation)
+		w.publish(keys)
 	}
 	if n > 1 {
 		r.merger = startMerger(r.workers, &r.show)
@@ -309,15 +309,15 @@ func (r *run) epoch(tick, idle bool) error {
 	mark := r.last
 	mark.Time = r.clock.Now()
 	asked := r.hear(mark)
-	generation := r.publish(tick)
+	keys := r.publish(tick)
 	if r.merger != nil {
 		for _, w := range r.workers {
-			w.control(control{kind: endEpoch, tick: tick, idle: idle, elapsed: r.clock.Elapsed(), at: mark, asked: asked, generation: generation})
+			w.control(control{kind: endEpoch, tick: tick, idle: idle, elapsed: r.clock.Elapsed(), at: mark, asked: asked, keys: keys})
 		}
 		return r.merger.err()
 	}
 	w := r.workers[0]
-	w.publish(generation)
+	w.publish(keys)
 	if tick {
 		w.tick(r.clock.Elapsed(), mark)
 	}
@@ -333,16 +333,16 @@ func (r *run) finish() error {
 	r.decoder.Flush()
 	mark := r.last
 	mark.Time = r.clock.Now()
-	generation := r.publish(true)
+	keys := r.publish(true)
 	if r.merger != nil {
 		for _, w := range r.workers {
-			w.control(control{kind: endCapture, at: mark, generation: generation})
+			w.control(control{kind: endCapture, at: mark, keys: keys})
 			close(w.in)
 		}
 		return r.merger.wait()
 	}
 	w := r.workers[0]
-	w.publish(generation)
+	w.publish(keys)
 	w.close(mark)
 	w.deliver(&r.show, false)
 	return r.show.err
@@ -444,8 +444,8 @@ type worker struct {
 	tally  tally
 	// maxBody is how much is kept of bodies.
 	maxBody int
-	// generation is that of the keys.
-	generation uint32
+	// keys is what the worker was told of them.
+	keys tls.State
 
 	// The rest is used with several workers only.
 	in      chan *batch
@@ -468,14 +468,14 @@ func (w *worker) close(at clock.Mark) {
 	}
 }
 
-// publish tells of another generation of keys.
-func (w *worker) publish(generation uint32) {
-	if generation == w.generation {
+// publish tells what is known of the keys from here on.
+func (w *worker) publish(keys tls.State) {
+	if keys == w.keys {
 		return
 	}
-	w.generation = generation
+	w.keys = keys
 	for _, s := range w.owned {
-		s.tls.Publish(generation)
+		s.tls.Publish(keys)
 	}
 }
 

@@ -61,9 +61,8 @@ type connection struct {
 	link exchange.Link
 	// tee copies what the connection carries; nil: nobody follows.
 	tee *follow.Tee
-	// lingers: the transport is done with it, and it isn't: it waits for keys. at is then its end.
-	lingers bool
-	at      clock.Mark
+	// lingering is how many of the TLS sessions that it carries wait for keys though what carries them has ended.
+	lingering int
 	// counted: its protocol was.
 	counted bool
 }
@@ -89,6 +88,8 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 	}
 	c.shard, c.own = s, c
 	c.link.Open(s.engine, f, facts)
+	c.base.Open(&c.link)
+	c.layer = &c.base
 	if s.opened != nil {
 		s.opened(f)
 	}
@@ -103,22 +104,18 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 // Close implements proto.Parser: after the parsers, those who pair their messages learn that a half-stream is over.
 func (c *connection) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
 	c.Stream.Close(d, at, why)
-	c.closed[d] = true
-	if c.lingers {
-		c.at = at
-		return
-	}
-	both := c.closed[d.Other()]
-	c.lane.end(d, at, both)
-	if both {
-		c.over(at)
+	c.lane.close(d, at, why)
+	if c.closed[d.Other()] {
+		c.over()
 	}
 }
 
-// over ends the connection.
-func (c *connection) over(at clock.Mark) {
-	c.link.Closed(at)
-	if len(c.shard.free) < maxFree {
+// over ends the connection, once nothing that it carries waits any more.
+func (c *connection) over() {
+	switch {
+	case c.lingering > 0:
+		c.link.Detach()
+	case len(c.shard.free) < maxFree:
 		c.shard.free = append(c.shard.free, c)
 	}
 }

@@ -26,6 +26,7 @@ package tls
 
 import (
 	"crypto/rsa"
+	"slices"
 
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/tls/keylog"
@@ -38,9 +39,13 @@ type Keys interface {
 	// Premaster returns the premaster secret that was sent encrypted, nil when it isn't known.
 	Premaster(encrypted []byte, generation uint32) []byte
 	RSAKeys() []*rsa.PrivateKey
-	// Empty reports that there are no keys, and none will come. MayGrow: some may come.
-	Empty() bool
-	MayGrow() bool
+}
+
+// State is what is known of the keys from one packet on. It is the same for all engines, however late they are told.
+type State struct {
+	// Generation is that of the keys. MayGrow: others may come. None: there are none.
+	Generation    uint32
+	MayGrow, None bool
 }
 
 // Limits bound what is kept of connections whose keys haven't come.
@@ -61,6 +66,10 @@ func DefaultLimits() Limits {
 type Keeper interface {
 	proto.Sink
 	Linger(waiting bool)
+	// Facts returns what the transport has observed so far, borrowed. Rewind has what comes be of the time when it had
+	// observed no more than f; nil: of now.
+	Facts() *proto.Facts
+	Rewind(f *proto.Facts)
 }
 
 // Counters count what an engine did.
@@ -79,6 +88,8 @@ type Engine struct {
 	keys       Keys
 	limits     Limits
 	generation uint32
+	mayGrow    bool
+	none       bool
 	elapsed    int64
 	// waiting are the parsers that wait for keys, the oldest first, and held is what they keep.
 	waiting []*Parser
@@ -103,16 +114,17 @@ func (e *Engine) Protocol() proto.Protocol {
 }
 
 // Publish says that the keys have another generation. What waited for one of them goes on.
-func (e *Engine) Publish(generation uint32) {
-	if generation == e.generation {
+func (e *Engine) Publish(s State) {
+	e.mayGrow, e.none = s.MayGrow, s.None
+	if s.Generation == e.generation {
 		return
 	}
-	e.generation = generation
+	e.generation = s.Generation
 	for _, p := range e.take() {
 		if p.findKeys() {
 			e.Counters.Late++
 			p.goOn()
-		} else {
+		} else if p.mode == waiting {
 			e.wait(p)
 		}
 	}
@@ -130,8 +142,7 @@ func (e *Engine) Tick(elapsed int64) {
 // Flush gives up all that wait: no more keys will come.
 func (e *Engine) Flush() {
 	for _, p := range e.take() {
-		p.blind(p.noKey())
-		p.goOn()
+		p.settle(p.noKey())
 	}
 }
 
@@ -147,11 +158,8 @@ func (e *Engine) wait(p *Parser) { e.waiting = append(e.waiting, p) }
 
 // leave takes a parser from those that wait.
 func (e *Engine) leave(p *Parser) {
-	for i, o := range e.waiting {
-		if o == p {
-			e.waiting = append(e.waiting[:i], e.waiting[i+1:]...)
-			return
-		}
+	if i := slices.Index(e.waiting, p); i >= 0 {
+		e.waiting = slices.Delete(e.waiting, i, i+1)
 	}
 }
 

@@ -3,6 +3,7 @@ package tls
 import (
 	"bytes"
 	"encoding/binary"
+	"unsafe"
 
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -28,7 +29,11 @@ const (
 	maxEarly = 64 << 10
 	// maxTries is how many record numbers are tried after a gap.
 	maxTries = 512
-	// keepCapacity is the largest buffer that a direction keeps while it is empty.
+	// maxTrials is how many numbers are tried in all until a record is found; then there are two more tries for each that may be one.
+	maxTrials = 1 << 13
+	// maxPassed is how many records of a direction are passed over that can't be opened, before the first that can.
+	maxPassed = 256
+	// keepCapacity is how much larger than a record the buffer may be that a direction keeps while it is empty.
 	keepCapacity = 4 << 10
 )
 
@@ -47,6 +52,8 @@ type segment struct {
 	at   int
 	mark clock.Mark
 }
+
+const segmentSize = int(unsafe.Sizeof(segment{}))
 
 // half is the state of one direction.
 type half struct {
@@ -85,6 +92,16 @@ type half struct {
 	earlyAt   []segment
 	earlyLost bool
 
+	// ahead: the epoch's keys are those of a later one, since its own aren't known. passed counts the records that weren't opened
+	// and that nobody misses. trials is how many numbers were tried since a record was found.
+	ahead  bool
+	passed int
+	trials int
+	// ended is how the direction ended, once it has.
+	ended struct {
+		at  clock.Mark
+		why proto.CloseReason
+	}
 	// headless: plaintext was lost before there was anybody to tell.
 	headless bool
 	// plain is how many bytes of plaintext came. borders are where the last records end, in both counts.
@@ -124,15 +141,13 @@ func (h *half) plainAt(sent int64) int64 {
 }
 
 // collect adds bytes to those collected.
-func (h *half) collect(b []byte, at clock.Mark, held *int) {
+func (h *half) collect(b []byte, at clock.Mark) {
 	h.segments = append(h.segments, segment{len(h.buf), at})
 	h.buf = append(h.buf, b...)
-	*held += len(b)
 }
 
 // drop forgets the first n collected bytes.
-func (h *half) drop(n int, held *int) {
-	*held -= n
+func (h *half) drop(n int) {
 	h.buf = h.buf[:copy(h.buf, h.buf[n:])]
 	k := 0
 	for i := range h.segments {
@@ -155,14 +170,17 @@ func (h *half) drop(n int, held *int) {
 }
 
 // empty forgets the collected bytes.
-func (h *half) empty(held *int) {
-	*held -= len(h.buf)
+func (h *half) empty() {
 	h.buf, h.segments = h.buf[:0], h.segments[:0]
 }
 
+// size returns what the direction's buffers take, in bytes.
+func (h *half) size() int {
+	return cap(h.buf) + cap(h.message) + cap(h.early) + (cap(h.segments)+cap(h.earlyAt))*segmentSize
+}
+
 // release lets go of all memory.
-func (h *half) release(held *int) {
-	*held -= len(h.buf) + len(h.message) + len(h.early)
+func (h *half) release() {
 	h.buf, h.segments, h.message, h.early, h.earlyAt = nil, nil, nil, nil, nil
 }
 
@@ -213,12 +231,12 @@ func (p *Parser) take(d proto.Direction, b []byte, at clock.Mark) int {
 	if len(h.buf) > 0 || len(b) < headerSize {
 		if need := headerSize - len(h.buf); need > 0 {
 			n := min(need, len(b))
-			h.collect(b[:n], at, p.held)
+			h.collect(b[:n], at)
 			if n < need {
 				return n
 			}
 			if !p.begin(d, h.buf, at) {
-				h.empty(p.held)
+				h.empty()
 			}
 			return n
 		}
@@ -237,11 +255,10 @@ func (p *Parser) take(d proto.Direction, b []byte, at clock.Mark) int {
 		return size
 	}
 	n := min(size-len(h.buf), len(b))
-	h.collect(b[:n], at, p.held)
+	h.collect(b[:n], at)
 	if len(h.buf) == size {
 		buf, segments := h.buf, h.segments
 		h.buf, h.segments = nil, nil
-		*p.held -= len(buf)
 		p.record(d, buf, segments)
 		if cap(buf) <= maxFragment+headerSize+keepCapacity && h.buf == nil && !p.closed[d] {
 			h.buf, h.segments = buf[:0], segments[:0]
@@ -260,7 +277,7 @@ func (p *Parser) begin(d proto.Direction, head []byte, at clock.Mark) bool {
 		return false
 	}
 	if p.mode == blind && p.protects(d, head[0]) {
-		p.unread(d, head[0], at)
+		p.unread(d, head[0], size, at)
 		h.skip = size
 		return false
 	}
@@ -281,7 +298,7 @@ func (p *Parser) astray(d proto.Direction, at clock.Mark) {
 // hole takes a gap.
 func (p *Parser) hole(d proto.Direction, n int64, at clock.Mark) {
 	h := &p.half[d]
-	h.blur(p.held)
+	h.blur()
 	switch {
 	case n == proto.Unknown:
 		h.vague, n = true, 0
@@ -297,13 +314,13 @@ func (p *Parser) hole(d proto.Direction, n int64, at clock.Mark) {
 		if rest := int64(headerSize + size - len(h.buf)); n <= rest {
 			h.skip = int(rest - n)
 			typ := h.buf[0]
-			h.empty(p.held)
+			h.empty()
 			p.lostRecord(d, typ, size, nil, at)
 			return
 		}
 	}
 	h.missed += int64(len(h.buf)) + n
-	h.empty(p.held)
+	h.empty()
 	h.searching = true
 	if p.mode == following && h.opener == nil && p.version == 0 {
 		p.blind("bytes of the handshake weren't captured")
@@ -313,11 +330,10 @@ func (p *Parser) hole(d proto.Direction, n int64, at clock.Mark) {
 }
 
 // blur forgets a handshake message of which bytes are missing.
-func (h *half) blur(held *int) {
+func (h *half) blur() {
 	if len(h.message) > 0 {
 		h.blurred = true
 	}
-	*held -= len(h.message)
 	h.message = nil
 }
 
@@ -349,7 +365,7 @@ func (p *Parser) size(h *half, fragment int) int64 {
 // lost tells of plaintext that is missing.
 func (p *Parser) lost(d proto.Direction, n int64, at clock.Mark) {
 	h := &p.half[d]
-	h.blur(p.held)
+	h.blur()
 	if n == 0 {
 		return
 	}
@@ -377,18 +393,17 @@ func (p *Parser) search(d proto.Direction, b []byte, at clock.Mark) {
 		h.missed += int64(len(b))
 		return
 	}
-	h.collect(b, at, p.held)
+	h.collect(b, at)
 	if !p.keyed(d) {
 		if p.mayCome() {
 			buf, segments := h.buf, h.segments
-			*p.held -= len(buf)
 			h.buf, h.segments = nil, nil
 			p.await(d, buf, segments)
 			return
 		}
 		if p.version >= tls13 || h.protected {
 			p.blind(p.noKey())
-			h.empty(p.held)
+			h.empty()
 			p.tell()
 			return
 		}
@@ -396,7 +411,7 @@ func (p *Parser) search(d proto.Direction, b []byte, at clock.Mark) {
 	for len(h.buf) > 0 && h.searching && p.mode == following {
 		i := plausible(h.buf, p.version)
 		h.missed += int64(i)
-		h.drop(i, p.held)
+		h.drop(i)
 		if len(h.buf) < headerSize {
 			return
 		}
@@ -408,7 +423,7 @@ func (p *Parser) search(d proto.Direction, b []byte, at clock.Mark) {
 		next := h.buf[size:]
 		if len(next) >= headerSize && plausible(next[:headerSize], p.version) != 0 {
 			h.missed++
-			h.drop(1, p.held)
+			h.drop(1)
 			continue
 		}
 		if p.version < tls13 && !h.protected && (h.buf[0] == typeChange || h.buf[0] == typeHandshake) {
@@ -425,7 +440,7 @@ func (p *Parser) search(d proto.Direction, b []byte, at clock.Mark) {
 				}
 			}
 			h.missed += int64(step)
-			h.drop(step, p.held)
+			h.drop(step)
 			continue
 		}
 	}
@@ -435,7 +450,6 @@ func (p *Parser) search(d proto.Direction, b []byte, at clock.Mark) {
 	// The rest is in step again.
 	buf, segments := h.buf, h.segments
 	h.buf, h.segments = nil, nil
-	*p.held -= len(buf)
 	for i, s := range segments {
 		end := len(buf)
 		if i+1 < len(segments) {
@@ -486,7 +500,7 @@ func (p *Parser) found(d proto.Direction, size int) bool {
 	buf := p.engine.buffer()
 	defer func() { p.engine.release(buf) }()
 	before := h.epoch
-	plain, typ, skipped, ok := p.trial(d, buf, typ, version, frag)
+	plain, typ, skipped, ok := p.trial(d, buf, typ, version, frag, h.segments[0].mark.Time)
 	if !ok {
 		return false
 	}
@@ -508,24 +522,31 @@ func (p *Parser) found(d proto.Direction, size int) bool {
 		end++
 	}
 	rec, marks := append([]byte(nil), h.buf[:size]...), append([]segment(nil), segments[:end]...)
-	h.drop(size, p.held)
+	h.drop(size)
 	p.opened(d, typ, plain, rec, marks)
+	s := &marks[len(marks)-1]
+	h.note(s.mark.Offset + int64(len(rec)-s.at))
 	return true
 }
 
 // trial tries the keys and numbers that a record after a gap may have. It returns how many records were skipped.
-func (p *Parser) trial(d proto.Direction, dst []byte, typ byte, version uint16, frag []byte) (plain []byte, is byte, skipped int, ok bool) {
+func (p *Parser) trial(d proto.Direction, dst []byte, typ byte, version uint16, frag []byte, at int64) (plain []byte, is byte, skipped int, ok bool) {
 	h := &p.half[d]
 	tries := int(min(h.missed/(headerSize+8)+2, maxTries))
 	if h.vague {
 		tries = maxTries
 	}
+	if h.trials > maxTrials {
+		tries = min(tries, 2)
+	}
 	least := int(h.missed / (headerSize + maxFragment))
 	try := func(o suite.Opener, from uint64) bool {
 		for k := least; k < least+tries; k++ {
 			var err error
+			h.trials++
 			if plain, is, err = o.Open(dst, from+uint64(k), typ, version, frag); err == nil {
 				h.opener, h.seq, h.opened, skipped = o, from+uint64(k)+1, true, k
+				h.trials = 0
 				return true
 			}
 		}
@@ -538,7 +559,7 @@ func (p *Parser) trial(d proto.Direction, dst []byte, typ byte, version uint16, 
 		// The change of keys may be in the hole.
 		if o := p.next[d]; o != nil && try(o, 0) {
 			h.protected, h.finished, p.next[d] = true, true, nil
-			p.established(h.segments[0].mark.Time)
+			p.established(at)
 			return plain, is, skipped, true
 		}
 		return nil, 0, 0, false
@@ -548,7 +569,7 @@ func (p *Parser) trial(d proto.Direction, dst []byte, typ byte, version uint16, 
 		if o := p.opener13(d, e); o != nil && try(o, 0) {
 			h.epoch = e
 			h.finished = h.finished || e == epochData
-			p.established(h.segments[0].mark.Time)
+			p.established(at)
 			return plain, is, skipped, true
 		}
 	}

@@ -2,6 +2,7 @@ package tls
 
 import (
 	"bytes"
+	"unsafe"
 
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -53,17 +54,15 @@ func (p *Parser) handshake(d proto.Direction, b []byte, first, last clock.Mark) 
 			}
 		}
 		if need > maxHandshake {
-			h.blur(p.held)
+			h.blur()
 			return
 		}
 		n := min(need-len(h.message), len(b))
 		h.message = append(h.message, b[:n]...)
-		*p.held += n
 		b = b[n:]
 		if len(h.message) >= headSize && len(h.message) == headSize+length24(h.message) {
 			m := h.message
 			h.message = nil
-			*p.held -= len(m)
 			p.message(d, m, last)
 		}
 	}
@@ -88,6 +87,7 @@ func (p *Parser) message(d proto.Direction, m []byte, last clock.Mark) {
 	switch typ {
 	case handshake.TypeClientHello:
 		if c, err := handshake.ParseClientHello(bytes.Clone(body)); err == nil {
+			p.replace(&p.helloSize, len(body))
 			p.hello(c)
 		} else {
 			p.garbled(err)
@@ -162,7 +162,7 @@ func (p *Parser) hello(c *handshake.ClientHello) {
 		f.Renegotiations++
 		p.half[0].finished, p.half[1].finished = false, false
 		f.Random, p.clientHello = c.Random, c
-		p.premaster, p.next = nil, [2]suite.Opener{}
+		p.premaster, p.unopened, p.next = nil, false, [2]suite.Opener{}
 		p.tell()
 		return
 	case p.clientHello != nil: // after a HelloRetryRequest, whose first ClientHello the fingerprints are of
@@ -248,11 +248,25 @@ func (p *Parser) certificates(d proto.Direction, body []byte) {
 	for _, der := range list[:min(len(list), maxChain)] {
 		chain = append(chain, handshake.Describe(der))
 	}
+	size := 0
+	for _, c := range chain {
+		size += described(c)
+	}
+	p.replace(&p.chainSize[d], size)
 	if d == p.client {
 		p.facts.ClientChain = chain
 	} else {
 		p.facts.ServerChain = chain
 	}
+}
+
+// described is about what the description of a certificate takes, in bytes.
+func described(c *proto.Certificate) int {
+	n := int(unsafe.Sizeof(*c)) + len(c.Subject) + len(c.Issuer) + len(c.CommonName) + len(c.IssuerName) + len(c.Serial) + len(c.SHA256) + len(c.Key) + len(c.Signature)
+	for _, name := range c.Names {
+		n += int(unsafe.Sizeof(name)) + len(name)
+	}
+	return n
 }
 
 // change takes a change of keys (TLS 1.2 and before; in TLS 1.3 it means nothing, RFC 8446 §D.4).

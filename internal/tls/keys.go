@@ -25,7 +25,7 @@ type masterFinder interface {
 // mayCome reports whether the keys of this connection may still come.
 func (p *Parser) mayCome() bool {
 	k := p.engine.keys
-	return k != nil && k.MayGrow() && p.facts.HasRandom && p.suite != nil && p.suite.Supported()
+	return k != nil && p.engine.mayGrow && !p.final && p.facts.HasRandom && p.suite != nil && p.suite.Supported()
 }
 
 // noKey says why the connection can't be read, when its keys aren't there.
@@ -36,7 +36,7 @@ func (p *Parser) noKey() string {
 		return "bytes of the handshake weren't captured"
 	case !p.suite.Supported():
 		return "the cipher suite can't be opened: " + p.facts.SuiteName
-	case k == nil || k.Empty():
+	case k == nil || p.engine.none:
 		return "no keys were given"
 	case len(k.RSAKeys()) > 0 && p.premaster != nil:
 		return "no key for this client random, and no private key opens its key exchange"
@@ -99,7 +99,7 @@ func (p *Parser) derive13(d proto.Direction) bool {
 		h.opener, h.seq, h.opened = o, 0, false
 		return true
 	}
-	if p.engine.keys.MayGrow() {
+	if p.engine.mayGrow && !p.final {
 		return false // its own may still come
 	}
 	return p.later(d)
@@ -113,7 +113,7 @@ func (p *Parser) later(d proto.Direction) bool {
 	}
 	for e := h.epoch + 1; e < numEpochs; e++ {
 		if o := p.opener13(d, e); o != nil {
-			h.epoch, h.opener, h.seq, h.opened = e, o, 0, false
+			h.epoch, h.opener, h.seq, h.opened, h.ahead = e, o, 0, false, true
 			if e == epochData && d == p.client {
 				h.finished = true
 			}
@@ -166,7 +166,7 @@ func (p *Parser) master() []byte {
 	}
 	secret := k.Premaster(p.premaster, p.engine.generation)
 	for _, key := range k.RSAKeys() {
-		if secret != nil {
+		if secret != nil || p.unopened {
 			break
 		}
 		// A wrong key gives an error, or once in a long while another length or a master that opens nothing.
@@ -175,6 +175,7 @@ func (p *Parser) master() []byte {
 		}
 	}
 	if secret == nil {
+		p.unopened = true
 		return nil
 	}
 	var master []byte

@@ -48,6 +48,8 @@ type Parser struct {
 	transcript []byte
 	hashing    bool
 	premaster  []byte
+	// unopened: no private key opens it. final: no more keys are waited for.
+	unopened, final bool
 	// next are the openers of TLS 1.2 and before that the next change of keys brings.
 	next [2]suite.Opener
 	// secrets are the traffic secrets of TLS 1.3, by direction and epoch.
@@ -57,6 +59,13 @@ type Parser struct {
 	lastTurn proto.Direction
 	turnEnd  int64
 	spoken   bool
+
+	// kept is what the session takes, which counts as held until both directions have ended: helloSize of it for the ClientHello,
+	// chainSize for the certificates of each direction, and bufferSize for buffers. charged is the part of it that counts among what waits for keys.
+	kept, charged int
+	helloSize     int
+	chainSize     [2]int
+	bufferSize    int
 
 	// What waits for keys.
 	events []event
@@ -74,6 +83,8 @@ type event struct {
 	at   clock.Mark
 	n    int64
 	why  proto.CloseReason
+	// facts are those of the transport then.
+	facts *proto.Facts
 }
 
 type kind uint8
@@ -84,11 +95,16 @@ const (
 	closing
 )
 
-const eventSize = int(unsafe.Sizeof(event{}))
+const (
+	eventSize = int(unsafe.Sizeof(event{})) + int(unsafe.Sizeof(proto.Facts{}))
+	// sessionSize is about what a session takes beside what is kept of its messages, in bytes: the parser, what it tells, openers.
+	sessionSize = int(unsafe.Sizeof(Parser{})) + 3<<10
+)
 
 func newParser(e *Engine, c *proto.Context) *Parser {
 	p := &Parser{engine: e, sink: c.Sink, nest: c.Nest, held: c.Held, client: c.Client}
 	p.facts.Client = c.Client
+	p.account(sessionSize)
 	e.Counters.Sessions++
 	if c.Resumed {
 		p.blind("the capture began after the handshake")
@@ -105,6 +121,15 @@ var (
 
 // Data implements proto.Parser.
 func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict {
+	v := p.data(d, b, at)
+	if v.Action != proto.Handover {
+		p.weigh()
+	}
+	return v
+}
+
+// data is Data without its account.
+func (p *Parser) data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict {
 	if p.mode == waiting {
 		p.keep(event{kind: data, d: d, at: at, n: int64(len(b))}, b)
 		return proceed
@@ -117,8 +142,9 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		p.facts.Failure = "the server answered in plain text"
 		p.tell()
 		for i := range p.half {
-			p.half[i].release(p.held)
+			p.half[i].release()
 		}
+		p.account(-p.kept)
 		return proto.Verdict{Action: proto.Handover, EarlyLost: true}
 	}
 	if n := p.oldHello(d, b, at); n > 0 {
@@ -175,6 +201,7 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 	}
 	if !p.enough() {
 		p.hole(d, n, at)
+		p.weigh()
 	}
 }
 
@@ -198,8 +225,9 @@ func (p *Parser) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 func (p *Parser) close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
 	p.closed[d] = true
 	h := &p.half[d]
+	h.ended.at, h.ended.why = at, why
 	p.flushLost(d, at)
-	h.release(p.held)
+	h.release()
 	if p.inner != nil {
 		p.inner.Close(d, at, why)
 	}
@@ -208,11 +236,35 @@ func (p *Parser) close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 			p.facts.Reason = "nothing was sent after the handshake"
 		}
 		p.tell()
+		p.account(-p.kept)
+		return
 	}
+	p.weigh()
+}
+
+// account counts n bytes more that the session takes.
+func (p *Parser) account(n int) {
+	p.kept += n
+	*p.held += n
+}
+
+// replace accounts for what takes now bytes, and took size before.
+func (p *Parser) replace(size *int, now int) {
+	p.account(now - *size)
+	*size = now
+}
+
+// weigh accounts for the buffers, as they are at the end of a call.
+func (p *Parser) weigh() {
+	p.replace(&p.bufferSize, p.half[0].size()+p.half[1].size()+cap(p.transcript))
 }
 
 // keep keeps a call that must wait.
 func (p *Parser) keep(e event, b []byte) {
+	if k, ok := p.sink.(Keeper); ok {
+		f := *k.Facts()
+		e.facts = &f
+	}
 	p.events = append(p.events, e)
 	p.buf = append(p.buf, b...)
 	n := len(b) + eventSize
@@ -232,6 +284,8 @@ func (p *Parser) await(d proto.Direction, rest []byte, segments []segment) {
 	p.engine.Counters.Waited++
 	p.since = p.engine.elapsed
 	p.engine.wait(p)
+	p.charged = p.kept
+	p.engine.hold(p.charged)
 	for i, s := range segments {
 		end := len(rest)
 		if i+1 < len(segments) {
@@ -249,7 +303,15 @@ func (p *Parser) await(d proto.Direction, rest []byte, segments []segment) {
 // giveUp ends the waiting without keys.
 func (p *Parser) giveUp(why string) {
 	p.engine.leave(p)
-	p.blind(why)
+	p.settle(why)
+}
+
+// settle goes on with the keys that there are, or without.
+func (p *Parser) settle(why string) {
+	p.final = true
+	if p.mode = following; !p.findKeys() {
+		p.blind(why)
+	}
 	p.goOn()
 }
 
@@ -270,11 +332,14 @@ func (p *Parser) goOn() {
 	p.events, p.buf = nil, nil
 	n := len(buf) + len(events)*eventSize
 	*p.held -= n
-	p.engine.held -= n
-	lingers := p.lingers
-	p.lingers = false
+	p.engine.held -= n + p.charged
+	p.charged = 0
 	off := int64(0)
+	keeper, _ := p.sink.(Keeper)
 	for i := range events {
+		if keeper != nil {
+			keeper.Rewind(events[i].facts)
+		}
 		switch e := &events[i]; e.kind {
 		case data:
 			p.Data(e.d, buf[off:off+e.n], e.at)
@@ -285,7 +350,11 @@ func (p *Parser) goOn() {
 			p.Close(e.d, e.at, e.why)
 		}
 	}
-	if lingers && p.mode != waiting {
+	if keeper != nil {
+		keeper.Rewind(nil)
+	}
+	if p.lingers && p.mode != waiting {
+		p.lingers = false
 		p.sink.(Keeper).Linger(false)
 	}
 }

@@ -61,7 +61,12 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 		return
 	}
 	if p.mode == blind {
-		p.unread(d, rec[0], last)
+		p.unread(d, rec[0], len(rec)-headerSize, last)
+		return
+	}
+	if h.opener == nil { // data before the change of keys: nobody's
+		p.facts.LostRecords++
+		p.engine.Counters.LostRecords++
 		return
 	}
 	buf := p.engine.buffer()
@@ -69,14 +74,19 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 	if err != nil {
 		p.engine.release(buf)
 		switch {
+		case h.opened && p.caughtUp(d, rec, segments):
 		case h.opened:
 			p.lostRecord(d, rec[0], len(rec)-headerSize, rec[headerSize:], last)
+		case p.version >= tls13 && d == p.client && p.facts.EarlyData == rejected && !h.finished && h.passed < maxPassed:
+			h.passed++ // early data that the server passes over, too (RFC 8446 §4.2.10)
 		case p.later(d):
 			p.unseal(d, rec, segments)
+		case h.ahead && h.passed < maxPassed:
+			h.passed++ // of an epoch whose keys aren't known
 		default:
 			p.blind("the key doesn't fit")
 			p.lose(last)
-			p.unread(d, rec[0], last)
+			p.unread(d, rec[0], len(rec)-headerSize, last)
 			p.tell()
 		}
 		return
@@ -85,6 +95,22 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 	h.opened = true
 	p.opened(d, typ, plain, rec, segments)
 	p.engine.release(plain)
+}
+
+// caughtUp opens a record whose number or keys aren't those expected, since the record before it was lost that would have told. It
+// reports whether it could.
+func (p *Parser) caughtUp(d proto.Direction, rec []byte, segments []segment) bool {
+	buf := p.engine.buffer()
+	plain, typ, skipped, ok := p.trial(d, buf, rec[0], binary.BigEndian.Uint16(rec[1:]), rec[headerSize:], segments[0].mark.Time)
+	if !ok {
+		p.engine.release(buf)
+		return false
+	}
+	p.facts.LostRecords += skipped
+	p.engine.Counters.LostRecords += uint64(skipped)
+	p.opened(d, typ, plain, rec, segments)
+	p.engine.release(plain)
+	return true
 }
 
 // opened takes the plaintext of a record. rec is the record as it came.
@@ -119,8 +145,12 @@ func (p *Parser) deliver(d proto.Direction, plain []byte, overhead int, segments
 		p.tell()
 		p.inner = p.nest(proto.Nested{Client: p.client, At: segments[0].mark, Hint: p.facts.ALPN})
 		for i := range p.half {
-			if p.half[i].headless {
+			h := &p.half[i]
+			if h.headless {
 				p.lost(proto.Direction(i), proto.Unknown, segments[0].mark)
+			}
+			if h.ended.why != proto.Open {
+				p.inner.Close(proto.Direction(i), h.ended.at, h.ended.why)
 			}
 		}
 	}
@@ -160,11 +190,24 @@ func (p *Parser) lose(at clock.Mark) {
 	}
 }
 
-// unread notes a protected record that isn't opened.
-func (p *Parser) unread(d proto.Direction, typ byte, at clock.Mark) {
+// leastFinished is less than the fragment of a Finished in TLS 1.3 has, and more than that of an alert.
+const leastFinished = 40
+
+// unread notes a protected record that isn't opened, and the size of its fragment.
+func (p *Parser) unread(d proto.Direction, typ byte, size int, at clock.Mark) {
 	h := &p.half[d]
 	p.turn(d, at.Time, at.Time)
 	switch {
+	case !p.facts.Established && (typ == typeAlert || p.version >= tls13 && d == p.client && !h.finished && p.half[d.Other()].finished && size < leastFinished):
+		who := "client"
+		if d != p.client {
+			who = "server"
+		}
+		if p.facts.Failure == "" {
+			p.facts.Failure = "TLS handshake failed: the " + who + " sent an alert that can't be read without keys"
+			p.tell()
+		}
+		return
 	case p.version >= tls13:
 		h.finished = h.finished || d != p.client || p.half[d.Other()].finished
 	case typ == typeHandshake, typ == typeData:
@@ -217,7 +260,6 @@ func (p *Parser) holdEarly(rec []byte, segments []segment) {
 		h.earlyAt = append(h.earlyAt, segment{len(h.early) + s.at, s.mark})
 	}
 	h.early = append(h.early, rec...)
-	*p.held += len(rec)
 }
 
 // decideEarly deals with what was kept, once the server has said whether it takes early data.
@@ -228,7 +270,6 @@ func (p *Parser) decideEarly(taken bool) {
 	h := &p.half[p.client]
 	p.facts.EarlyData = rejected
 	early, at := h.early, h.earlyAt
-	*p.held -= len(early)
 	h.early, h.earlyAt = nil, nil
 	if !taken {
 		return
@@ -248,6 +289,16 @@ func (p *Parser) decideEarly(taken bool) {
 		}
 		p.unseal(p.client, early[:size], marks)
 		early, at = early[size:], at[end:]
+	}
+	if p.mode == waiting {
+		for i, s := range at {
+			end := at[0].at + len(early)
+			if i+1 < len(at) {
+				end = at[i+1].at
+			}
+			b := early[s.at-at[0].at : end-at[0].at]
+			p.keep(event{kind: data, d: p.client, at: s.mark, n: int64(len(b))}, b)
+		}
 	}
 	if h.earlyLost {
 		p.lost(p.client, proto.Unknown, clock.Mark{Peer: -1})

@@ -206,9 +206,13 @@ type sink struct {
 	proto.Sink
 	facts   *proto.TLS
 	lingers []bool
+	// observed is what a transport would have observed.
+	observed proto.Facts
 }
 
 func (s *sink) Session(f *proto.TLS)             { s.facts = f }
+func (s *sink) Facts() *proto.Facts              { return &s.observed }
+func (s *sink) Rewind(*proto.Facts)              {}
 func (s *sink) Linger(waiting bool)              { s.lingers = append(s.lingers, waiting) }
 func (s *sink) Lost(proto.Direction, clock.Mark) {}
 
@@ -231,7 +235,9 @@ func newPlayed(t testing.TB, c *talk, keys *keylog.Store, l tls.Limits) *played 
 	}
 	p.engine = tls.NewEngine(k, l)
 	if keys != nil {
-		p.engine.Publish(keys.Publish())
+		p.publish(keys)
+	} else {
+		p.engine.Publish(tls.State{None: true})
 	}
 	protocol := p.engine.Protocol()
 	p.parser = protocol.New(&proto.Context{Sink: p.sink, Held: &p.held, Limits: &proto.Limits{}, Nest: func(n proto.Nested) proto.Parser {
@@ -239,6 +245,11 @@ func newPlayed(t testing.TB, c *talk, keys *keylog.Store, l tls.Limits) *played 
 		return p.inner
 	}})
 	return p
+}
+
+// publish tells the engine of the keys.
+func (p *played) publish(keys *keylog.Store) {
+	p.engine.Publish(tls.State{Generation: keys.Publish(), MayGrow: keys.MayGrow(), None: keys.Empty()})
 }
 
 // segment returns the bytes of a segment, which the parser may not keep.

@@ -134,11 +134,11 @@ func TestLateKeys(t *testing.T) {
 			if p.read != [2]int64{} || !slices.Equal(p.lingers, []bool{true}) || p.held == 0 {
 				t.Fatalf("before the keys: read %v, lingers %v, %d held", p.read, p.lingers, p.held)
 			}
-			p.engine.Publish(keys.Publish()) // nothing new
+			p.publish(keys) // nothing new
 			lines := bytes.SplitAfter(c.keys.Bytes(), []byte("\n"))
 			for _, line := range lines { // one secret after the other
 				keys.Add(line)
-				p.engine.Publish(keys.Publish())
+				p.publish(keys)
 			}
 			if p.read[0] != int64(len(c.said[0])) || p.read[1] != int64(len(c.said[1])) || p.held != 0 || !slices.Equal(p.lingers[len(p.lingers)-1:], []bool{false}) ||
 				!p.closed[0] || !p.closed[1] {

@@ -174,6 +174,7 @@ func New(c *proto.Context) proto.Parser {
 		sink: c.Sink, limits: c.Limits, nest: c.Nest, held: c.Held, client: c.Client, resumed: c.Resumed,
 		streams: p.streams, free: p.free, block: p.block,
 	}
+	*p.held += len(p.free) * streamCost
 	for d := range p.sides {
 		s := &p.sides[d]
 		*s = side{dir: proto.Direction(d), state: stateHeader, maxFrame: startFrame, usual: startFrame}
@@ -470,6 +471,9 @@ func (p *Parser) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 		for p.oldest != nil {
 			p.drop(p.oldest)
 		}
-		p.free = p.free[:min(len(p.free), keepStreams):min(len(p.free), keepStreams)]
+		*p.held -= len(p.free) * streamCost
+		n := min(len(p.free), keepStreams)
+		clear(p.free[n:])
+		p.free = p.free[:n]
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/culprit-http/culprit/internal/proto/framed"
 )
 
-// streamCost is about what a stream's state takes, in bytes; it counts as held.
+// streamCost is about what a stream's state takes, in bytes; it counts as held, also while the stream waits to be used again.
 const streamCost = 1 << 10
 
 // stream is a stream that is followed: from its first frame until both of its halves are over.
@@ -104,6 +104,7 @@ func (p *Parser) open(id uint32, s *side) *stream {
 		st, p.free = p.free[n-1], p.free[:n-1]
 	} else {
 		st = new(stream)
+		*p.held += streamCost
 	}
 	st.id = id
 	for d := range st.half {
@@ -121,7 +122,6 @@ func (p *Parser) open(id uint32, s *side) *stream {
 	}
 	p.newest = st
 	p.streams[id] = st
-	*p.held += streamCost
 	return st
 }
 
@@ -151,7 +151,6 @@ func (p *Parser) giveUp(st *stream) {
 // drop lets go of a stream on which nothing is open.
 func (p *Parser) drop(st *stream) {
 	delete(p.streams, st.id)
-	*p.held -= streamCost
 	p.release(&st.early)
 	if st.prev != nil {
 		st.prev.next = st.next
@@ -169,6 +168,7 @@ func (p *Parser) drop(st *stream) {
 		}
 	}
 	if len(p.free) == maxFree {
+		*p.held -= streamCost
 		return
 	}
 	early, parts := st.early, [2]*framed.Counter{st.half[0].parts, st.half[1].parts}
