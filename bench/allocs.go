@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"runtime"
 
 	"github.com/culprit-http/culprit/internal/capture"
@@ -11,6 +12,8 @@ import (
 	"github.com/culprit-http/culprit/internal/pipeline"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/tls"
+	"github.com/culprit-http/culprit/internal/tls/keylog"
 )
 
 // heap is what was taken from the heap.
@@ -26,26 +29,40 @@ func (h *heap) Exchanges(done, _ []*exchange.Exchange) error {
 
 func (h *heap) Idle() error { return nil }
 
-// allocations runs the pipeline over a capture, in this process and without an output, with the
-// limits of culprit trace, and counts what it allocates.
-func allocations(ctx context.Context, path string) (h heap, err error) {
-	source, err := capture.Open([]capture.Input{{Path: path}}, capture.Options{})
+// allocations runs the pipeline over a capture, in this process and without an output, and counts what it allocates.
+func allocations(ctx context.Context, f file) (h heap, err error) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = analyse(ctx, f, &h)
+	runtime.ReadMemStats(&after)
+	h.allocations, h.bytes = after.Mallocs-before.Mallocs, after.TotalAlloc-before.TotalAlloc
+	return h, err
+}
+
+// analyse runs the pipeline over a capture with the limits of culprit trace.
+func analyse(ctx context.Context, f file, to pipeline.Receiver) (stats pipeline.Stats, err error) {
+	keys := keylog.NewStore(keylog.Options{})
+	if f.keys != "" {
+		log, err := os.ReadFile(f.keys)
+		if err != nil {
+			return stats, err
+		}
+		keys.Add(log)
+	}
+	source, err := capture.Open([]capture.Input{{Path: f.path}}, capture.Options{})
 	if err != nil {
-		return h, err
+		return stats, err
 	}
 	defer source.Close()
 	d := config.DefaultTrace()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	_, err = pipeline.Run(ctx, source, pipeline.Config{
+	return pipeline.Run(ctx, source, pipeline.Config{
 		Workers:  1,
 		Memory:   int(d.Memory),
 		Packet:   packet.DefaultLimits(),
 		TCP:      tcp.DefaultLimits,
-		Parser:   proto.Limits{MaxHead: int(d.MaxHead), MaxFields: d.MaxFields},
+		TLS:      tls.DefaultLimits(),
+		Keys:     keys,
+		Parser:   proto.Limits{MaxHead: int(d.MaxHead), MaxFields: d.MaxFields, MaxMessage: int(d.MaxMessage), MaxStreams: d.MaxStreams},
 		Exchange: exchange.Limits{MaxWaiting: d.MaxWaiting, ExchangeTimeout: d.ExchangeTimeout},
-	}, &h)
-	runtime.ReadMemStats(&after)
-	h.allocations, h.bytes = after.Mallocs-before.Mallocs, after.TotalAlloc-before.TotalAlloc
-	return h, err
+	}, to)
 }

@@ -101,7 +101,7 @@ func TestCacheIsUsed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (file{path, 4, truth{2, 1}}); f != want {
+		if want := (file{path: path, bytes: 4, truth: truth{2, 1}}); f != want {
 			t.Errorf("%+v, want %+v", f, want)
 		}
 	}
@@ -120,7 +120,7 @@ func TestAllocationsSeesEveryExchange(t *testing.T) {
 	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	h, err := allocations(context.Background(), path)
+	h, err := allocations(context.Background(), file{path: path})
 	if err != nil || h.exchanges != truth.Exchanges || h.allocations == 0 {
 		t.Errorf("%+v, %v; want %d exchanges", h, err, truth.Exchanges)
 	}
@@ -134,9 +134,10 @@ func TestCount(t *testing.T) {
 		want   int
 	}{
 		{"a\nb\nc\n", anyLine, 3},
+		{"GET / 200\n- - 1ms undecryptable: no keys were given\n", readable, 1},
 		{"a\n" + long + "\nb", anyLine, 3},
 		{"1-2: HTTP/1.1 200 OK\n" + long + ": HTTP/1.1 in a body\nServer: x\n", with(": HTTP/1."), 1},
-		{"/a\t\t\n\t200\t0.1\n\t200,304\t0.1,0.2\n\n", tsharkResponses, 3},
+		{"/a\t\t\t\n\t200\t0.1\t\n\t200,304\t0.1,0.2\t\n\t\t\t200,404\n\n", tsharkResponses, 5},
 	} {
 		if got, err := count(strings.NewReader(c.output), c.found); got != c.want || err != nil {
 			t.Errorf("%.20q...: %d, %v; want %d", c.output, got, err, c.want)

@@ -22,13 +22,18 @@ type file struct {
 	path  string
 	bytes int64
 	truth truth
+	// keys is the key log of its TLS sessions, empty for none, and body the length of its only answer, where there is but one.
+	keys string
+	body int64
 }
 
 // benchCapture is a capture in two sizes: the slow tools get a small one.
 type benchCapture struct {
 	name, about string
-	full, part  file
-	make        func() (full, part file, err error)
+	// inside: only tools that look inside TLS and HTTP/2 find anything.
+	inside     bool
+	full, part file
+	make       func() (full, part file, err error)
 }
 
 func (c *benchCapture) prepare() (err error) {

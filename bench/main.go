@@ -71,6 +71,9 @@ func run(ctx context.Context, o options) error {
 		}
 		var results []result
 		for _, t := range tools {
+			if c.inside && !t.inside {
+				continue
+			}
 			fmt.Fprintf(os.Stderr, "%s on %s...\n", t.name, c.name)
 			r, err := measure(ctx, t, c, o.runs)
 			if err != nil {
@@ -80,7 +83,7 @@ func run(ctx context.Context, o options) error {
 		}
 		printTable(os.Stdout, c, results, o.markdown)
 		if o.allocs {
-			h, err := allocations(ctx, c.full.path)
+			h, err := allocations(ctx, c.full)
 			if err != nil {
 				return fmt.Errorf("counting allocations on %s: %w", c.name, err)
 			}
@@ -88,12 +91,15 @@ func run(ctx context.Context, o options) error {
 			fmt.Printf("\nThe pipeline allocates %.2f times, %.0f bytes, an exchange.\n", float64(h.allocations)/n, float64(h.bytes)/n)
 		}
 	}
+	if err := measureRatios(ctx, os.Stdout, o, tools, captures); err != nil {
+		return err
+	}
 	return startUp(ctx, tools, o)
 }
 
 // captures returns the captures to measure with, those that the user wants.
 func captures(o options) (all []*benchCapture, err error) {
-	all = append(generated(o), shared(o)...)
+	all = slices.Concat(generated(o), bulk(o), multiplexed(o), shared(o))
 	if o.only == "" {
 		return all, nil
 	}

@@ -42,13 +42,13 @@ func measure(ctx context.Context, t tool, c *benchCapture, runs int) (r result, 
 		r.file = c.part
 	}
 	if t.found != nil {
-		if r.found, err = findings(ctx, t, r.file.path); err != nil {
+		if r.found, err = findings(ctx, t, r.file); err != nil {
 			return r, err
 		}
 	}
 	var cpu []time.Duration
 	for begin := time.Now(); len(cpu) < runs && (len(cpu) == 0 || time.Since(begin) < toolBudget); {
-		u, err := runOnce(ctx, t.command(r.file.path), nil)
+		u, err := runOnce(ctx, t.command(r.file), nil)
 		if err != nil {
 			return r, err
 		}
@@ -60,11 +60,11 @@ func measure(ctx context.Context, t tool, c *benchCapture, runs int) (r result, 
 }
 
 // findings runs a tool and counts what it finds.
-func findings(ctx context.Context, t tool, path string) (n int, err error) {
+func findings(ctx context.Context, t tool, f file) (n int, err error) {
 	in, out := io.Pipe()
 	ran := make(chan error, 1)
 	go func() {
-		_, err := runOnce(ctx, t.command(path), out)
+		_, err := runOnce(ctx, t.command(f), out)
 		out.CloseWithError(err)
 		ran <- err
 	}()
@@ -160,7 +160,7 @@ func startUp(ctx context.Context, tools []tool, o options) error {
 	for _, t := range tools {
 		var wall []time.Duration
 		for range startUpRuns {
-			u, err := runOnce(ctx, t.command(empty), nil)
+			u, err := runOnce(ctx, t.command(file{path: empty}), nil)
 			if err != nil {
 				return err
 			}

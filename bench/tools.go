@@ -19,7 +19,9 @@ type tool struct {
 	// one of ours.
 	program, source string
 	// args gives the arguments for a capture.
-	args func(path string) []string
+	args func(f file) []string
+	// inside: it looks inside TLS and HTTP/2.
+	inside bool
 	// found returns how many exchanges a line of output tells of; nil when the tool finds none.
 	found func(line []byte) int
 	// requests tells that unanswered requests are among them.
@@ -30,7 +32,7 @@ type tool struct {
 	remark string
 }
 
-func (t *tool) command(path string) []string { return append([]string{t.program}, t.args(path)...) }
+func (t *tool) command(f file) []string { return append([]string{t.program}, t.args(f)...) }
 
 // tools returns every tool that is known.
 func tools(culprit string) []tool {
@@ -40,37 +42,41 @@ func tools(culprit string) []tool {
 	}
 	return []tool{
 		{
-			name: "culprit -o line", program: culprit, source: source, requests: true, found: anyLine,
-			args: func(path string) []string { return []string{"trace", "-r", path, "-o", "line"} },
+			name: "culprit -o line", program: culprit, source: source, requests: true, found: readable, inside: true,
+			args: func(f file) []string {
+				return withKeys(f, []string{"trace", "-r", f.path, "-o", "line"}, "--keylog", "")
+			},
 		},
 		{
-			name: "culprit -o ndjson", program: culprit, source: source, found: with(`"status_code":`),
-			args: func(path string) []string { return []string{"trace", "-r", path, "-o", "ndjson"} },
+			name: "culprit -o ndjson", program: culprit, source: source, found: with(`"status_code":`), inside: true,
+			args: func(f file) []string {
+				return withKeys(f, []string{"trace", "-r", f.path, "-o", "ndjson"}, "--keylog", "")
+			},
 		},
 		{
-			name: "packet loop", source: "./bench/loop", remark: "only reads packets",
-			args: func(path string) []string { return []string{path} },
+			name: "packet loop", source: "./bench/loop", remark: "only reads packets", inside: true,
+			args: func(f file) []string { return []string{f.path} },
 		},
 		{
 			name: "justniffer", program: "justniffer", found: anyLine,
-			args: func(path string) []string {
+			args: func(f file) []string {
 				return []string{"-l", "%request.timestamp %source.ip %request.method %request.url " +
-					"%response.code %response.time %response.size", "-f", path}
+					"%response.code %response.time %response.size", "-f", f.path}
 			},
 		},
 		{
 			name: "tcpflow -c", program: "tcpflow", found: with(": HTTP/1."), remark: "doesn't pair",
-			args: func(path string) []string { return []string{"-c", "-X", os.DevNull, "-r", path} },
+			args: func(f file) []string { return []string{"-c", "-X", os.DevNull, "-r", f.path} },
 		},
 		{
 			name: "httpry", program: "httpry", found: with("\t<\t"), remark: "neither reassembles nor pairs",
-			args: func(path string) []string { return []string{"-q", "-r", path} },
+			args: func(f file) []string { return []string{"-q", "-r", f.path} },
 		},
 		{
-			name: "tshark", program: "tshark", slow: true, found: tsharkResponses,
-			args: func(path string) []string {
-				return []string{"-r", path, "-Y", "http", "-T", "fields",
-					"-e", "http.request.uri", "-e", "http.response.code", "-e", "http.time"}
+			name: "tshark", program: "tshark", slow: true, found: tsharkResponses, inside: true,
+			args: func(f file) []string {
+				return withKeys(f, []string{"-r", f.path, "-Y", "http || http2", "-T", "fields",
+					"-e", "http.request.uri", "-e", "http.response.code", "-e", "http.time", "-e", "http2.headers.status"}, "-o", "tls.keylog_file:")
 			},
 		},
 	}
@@ -130,6 +136,9 @@ func build(ctx context.Context, source, cache string) (path string, err error) {
 
 func anyLine([]byte) int { return 1 }
 
+// readable counts lines but those of connections that couldn't be decrypted.
+func readable(line []byte) int { return 1 - with(" undecryptable: ")(line) }
+
 func with(mark string) func([]byte) int {
 	return func(line []byte) int {
 		if bytes.Contains(line, []byte(mark)) {
@@ -139,13 +148,24 @@ func with(mark string) func([]byte) int {
 	}
 }
 
-// tsharkResponses counts the status codes of a line: a packet may hold several responses.
-func tsharkResponses(line []byte) int {
-	fields := bytes.Split(line, []byte("\t"))
-	if len(fields) < 2 || len(fields[1]) == 0 {
-		return 0
+// tsharkResponses counts the status codes of a line, of either version of HTTP: a packet may hold several responses.
+func tsharkResponses(line []byte) (n int) {
+	fields := bytes.Split(bytes.TrimRight(line, "\n"), []byte("\t"))
+	for i, f := range fields {
+		if (i == 1 || i == 3) && len(f) > 0 {
+			n += 1 + bytes.Count(f, []byte(","))
+		}
 	}
-	return 1 + bytes.Count(fields[1], []byte(","))
+	return n
+}
+
+// withKeys appends an option with the key log of a capture to the arguments, if there is one.
+func withKeys(f file, args []string, option ...string) []string {
+	if f.keys == "" {
+		return args
+	}
+	option[len(option)-1] += f.keys
+	return append(args, option...)
 }
 
 // count adds up what found says of each line. Of a very long line only the beginning is looked at.

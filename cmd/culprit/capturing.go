@@ -153,12 +153,19 @@ func (t *capturing) openRedactor() error {
 		}
 		return nil
 	}
-	t.loadKey()
 	var err error
-	if t.redactor, err = redact.NewWithRules(t.key, rules); err != nil {
-		return usage(fmt.Errorf("redact: %w", err))
+	t.redactor, err = t.newRedactor()
+	return err
+}
+
+// newRedactor makes what hides secrets.
+func (t *capturing) newRedactor() (*redact.Redactor, error) {
+	t.loadKey()
+	r, err := redact.NewWithRules(t.key, redact.Rules(t.config.Redaction))
+	if err != nil {
+		return nil, usage(fmt.Errorf("redact: %w", err))
 	}
-	return nil
+	return r, nil
 }
 
 // loadKey loads the key of the redactor, unless it is there.

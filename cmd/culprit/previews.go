@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/culprit-http/culprit/internal/preview"
 	"github.com/culprit-http/culprit/internal/redact"
@@ -17,7 +18,12 @@ const maxProtoset = 64 << 20
 func newPreviewer(files []string, redactor *redact.Redactor) (*preview.Previewer, error) {
 	o := preview.Options{Redact: func(_ string, text []byte) []byte { return text }}
 	if redactor != nil {
-		o.Redact = redactor.Text
+		var mu sync.Mutex // who serves previews asks from several goroutines
+		o.Redact = func(mediaType string, text []byte) []byte {
+			mu.Lock()
+			defer mu.Unlock()
+			return redactor.Text(mediaType, text)
+		}
 	}
 	for _, name := range files {
 		set, err := readProtoset(name)

@@ -26,8 +26,10 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/own"
 	"github.com/culprit-http/culprit/internal/pipeline"
+	"github.com/culprit-http/culprit/internal/preview"
 	"github.com/culprit-http/culprit/internal/privilege"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/redact"
 	"github.com/culprit-http/culprit/internal/store"
 	"github.com/culprit-http/culprit/internal/store/embedded"
 	"github.com/culprit-http/culprit/internal/store/packets"
@@ -81,6 +83,8 @@ Examples:
 
 // serving is one run of culprit serve.
 type serving struct {
+	// preview lays bodies out, for several goroutines.
+	preview *preview.Previewer
 	capturing
 	config *config.Serve
 	dir    string
@@ -155,7 +159,16 @@ func (s *serving) prepare(ctx context.Context, cmd *cobra.Command) error {
 	if err := s.parse(); err != nil {
 		return err
 	}
+	var hides *redact.Redactor // the capture has its own, in another goroutine
 	var err error
+	if !c.Reveal {
+		if hides, err = s.newRedactor(); err != nil {
+			return err
+		}
+	}
+	if s.preview, err = newPreviewer(c.Protosets, hides); err != nil {
+		return err
+	}
 	if s.dir = c.Store; s.dir == "" {
 		if s.dir, err = config.DefaultStore(os.Getenv, os.Getuid()); err != nil {
 			return usage(err)
@@ -393,7 +406,7 @@ func (s *serving) work(ctx context.Context, end func(), stdout io.Writer) error 
 // openWeb makes what answers.
 func (s *serving) openWeb() (err error) {
 	c := s.config
-	o := web.Options{Store: s.reader, UI: ui.Files(), Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now}
+	o := web.Options{Store: s.reader, UI: ui.Files(), Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now, Preview: s.preview}
 	if !c.Loopback() { // names can be made to lead here by others, addresses can't
 		for _, a := range hostAddresses() {
 			o.Hosts = append(o.Hosts, a.String())

@@ -11,37 +11,35 @@ const { chromium } = createRequire(join(root, "web/package.json"))("playwright-c
 const sample = (name) => join(root, "testdata/sample", name);
 const work = mkdtempSync(join(tmpdir(), "culprit-pictures-"));
 
-const culprit = spawn(
-  join(root, "bin/culprit"),
-  [
-    "serve",
-    "--listen",
-    "127.0.0.1:0",
-    "-r",
-    sample("shop.pcapng.zst"),
-    "--config",
-    sample("culprit.yaml"),
-    "--geoip",
-    sample("places.mmdb"),
-    "--store",
-    join(work, "store"),
-  ],
-  { stdio: ["ignore", "pipe", "inherit"] },
-);
-const url = await new Promise((done, failed) => {
-  let text = "";
-  culprit.on("exit", (code) => failed(new Error(`culprit ended with ${code}`)));
-  culprit.stdout.on("data", (chunk) => {
-    text += chunk;
-    if (text.includes("\n")) done(new URL(text.trim()));
+const running = [];
+
+/** serve starts culprit serve with arguments, and gives its URL. */
+async function serve(...args) {
+  const store = join(work, `store${running.length}`);
+  const culprit = spawn(join(root, "bin/culprit"), ["serve", "--listen", "127.0.0.1:0", "--store", store, ...args], {
+    stdio: ["ignore", "pipe", "inherit"],
   });
-});
+  running.push(culprit);
+  return new Promise((done, failed) => {
+    let text = "";
+    culprit.on("exit", (code) => failed(new Error(`culprit ended with ${code}`)));
+    culprit.stdout.on("data", (chunk) => {
+      text += chunk;
+      if (text.includes("\n")) done(new URL(text.trim()));
+    });
+  });
+}
+
+const shop = await serve(
+  ...["-r", sample("shop.pcapng.zst"), "--config", sample("culprit.yaml"), "--geoip", sample("places.mmdb")],
+);
+const secure = await serve("-r", join(root, "testdata/secure/secure.pcapng"), "--messages", "--max-body", "64KiB");
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const browser = await chromium.launch({ executablePath, args: process.getuid() === 0 ? ["--no-sandbox"] : [] });
 
-/** open gives a page with the cookie. */
-async function open(options = {}) {
+/** open gives a page with the cookie, when all is imported. */
+async function open(options = {}, url = shop) {
   const context = await browser.newContext({
     viewport: { width: 1280, height: 800 },
     locale: "en-GB",
@@ -51,13 +49,15 @@ async function open(options = {}) {
   const page = await context.newPage();
   await page.goto(url.href);
   await settled(page);
+  // All is imported when the status says so.
+  await page.waitForFunction(async () => (await (await fetch("/api/status")).json()).capture.state === "ended");
   return page;
 }
 
 const settled = (page) => page.waitForLoadState("networkidle");
 
 async function picture(page, path, name) {
-  await page.goto(url.origin + path);
+  await page.goto(new URL(page.url()).origin + path);
   await settled(page);
   await page.mouse.move(640, 20); // nothing is pointed at
   await page.screenshot({ path: join(import.meta.dirname, `${name}.png`) });
@@ -74,8 +74,6 @@ async function idOf(page, where) {
 
 try {
   const page = await open();
-  // All is imported when the status says so.
-  await page.waitForFunction(async () => (await (await fetch("/api/status")).json()).capture.state === "ended");
   await picture(page, "/overview", "overview");
   // The slow phase of one server, as one would brush it.
   const slow = ["2026-11-02T09:31:15Z", "2026-11-02T09:32:20Z"].map((t) => Date.parse(t));
@@ -94,12 +92,21 @@ try {
   const richest = documents.reduce((a, b) => (b.requests > a.requests ? b : a));
   await picture(page, `/pages/${richest.id}`, "pages");
 
+  const tls = await open({}, secure);
+  await picture(tls, "/encrypted", "encrypted");
+  const session = await idOf(tls, 'protocol == "websocket" and path == "/chat" and not has(culprit.message.kind)');
+  await picture(
+    tls,
+    `/exchanges?where=${encodeURIComponent("tls.established")}&open=${session}&tab=messages`,
+    "websocket",
+  );
+
   const dark = await open({ colorScheme: "dark" });
   await picture(dark, "/overview", "overview-dark");
   const phone = await open({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
   await picture(phone, "/overview", "phone");
 } finally {
   await browser.close();
-  culprit.kill("SIGINT");
+  for (const culprit of running) culprit.kill("SIGINT");
   rmSync(work, { recursive: true, force: true });
 }

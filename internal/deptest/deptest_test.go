@@ -152,7 +152,7 @@ var layers = []layer{
 		"it keeps packets, and finds them by exchanges"},
 	{"internal/store/storetest", []string{"internal/clock", "internal/exchange", "internal/filter", "internal/output/ndjson", "internal/packet", "internal/proto", "internal/store", "internal/store/record"},
 		"it asks engines and compares their answers"},
-	{"internal/web", []string{"internal/correlate/pageload", "internal/exchange", "internal/filter", "internal/output/har", "internal/output/ndjson", "internal/store"},
+	{"internal/web", []string{"internal/correlate/pageload", "internal/exchange", "internal/filter", "internal/output/har", "internal/output/ndjson", "internal/preview", "internal/store"},
 		"it asks a store, shows what outputs show, and knows no engine"},
 	{"internal/web/ui", nil,
 		"built files, whoever serves them"},

@@ -30,7 +30,7 @@ var kinds = [...]struct {
 	exchange.Float:    {"a number", "such as 0.5", false, true, true},
 	exchange.Duration: {"a duration", "with its unit, such as 200ms", false, true, true},
 	exchange.Time:     {"a time", `such as "2026-11-21T10:00:00Z"`, false, true, true},
-	exchange.Bool:     {"true or absent", "alone, or after not", false, false, false},
+	exchange.Bool:     {"true or false", "alone, or after not; absent is false", false, false, false},
 	exchange.IP:       {"an address", `such as "10.0.0.7", or cidr(client, "10.0.0.0/8")`, false, true, false},
 	exchange.Headers:  {"a set of headers", `with header("name"), request_header("name") or response_header("name")`, false, false, false},
 	exchange.List:     {"a list", `with contains, such as anomalies contains "obs-fold"`, true, false, false},

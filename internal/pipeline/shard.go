@@ -81,7 +81,8 @@ func (c *connection) count(name string) {
 func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 	var c *connection
 	if n := len(s.free); n > 0 {
-		c, s.free = s.free[n-1], s.free[:n-1]
+		c, s.free[n-1] = s.free[n-1], nil
+		s.free = s.free[:n-1]
 		*c = connection{lane: lane{Stream: c.Stream, pairer: c.pairer, streams: c.streams}}
 	} else {
 		c = new(connection)

@@ -147,7 +147,7 @@ type By uint8
 const (
 	// ByValue is the value itself.
 	ByValue By = iota
-	// ByClass is the class of a status: 4xx. For Int fields.
+	// ByClass is the class of a status: 4xx from 400 to 499, and so on below 0: -1xx from -100 to -1. For Int fields.
 	ByClass
 	// ByMagnitude is a bucket of about equal width on a logarithmic scale, eight to a power of ten, for the axis of a heat
 	// map: its key is the lower bound of the bucket, 10^(k/8) rounded to the nearest integer; buckets with the same key are

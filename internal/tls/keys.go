@@ -170,6 +170,7 @@ func (p *Parser) master() []byte {
 			break
 		}
 		// A wrong key gives an error, or once in a long while another length or a master that opens nothing.
+		//lint:ignore SA1019 it is what the key exchange uses (RFC 5246 §7.4.7.1)
 		if s, err := rsa.DecryptPKCS1v15(nil, key, p.premaster); err == nil && len(s) == premasterSize {
 			secret = s
 		}

@@ -32,8 +32,6 @@ type Parser struct {
 	inner proto.Parser
 
 	facts proto.TLS
-	// said: the sink was told of the facts.
-	said bool
 
 	// What the handshake has agreed on.
 	clientHello  *handshake.ClientHello

@@ -224,7 +224,6 @@ type played struct {
 	engine *tls.Engine
 	parser proto.Parser
 	held   int
-	acked  [2]int64
 }
 
 func newPlayed(t testing.TB, c *talk, keys *keylog.Store, l tls.Limits) *played {

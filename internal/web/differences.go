@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -503,8 +504,8 @@ func valueOf(g store.Group, k store.Key) value {
 	case g.By == store.ByNetwork:
 		v.where = "cidr(" + name + ", " + literal.String() + ")"
 	case g.By == store.ByClass:
-		hundreds := strings.TrimSuffix(k.Text, "xx")
-		v.where = name + " in " + hundreds + "00.." + hundreds + "99"
+		class, _ := strconv.ParseInt(strings.TrimSuffix(k.Text, "xx"), 10, 64)
+		v.where = fmt.Sprintf("%s >= %d and %s <= %d", name, class*100, name, class*100+99)
 	case g.Field.Kind == exchange.List:
 		v.where = literal.String() + " in " + name
 	default:

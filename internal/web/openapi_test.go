@@ -127,7 +127,7 @@ func TestOpenAPIResponses(t *testing.T) {
 	for _, target := range []string{
 		"/", "/search?x=1", "/exchange/1", "/assets/app-1.css", "/assets/land-2.json", "/healthz", "/api/openapi.yaml", "/api/status", "/api/fields", "/api/filter?where=status+==+200", "/api/filter?where=nope", "/api/filter",
 		"/api/exchanges", "/api/exchanges?" + scope + "&fields=status,path&sort=duration&ascending=true&limit=3", "/api/exchanges?format=ndjson",
-		"/api/exchanges.ndjson?limit=1000000", "/api/exchanges.har?" + scope, "/api/exchanges/" + id, "/api/exchanges/" + id + "/packets?connection=true",
+		"/api/exchanges.ndjson?limit=1000000", "/api/exchanges.har?" + scope, "/api/exchanges/" + id, "/api/exchanges/" + id + "/bodies", "/api/exchanges/" + id + "/packets?connection=true",
 		"/api/trace/4bf92f3577b34da6a3ce929d0e0e4736?limit=2&fields=status", "/api/histogram?" + scope + "&group=class(status)&metric=p50(duration),rate&limit=1", "/api/histogram?interval=1m",
 		"/api/heatmap?" + scope + "&buckets=10", "/api/aggregate?" + scope + "&interval=5m&group=route,status&metric=p99(duration),distinct(client)&sort=count&limit=3",
 		"/api/aggregate?where=status+==+1&metric=min(duration)", "/api/terms?field=route&metric=errors&sort=errors", "/api/terms?field=culprit.stream",

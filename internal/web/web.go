@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culprit-http/culprit/internal/preview"
 	"github.com/culprit-http/culprit/internal/store"
 )
 
@@ -88,6 +89,9 @@ type Options struct {
 	Store store.Reader
 	// Packets finds the packets of an exchange; nil: they aren't kept.
 	Packets PacketSource
+	// Preview lays bodies out. It is called by several goroutines. nil: without descriptors, and without what is decoded where
+	// nobody would hide its secrets.
+	Preview *preview.Previewer
 	// Reveal allows downloads that can't be redacted.
 	Reveal bool
 	// Token is what every request has to know: at least MinToken letters, digits, - and _.
@@ -143,6 +147,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Downloads == 0 {
 		o.Downloads = DefaultDownloads
+	}
+	if o.Preview == nil {
+		o.Preview = preview.New(preview.Options{})
 	}
 	if o.QueryTimeout == 0 {
 		o.QueryTimeout = DefaultQueryTimeout
@@ -231,6 +238,7 @@ func routes() []route {
 		{"/api/exchanges.ndjson", (*Server).downloadNDJSON, linked, download, with("fields", "sort", "ascending", "limit", "after")},
 		{"/api/exchanges.har", (*Server).downloadHAR, linked, download, with("sort", "ascending", "limit", "after")},
 		{"/api/exchanges/{id}", (*Server).exchange, private, query, nil},
+		{"/api/exchanges/{id}/bodies", (*Server).bodies, private, query, nil},
 		{"/api/exchanges/{id}/packets", (*Server).packets, linked, download, []string{"connection"}},
 		{"/api/trace/{id}", (*Server).trace, private, query, []string{"from", "to", "last", "fields", "limit", "after"}},
 		{"/api/histogram", (*Server).histogram, private, query, with("interval", "buckets", "group", "metric", "limit")},

@@ -101,7 +101,8 @@ func (p *Parser) open(id uint32, s *side) *stream {
 	}
 	var st *stream
 	if n := len(p.free); n > 0 {
-		st, p.free = p.free[n-1], p.free[:n-1]
+		st, p.free[n-1] = p.free[n-1], nil
+		p.free = p.free[:n-1]
 	} else {
 		st = new(stream)
 		*p.held += streamCost
@@ -141,8 +142,11 @@ func (p *Parser) makeRoom() bool {
 // giveUp ends what is open on a stream whose end can't be known.
 func (p *Parser) giveUp(st *stream) {
 	for d := range st.half {
-		if st.half[d].state == open {
+		switch st.half[d].state {
+		case open:
 			p.end(st, proto.Direction(d), proto.Broken, proto.Open)
+		case tunneled:
+			p.closeTunnel(st, proto.Direction(d), p.sides[d].latest, proto.StreamReset)
 		}
 	}
 	p.drop(st)

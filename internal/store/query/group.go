@@ -48,7 +48,7 @@ func newGrouping(g store.Group) (*grouping, error) {
 	switch g.By {
 	case store.ByClass:
 		p.ofInt = func(n int64) store.Key {
-			return store.Key{Kind: exchange.Text, Text: strconv.FormatInt(n/100, 10) + "xx"}
+			return store.Key{Kind: exchange.Text, Text: strconv.FormatInt(class(n), 10) + "xx"}
 		}
 	case store.ByMagnitude:
 		p.magnitudes = newMagnitudes()
@@ -425,4 +425,12 @@ func (l *level) join(groups, numbers []uint32, before, keys int) {
 // scratch is memory for the numbers of one chunk's rows.
 type scratch struct {
 	numbers, groups, repeat, rows []uint32
+}
+
+// class returns a number without its last two digits, rounded down.
+func class(n int64) int64 {
+	if n%100 < 0 {
+		return n/100 - 1
+	}
+	return n / 100
 }

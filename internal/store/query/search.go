@@ -424,7 +424,7 @@ func (s *search) settle(more int) error {
 		for begin > 0 && s.order.compare(&s.hits[begin-1].key, &last) == 0 {
 			begin--
 		}
-		if err := s.identify(s.hits[begin:]); err != nil {
+		if err := s.identify(s.hits[begin:], func(int) bool { return true }); err != nil {
 			return err
 		}
 		s.sortHits(s.hits[begin:])
@@ -441,9 +441,9 @@ func (s *search) sortHits(hits []hit) {
 	})
 }
 
-// identify finds out the ids of hits that aren't known.
-func (s *search) identify(hits []hit) error {
-	return s.byPart(hits, func(h *hit) bool { return !h.known }, func(c vector.Chunk, of []int) error {
+// identify finds out the ids of those hits that aren't known and are wanted.
+func (s *search) identify(hits []hit, wanted func(i int) bool) error {
+	return s.byPart(hits, func(i int) bool { return !hits[i].known && wanted(i) }, func(c vector.Chunk, of []int) error {
 		ids := &ids{chunk: c}
 		if err := ids.expect(len(of)); err != nil {
 			return err
@@ -460,10 +460,10 @@ func (s *search) identify(hits []hit) error {
 }
 
 // byPart calls f for each part that hits are of which are wanted, with their indexes, in the order of their rows.
-func (s *search) byPart(hits []hit, wanted func(h *hit) bool, f func(c vector.Chunk, of []int) error) error {
+func (s *search) byPart(hits []hit, wanted func(i int) bool, f func(c vector.Chunk, of []int) error) error {
 	var all []int
 	for i := range hits {
-		if wanted(&hits[i]) {
+		if wanted(i) {
 			all = append(all, i)
 		}
 	}
@@ -506,18 +506,13 @@ func (s *search) answer(found func(*exchange.Exchange) error) (next string, err 
 		return "", err
 	}
 	// Only ids tell in which order equal ones come.
-	for begin := 0; begin < len(s.hits); {
-		end := begin + 1
-		for end < len(s.hits) && s.order.compare(&s.hits[end].key, &s.hits[begin].key) == 0 {
-			end++
-		}
-		if end-begin > 1 {
-			if err := s.identifyAll(begin, end); err != nil {
-				return "", err
-			}
-		}
-		begin = end
+	equal := func(i, k int) bool {
+		return 0 <= i && k < len(s.hits) && s.order.compare(&s.hits[i].key, &s.hits[k].key) == 0
 	}
+	if err := s.identify(s.hits, func(i int) bool { return equal(i-1, i) || equal(i, i+1) }); err != nil {
+		return "", err
+	}
+	s.sortHits(s.hits)
 	hits := s.hits[:min(len(s.hits), s.q.Limit)]
 	more := len(s.hits) > s.q.Limit
 
@@ -551,15 +546,6 @@ func (s *search) answer(found func(*exchange.Exchange) error) (next string, err 
 	return next, nil
 }
 
-// identifyAll finds out the ids of the hits from begin to end, which are equal, and puts them in order.
-func (s *search) identifyAll(begin, end int) error {
-	if err := s.identify(s.hits[begin:end]); err != nil {
-		return err
-	}
-	s.sortHits(s.hits[begin:end])
-	return nil
-}
-
 // answer hands out the exchanges of hits.
 type answer struct {
 	*search
@@ -589,7 +575,7 @@ var errRoom = errors.New("no room for more rows")
 // read reads the rows of hits, if they fit into the budget or there is only one.
 func (a *answer) read(hits []hit, budget int64) (fit bool, err error) {
 	a.bytes, a.at = a.bytes[:0], slices.Grow(a.at[:0], len(hits))[:len(hits)]
-	err = a.byPart(hits, func(*hit) bool { return true }, func(c vector.Chunk, of []int) error {
+	err = a.byPart(hits, func(int) bool { return true }, func(c vector.Chunk, of []int) error {
 		for _, i := range of {
 			a.row.Reset()
 			if err := c.Row(int(hits[i].row), a.columns, &a.row); err != nil {

@@ -48,15 +48,10 @@ func (b *Batch) Bytes() []byte { return b.buf }
 // Add adds an exchange, which it copies.
 func (b *Batch) Add(x *exchange.Exchange) {
 	b.row = b.row[:0]
-	v := &b.value
-	for i := range Columns {
-		f := Columns[i].Field
-		if f == nil {
-			continue
-		}
-		v.Kind, v.Text, v.Bytes, v.List = exchange.Absent, "", nil, nil
-		if f.Get(x, v); v.Kind != exchange.Absent {
-			b.appendValue(i, v)
+	grpc := x.IsGRPC()
+	for i := range runs {
+		if r := &runs[i]; r.has == nil || r.has(x, grpc) {
+			b.addColumns(x, r.from, r.to)
 		}
 	}
 	b.addHidden(x)
@@ -64,6 +59,17 @@ func (b *Batch) Add(x *exchange.Exchange) {
 	b.buf = binary.AppendUvarint(b.buf, uint64(len(b.row)))
 	b.buf = append(b.buf, b.row...)
 	b.count++
+}
+
+// addColumns adds the columns from a number to before another.
+func (b *Batch) addColumns(x *exchange.Exchange, from, to int) {
+	v := &b.value
+	for i := from; i < to; i++ {
+		v.Kind, v.Text, v.Bytes, v.List = exchange.Absent, "", nil, nil
+		if Columns[i].Field.Get(x, v); v.Kind != exchange.Absent {
+			b.appendValue(i, v)
+		}
+	}
 }
 
 func (b *Batch) appendValue(col int, v *exchange.Value) {
@@ -173,6 +179,9 @@ func (b *Batch) addHidden(x *exchange.Exchange) {
 	}
 	b.appendInt(cols.connectionAge, int64(x.FirstPacket-x.Flow.First.Packet))
 	b.addProcesses(x)
+	if x.TLS != nil {
+		b.addTLS(x)
+	}
 	if len(x.Interim) > 0 {
 		at := make([]string, len(x.Interim))
 		for i := range at {
@@ -186,6 +195,29 @@ func (b *Batch) addHidden(x *exchange.Exchange) {
 	}
 	if x.HasResponse {
 		b.addMessage(&cols.response, &x.Response, &x.ResponseBody, version)
+	}
+}
+
+// addTLS adds what the fields don't tell of a TLS session.
+func (b *Batch) addTLS(x *exchange.Exchange) {
+	var alerts []string
+	for i := range x.TLS.Alerts {
+		alerts = append(alerts, alertText(&x.TLS.Alerts[i]))
+	}
+	b.appendList(cols.tls.alerts, alerts)
+	if x.HasRequest || x.HasResponse {
+		return
+	}
+	if x.Index > 0 {
+		var suites []string
+		for _, s := range x.TLS.OfferedSuites {
+			suites = append(suites, strconv.FormatUint(uint64(s), 16))
+		}
+		b.appendList(cols.tls.suites, suites)
+		b.appendList(cols.tls.alpn, x.TLS.OfferedALPN)
+	}
+	for d, col := range cols.tls.bytes {
+		b.appendInt(col, int64(x.Conn.Half[x.Client^proto.Direction(d)].Bytes))
 	}
 }
 

@@ -4,6 +4,7 @@ package record
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -107,6 +108,14 @@ var hidden = []Column{
 	{Name: "culprit.stored.client.unit", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.server.args", Kind: exchange.List, Form: Lists},
 	{Name: "culprit.stored.interim_at", Kind: exchange.List, Form: Lists},
+	// The levels and numbers of the TLS alerts.
+	{Name: "culprit.stored.tls.alerts", Kind: exchange.List, Form: Lists},
+	// What the client offered, in records of TLS sessions that aren't the first on their connections.
+	{Name: "culprit.stored.tls.suites", Kind: exchange.List, Form: Lists},
+	{Name: "culprit.stored.tls.alpn", Kind: exchange.List, Form: Lists},
+	// What each end sent, retransmissions included, in records of TLS sessions.
+	{Name: "culprit.stored.client.bytes", Kind: exchange.Int, Form: Ints},
+	{Name: "culprit.stored.server.bytes", Kind: exchange.Int, Form: Ints},
 	{Name: "culprit.stored.request.names", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.request.trailers", Kind: exchange.List, Form: Lists},
 	{Name: "culprit.stored.request.folded", Kind: exchange.List, Form: Lists},
@@ -131,6 +140,55 @@ var (
 	index   = indexOf(Columns)
 )
 
+// kind is a kind of exchange: how the names of the fields begin that no other has, and which exchanges are of it. grpc: it is
+// a call of gRPC, which takes a look at headers to know.
+type kind struct {
+	prefix string
+	has    func(x *exchange.Exchange, grpc bool) bool
+}
+
+var kinds = []kind{
+	{"tls.", func(x *exchange.Exchange, _ bool) bool { return x.TLS != nil }},
+	{"culprit.tls.", func(x *exchange.Exchange, _ bool) bool {
+		return x.TLS != nil || x.Timing.Handshake != exchange.UnknownTiming.Handshake
+	}},
+	{"error.code", func(x *exchange.Exchange, grpc bool) bool {
+		return grpc || x.Abort != nil || x.Closing.Seen || x.TLS != nil
+	}},
+	{"culprit.grpc.", func(_ *exchange.Exchange, grpc bool) bool { return grpc }},
+	{"culprit.http.reset.", func(x *exchange.Exchange, _ bool) bool { return x.Abort != nil }},
+	{"culprit.messages.", func(x *exchange.Exchange, _ bool) bool { return x.Request.Parts.Count|x.Response.Parts.Count != 0 }},
+	{"culprit.message.", func(x *exchange.Exchange, _ bool) bool { return x.Message != nil }},
+	{"culprit.websocket.", func(x *exchange.Exchange, _ bool) bool { return x.Closing != exchange.Closing{} }},
+}
+
+// run is a run of columns that show fields. has says which exchanges may have them, nil: all.
+type run struct {
+	from, to int
+	has      func(x *exchange.Exchange, grpc bool) bool
+}
+
+// runs are all columns that show fields.
+var runs = makeRuns()
+
+func makeRuns() (all []run) {
+	last := -2 // the number in kinds, -1 for all exchanges
+	for i := range Columns {
+		if Columns[i].Field == nil {
+			break
+		}
+		n := slices.IndexFunc(kinds, func(k kind) bool { return strings.HasPrefix(Columns[i].Name, k.prefix) })
+		if n != last {
+			all = append(all, run{from: i})
+			if n >= 0 {
+				all[len(all)-1].has = kinds[n].has
+			}
+		}
+		last, all[len(all)-1].to = n, i+1
+	}
+	return all
+}
+
 // The columns that the engine itself needs.
 var (
 	Time = Index("@timestamp")
@@ -143,6 +201,12 @@ type messageColumns struct {
 	names, trailers, folded, protocol, headBytes, missing, cut, undecoded int
 }
 
+// tlsColumns are the columns of a TLS session that need others to be read before.
+type tlsColumns struct {
+	notAfter, chain, alerts, errorCode, suites, alpn int
+	bytes                                            [2]int
+}
+
 // cols are the columns that are needed by their names.
 var cols = struct {
 	net, connectionAge, interimAt int
@@ -152,6 +216,7 @@ var cols = struct {
 	processes              int
 	process, clientProcess [3]int
 	args                   [2]int
+	tls                    tlsColumns
 	request, response      messageColumns
 }{
 	Index("culprit.stored.net"), Index("culprit.stored.connection_age"), Index("culprit.stored.interim_at"),
@@ -160,6 +225,10 @@ var cols = struct {
 	[3]int{Index("container.id"), Index("kubernetes.pod.uid"), Index("culprit.process.unit")},
 	[3]int{Index("culprit.stored.client.container"), Index("culprit.stored.client.pod"), Index("culprit.stored.client.unit")},
 	[2]int{proto.Originator: Index("culprit.stored.client.args"), proto.Responder: Index("culprit.stored.server.args")},
+	tlsColumns{
+		Index("tls.server.not_after"), Index("culprit.tls.server.chain"), Index("culprit.stored.tls.alerts"), Index("error.code"),
+		Index("culprit.stored.tls.suites"), Index("culprit.stored.tls.alpn"), [2]int{Index("culprit.stored.client.bytes"), Index("culprit.stored.server.bytes")},
+	},
 	messageIndex("request", "client"), messageIndex("response", "server"),
 }
 

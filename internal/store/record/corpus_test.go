@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/culprit-http/culprit/internal/pipeline"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/tls/keylog"
 )
 
 // sampleEvery is how many captures a short run passes over for each that it takes.
@@ -42,22 +44,27 @@ func TestCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	column, captures, exchanges := -1, 0, 0
+	var columns []string
+	captures, exchanges := 0, 0
 	for line := range strings.Lines(string(index)) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
 		cells := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		if column < 0 {
-			for column = 0; cells[column] != "file"; column++ {
-			}
+		if columns == nil {
+			columns = cells
 			continue
 		}
+		cell := func(name string) string { return cells[slices.Index(columns, name)] }
 		captures++
 		if testing.Short() && captures%sampleEvery != 0 {
 			continue
 		}
-		exchanges += checkCapture(t, filepath.Join(root, cells[column]))
+		keys := ""
+		if strings.HasPrefix(cell("keys"), "files/") {
+			keys = filepath.Join(root, cell("keys"))
+		}
+		exchanges += checkCapture(t, filepath.Join(root, cell("file")), keys)
 	}
 	t.Logf("%d exchanges of %d captures", exchanges, captures)
 	if exchanges == 0 {
@@ -65,16 +72,25 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-func checkCapture(t *testing.T, path string) (n int) {
+// checkCapture checks the exchanges of a capture, and the messages of its sessions. keys is a key log, empty for none.
+func checkCapture(t *testing.T, path, keys string) (n int) {
+	store := keylog.NewStore(keylog.Options{}) // secrets in the capture itself are added to it
+	if keys != "" {
+		log, err := os.ReadFile(keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.Add(log)
+	}
 	source, err := capture.Open([]capture.Input{{Path: path}}, capture.Options{})
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
 	defer source.Close()
 	_, err = pipeline.Run(context.Background(), source, pipeline.Config{
-		Workers: 1, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits,
-		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256},
-		Exchange: exchange.Limits{MaxWaiting: 1000, MaxBody: 1 << 20, ExchangeTimeout: 5 * time.Minute},
+		Workers: 1, Memory: 512 << 20, Keys: store, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits,
+		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20},
+		Exchange: exchange.Limits{MaxWaiting: 1000, MaxBody: 1 << 20, ExchangeTimeout: 5 * time.Minute, Messages: true},
 	}, receiver(func(x *exchange.Exchange) {
 		n++
 		x.Number = uint64(n)

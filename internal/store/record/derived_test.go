@@ -12,7 +12,7 @@ import (
 
 // derived are the columns from which no exchange is made, and what their values follow from.
 var derived = map[string]string{
-	"event.outcome":        "status and grade",
+	"event.outcome":        "status, grade, and trailers of gRPC",
 	"network.type":         "the addresses",
 	"network.community_id": "the addresses, ports and the transport",
 
@@ -25,7 +25,7 @@ var derived = map[string]string{
 	"http.request.mime_type":  "headers",
 	"http.request.referrer":   "headers",
 	"http.response.mime_type": "headers",
-	"url.scheme":              "the target",
+	"url.scheme":              "the target, headers, or whether there is TLS",
 	"url.domain":              "the target, or headers",
 	"url.port":                "the target, or headers",
 	"url.path":                "the target",
@@ -33,6 +33,16 @@ var derived = map[string]string{
 	"user_agent.original":     "headers",
 	"trace.id":                "headers",
 	"culprit.timing.ttfb":     "send and wait",
+
+	"tls.version_protocol":         "the version",
+	"tls.resumed":                  "how it was resumed",
+	"culprit.tls.server.days_left": "the end of the certificate's validity, and the start",
+	"culprit.grpc.service":         "the target",
+	"culprit.grpc.method":          "the target",
+	"culprit.grpc.status_code":     "trailers",
+	"culprit.grpc.status":          "trailers",
+	"culprit.grpc.message":         "trailers",
+	"culprit.grpc.kind":            "how many messages there are",
 }
 
 // Every column makes a part of the exchange by itself, or together with others, or follows from others.

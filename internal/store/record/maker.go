@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -23,6 +24,9 @@ type Maker struct {
 	processes [2]exchange.Process
 	places    [2]exchange.Place
 	agent     exchange.UserAgent
+	session   session
+	abort     proto.Abort
+	event     exchange.SessionMessage
 	used      []bool
 	// without tells, for requests and responses, that rows lack the headers though the message may have some.
 	without [2]bool
@@ -48,9 +52,11 @@ func (k *Maker) Exchange(r *Row) *exchange.Exchange {
 	x.Response.Kind, x.Response.Dir = proto.Response, proto.Responder
 	k.flow, k.tap, k.agent = proto.Flow{Proto: packet.ProtoTCP}, exchange.Tap{}, exchange.UserAgent{}
 	k.processes, k.places = [2]exchange.Process{}, [2]exchange.Place{}
+	k.abort, k.event = proto.Abort{}, exchange.SessionMessage{}
+	k.session.reset()
 	x.Flow, x.Tap, x.Client = &k.flow, &k.tap, proto.Originator
 	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1
-	x.Timing = exchange.Timing{Idle: -1, Connect: -1, TLS: -1, Send: -1, Wait: -1, Receive: -1, Duration: -1, Total: -1}
+	x.Timing = exchange.UnknownTiming
 	for _, col := range r.Present {
 		if set := setters[col]; set != nil {
 			set(k, &r.cells[col])
@@ -63,13 +69,13 @@ func (k *Maker) Exchange(r *Row) *exchange.Exchange {
 // finish sets what follows from several columns.
 func (k *Maker) finish(r *Row) {
 	x := &k.x
-	k.message(r, &cols.request, &x.Request, &x.HasRequest, &x.RequestBody)
-	k.message(r, &cols.response, &x.Response, &x.HasResponse, &x.ResponseBody)
+	k.finishMessage(r, &cols.request, &x.Request, &x.HasRequest, &x.RequestBody)
+	k.finishMessage(r, &cols.response, &x.Response, &x.HasResponse, &x.ResponseBody)
 
 	start := x.Start.Time
 	if x.HasRequest {
 		x.Request.First = clock.Mark{Time: start, Packet: x.FirstPacket}
-		x.Request.Last = clock.Mark{Time: start + max(x.Timing.Send, 0) + x.Timing.Overlap}
+		x.Request.Last = clock.Mark{Time: start + max(x.Timing.Send, 0) + max(x.Timing.Overlap, 0)}
 	}
 	if x.HasResponse {
 		x.Response.First.Time = start
@@ -99,10 +105,20 @@ func (k *Maker) finish(r *Row) {
 		}
 	}
 	k.finishProcesses(r)
+	if x.TLS != nil || r.Cell(cols.tls.chain) != nil {
+		k.tls()
+		k.session.finish(r)
+		for d, col := range cols.tls.bytes {
+			if n, ok := r.Int(col); ok { // a record has all that was sent
+				h := &x.Conn.Half[d]
+				h.Bytes, h.Packets = uint64(n), x.During[d].Packets
+			}
+		}
+	}
 }
 
-// message sets what is known of a message.
-func (k *Maker) message(r *Row, c *messageColumns, m *proto.Message, has *bool, body *exchange.Body) {
+// finishMessage sets what is known of a message.
+func (k *Maker) finishMessage(r *Row, c *messageColumns, m *proto.Message, has *bool, body *exchange.Body) {
 	size, ok := r.Int(c.bytes)
 	if *has = ok; !ok {
 		return
@@ -207,10 +223,35 @@ func (k *Maker) makeUp(r *Row, m *proto.Message, add func(name, value []byte, fl
 			add(h.header, c.Text, 0)
 		}
 	}
-	if domain := r.Text(domainColumn); m.Kind == proto.Request && len(domain) > 0 {
+	if m.Kind == proto.Request {
+		k.makeUpRequest(r, m, add)
+	} else {
+		k.makeUpResponse(r, add)
+	}
+}
+
+// makeUpRequest adds the headers of which the URL is made.
+func (k *Maker) makeUpRequest(r *Row, m *proto.Message, add func(name, value []byte, flags proto.FieldFlags)) {
+	if scheme := r.Text(schemeColumn); m.Version == 0x0200 && len(scheme) > 0 {
+		add([]byte(":scheme"), scheme, 0)
+	}
+	if domain := r.Text(domainColumn); len(domain) > 0 {
 		port, hasPort := r.Int(portColumn)
 		k.scratch = appendAuthority(k.scratch[:0], domain, port, hasPort)
 		add([]byte("host"), k.scratch, 0)
+	}
+}
+
+// makeUpResponse adds the fields that tell how a call of gRPC ended.
+func (k *Maker) makeUpResponse(r *Row, add func(name, value []byte, flags proto.FieldFlags)) {
+	if status, ok := r.Int(statusColumn); ok {
+		k.scratch = strconv.AppendInt(k.scratch[:0], status, 10)
+		add([]byte("grpc-status"), k.scratch, proto.Trailer)
+	}
+	if message := r.Text(messageColumn); len(message) > 0 {
+		// What is percent-decoded again.
+		k.scratch = append(k.scratch[:0], bytes.ReplaceAll(message, []byte("%"), []byte("%25"))...)
+		add([]byte("grpc-message"), k.scratch, proto.Trailer)
 	}
 }
 
@@ -261,6 +302,24 @@ func (k *Maker) place(d proto.Direction) *exchange.Place {
 func (k *Maker) userAgent() *exchange.UserAgent {
 	k.x.Enriched.UserAgent = &k.agent
 	return &k.agent
+}
+
+func (k *Maker) aborted() *proto.Abort {
+	k.x.Abort = &k.abort
+	return &k.abort
+}
+
+func (k *Maker) message() *exchange.SessionMessage {
+	k.x.Message = &k.event
+	return &k.event
+}
+
+// half returns the message that an end sent.
+func (k *Maker) half(d proto.Direction) *proto.Message {
+	if d == proto.Originator {
+		return &k.x.Request
+	}
+	return &k.x.Response
 }
 
 // setter puts the value of one column into the exchange.
@@ -325,6 +384,26 @@ func settersByName() map[string]setter {
 				k.x.Interim = append(k.x.Interim, exchange.Interim{Status: n})
 			}
 		},
+		"culprit.http.stream_id": func(k *Maker, c *Cell) {
+			k.x.Request.Stream, k.x.Response.Stream = uint64(c.Int), uint64(c.Int)
+		},
+		"culprit.http.pushed":            func(k *Maker, c *Cell) { k.x.Request.Pushed = c.Int != 0 },
+		"culprit.http.reset.code":        text(func(k *Maker) *string { return &k.aborted().Name }),
+		"culprit.http.reset.by":          func(k *Maker, c *Cell) { k.aborted().By = side(c.Text) },
+		"culprit.http.reset.goaway":      func(k *Maker, c *Cell) { k.aborted().GoAway = c.Int != 0 },
+		"culprit.http.request.stalled":   number64(func(x *exchange.Exchange) *int64 { return &x.Request.Stalled }),
+		"culprit.http.response.stalled":  number64(func(x *exchange.Exchange) *int64 { return &x.Response.Stalled }),
+		"culprit.operation.system":       text(func(k *Maker) *string { return &k.x.Operation.System }),
+		"culprit.operation.kind":         text(func(k *Maker) *string { return &k.x.Operation.Kind }),
+		"culprit.operation.names":        func(k *Maker, c *Cell) { k.x.Operation.Names = texts(c.List) },
+		"culprit.message.kind":           text(func(k *Maker) *string { return &k.message().Kind }),
+		"culprit.message.from":           func(k *Maker, c *Cell) { k.message().Dir = side(c.Text) },
+		"culprit.message.index":          func(k *Maker, c *Cell) { k.message().Index = c.Int },
+		"culprit.websocket.close_code":   func(k *Maker, c *Cell) { k.x.Closing.Code = int(c.Int) },
+		"culprit.websocket.close_reason": text(func(k *Maker) *string { return &k.x.Closing.Reason }),
+		"culprit.websocket.closed_by": func(k *Maker, c *Cell) {
+			k.x.Closing.Seen, k.x.Closing.By = true, side(c.Text)
+		},
 		"culprit.http.connection_index":       func(k *Maker, c *Cell) { k.x.Index = uint32(c.Int) },
 		"culprit.http.request.framing":        func(k *Maker, c *Cell) { k.x.Request.Framing = framing(c.Text) },
 		"culprit.http.response.framing":       func(k *Maker, c *Cell) { k.x.Response.Framing = framing(c.Text) },
@@ -372,11 +451,7 @@ func settersByName() map[string]setter {
 				}
 			}
 		},
-		"culprit.net.closed.by": func(k *Maker, c *Cell) {
-			if string(c.Text) == "server" {
-				k.x.Conn.By = proto.Responder
-			}
-		},
+		"culprit.net.closed.by": func(k *Maker, c *Cell) { k.x.Conn.By = side(c.Text) },
 		"culprit.net.closed.how": func(k *Maker, c *Cell) {
 			for why := proto.Open; why <= proto.CaptureEnded; why++ {
 				if why.String() == string(c.Text) {
@@ -394,6 +469,7 @@ func settersByName() map[string]setter {
 	} {
 		m["culprit.timing."+name] = number64(func(x *exchange.Exchange) *int64 { return at(timing(x)) })
 	}
+	maps.Copy(m, tlsSetters())
 	for d, end := range []string{proto.Originator: "client", proto.Responder: "server"} {
 		d := proto.Direction(d)
 		m[end+".ip"] = func(k *Maker, c *Cell) {
@@ -417,6 +493,12 @@ func settersByName() map[string]setter {
 		m[process+"command_line"] = func(k *Maker, c *Cell) { k.process(d).Args = []string{string(c.Text)} }
 		m[process+"user.name"] = text(func(k *Maker) *string { return &k.process(d).User })
 
+		messages := "culprit.messages." + end + "."
+		m[messages+"count"] = func(k *Maker, c *Cell) { k.half(d).Parts.Count = c.Int }
+		m[messages+"bytes"] = func(k *Maker, c *Cell) { k.half(d).Parts.Bytes = c.Int }
+		m[messages+"largest"] = func(k *Maker, c *Cell) { k.half(d).Parts.Largest = c.Int }
+		m[messages+"compressed"] = func(k *Maker, c *Cell) { k.half(d).Parts.Compressed = c.Int }
+
 		net := "culprit.net." + end + "."
 		m[net+"rtt"] = func(k *Maker, c *Cell) { k.x.Conn.Half[d.Other()].RTT = c.Int }
 		m[net+"mss"] = func(k *Maker, c *Cell) { k.x.Conn.Half[d].MSS = uint16(c.Int) }
@@ -427,6 +509,22 @@ func settersByName() map[string]setter {
 		m[net+"zero_windows"] = func(k *Maker, c *Cell) { k.x.During[d].ZeroWindows = uint32(c.Int) }
 	}
 	return m
+}
+
+// side reads the name of an end: the client is always the originator.
+func side(name []byte) proto.Direction {
+	if string(name) == "server" {
+		return proto.Responder
+	}
+	return proto.Originator
+}
+
+func texts(list [][]byte) []string {
+	all := make([]string, len(list))
+	for i, t := range list {
+		all[i] = string(t)
+	}
+	return all
 }
 
 func framing(name []byte) proto.Framing {

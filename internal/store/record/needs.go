@@ -21,11 +21,28 @@ var needs = []struct {
 	{[]string{"server.bytes", "destination.bytes", "http.response.", "culprit.http.reason"}, []string{"server.bytes"}},
 	{[]string{"culprit.http.request."}, []string{"client.bytes"}},
 	{[]string{"culprit.http.response."}, []string{"server.bytes"}},
-	{[]string{"event.outcome"}, []string{"server.bytes", "http.response.status_code", "culprit.grade"}},
+	{[]string{"event.outcome"}, slices.Concat([]string{"http.response.status_code", "culprit.grade"}, grpcStatus)},
+	{[]string{"culprit.grpc.status_code", "culprit.grpc.status"}, grpcStatus},
+	{[]string{"culprit.grpc.service", "culprit.grpc.method"}, slices.Concat(grpc, []string{"url.original", "http.request.method"})},
+	{[]string{"culprit.grpc.message"}, grpc},
+	{[]string{"culprit.grpc.kind"}, slices.Concat(grpc, []string{"culprit.messages.client.count", "culprit.messages.server.count"})},
+	{[]string{"error.code"}, slices.Concat([]string{
+		"culprit.http.reset.", "culprit.websocket.", "culprit.tls.alerts", "culprit.stored.tls.alerts",
+	}, grpcStatus)},
 	{[]string{"network.type"}, []string{"client.ip"}},
 	{[]string{"network.community_id"},
 		[]string{"client.ip", "client.port", "server.ip", "server.port", "network.transport"}},
 	{[]string{"url."}, []string{"client.bytes", "url.original", "http.request.method", "url.domain", "url.port"}},
+	{[]string{"url.scheme"}, []string{"http.version", "tls.established"}},
+	{[]string{"tls.version_protocol"}, []string{"tls.version"}},
+	{[]string{"tls.resumed"}, []string{"culprit.tls.resumption"}},
+	{[]string{"culprit.tls.server.days_left"}, []string{"tls.server.not_after"}},
+	{[]string{"tls.server.not_before"}, []string{"tls.server.not_after"}},
+	{[]string{"culprit.tls.server.chain"}, []string{"culprit.http.connection_index"}},
+	{[]string{"culprit.messages.client."}, []string{"culprit.messages.client.count"}},
+	{[]string{"culprit.messages.server."}, []string{"culprit.messages.server.count"}},
+	{[]string{"culprit.http.reset."}, []string{"culprit.http.reset."}},
+	{[]string{"culprit.message."}, []string{"culprit.message."}},
 	{[]string{"user_agent.original", "trace.id"}, []string{"client.bytes"}},
 	{[]string{"http.request.headers"}, []string{"culprit.stored.request.names", "culprit.stored.request.trailers", "culprit.stored.request.folded"}},
 	{[]string{"http.response.headers"}, []string{"culprit.stored.response.names", "culprit.stored.response.trailers", "culprit.stored.response.folded"}},
@@ -38,6 +55,12 @@ var needs = []struct {
 		[]string{"source.process.", "destination.process.", "process.", "container.", "kubernetes.", "culprit.process.",
 			"culprit.stored.processes", "culprit.stored.client.", "culprit.stored.server."}},
 }
+
+// grpc are the columns by which calls of gRPC are known; grpcStatus those and how they ended.
+var (
+	grpc       = []string{"client.bytes", "server.bytes", "http.request.mime_type", "http.response.mime_type"}
+	grpcStatus = slices.Concat(grpc, []string{"culprit.grpc.status_code"})
+)
 
 // headersOf are the columns whose values stand in a header. A Maker that is given them without the headers makes these
 // up, with that name.
@@ -68,8 +91,11 @@ var headerColumns = func() (all [2][]headerColumn) {
 	return all
 }()
 
-// The columns of which the Host header is made up.
-var domainColumn, portColumn = Index("url.domain"), Index("url.port")
+// The columns of which Host and the pseudo-header of the scheme are made up, and those of the trailers of gRPC.
+var (
+	domainColumn, portColumn, schemeColumn = Index("url.domain"), Index("url.port"), Index("url.scheme")
+	statusColumn, messageColumn            = Index("culprit.grpc.status_code"), Index("culprit.grpc.message")
+)
 
 // appendAuthority appends the Host header of which exchange.URL makes this domain and port.
 func appendAuthority(dst, domain []byte, port int64, hasPort bool) []byte {

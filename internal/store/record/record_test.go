@@ -74,6 +74,14 @@ func checkStored(tb testing.TB, all []*exchange.Exchange) bool {
 		if got, want := string(r.ID()), string(exchange.AppendID(nil, x.ID(x.Tap.Observer))); got != want || r.Time() != x.Start.Time {
 			tb.Errorf("the row is of %s at %d, want %s at %d", got, r.Time(), want, x.Start.Time)
 		}
+		for col := range record.Columns {
+			if f := record.Columns[col].Field; f != nil && f.Kind != exchange.Headers { // of which trailers are elsewhere
+				var v exchange.Value
+				if f.Get(x, &v); (v.Kind != exchange.Absent) != (r.Cell(col) != nil) {
+					return fmt.Errorf("exchange %d: %s is %+v, and its column is there: %v", i-1, f.Name, v, r.Cell(col) != nil)
+				}
+			}
+		}
 		want := shown(tb, x)
 		for name, got := range shown(tb, back) {
 			if got != want[name] {

@@ -218,16 +218,18 @@ func (d *documents) value(s *scanner, col int) {
 		}
 		d.row.Set(col).Text = text
 	default:
-		d.number(s, col, c.Kind)
+		d.number(s, col, c)
 	}
 }
 
-func (d *documents) number(s *scanner, col int, kind exchange.ValueKind) {
+func (d *documents) number(s *scanner, col int, c *record.Column) {
+	kind := c.Kind
 	if kind == exchange.Time {
 		text, ok := s.text()
 		at, err := time.Parse(time.RFC3339Nano, string(text))
-		if year := at.Year(); ok && err == nil && 1970 <= year && year < 2262 {
-			d.row.Set(col).Int = at.UnixNano()
+		ns := at.UnixNano() // which isn't what it says, beyond what nanoseconds reach
+		if ok && err == nil && time.Unix(0, ns).Equal(at) && (ns >= 0 || c.Field.Type == dateType) {
+			d.row.Set(col).Int = ns
 		}
 		return
 	}

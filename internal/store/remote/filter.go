@@ -153,26 +153,51 @@ func (t translator) compare(n *filter.Compare) bounds {
 		case c.Kind == exchange.Float:
 			return floats(as.name, n.Op, c.Float)
 		}
-		return exactly(ints(as.name, o.Field.Kind, n.Op, c.Int))
+		return exactly(numbers(as.name, o.Field, n.Op, c.Int))
 	})
 }
 
 // ranges are the operators of range queries.
 var ranges = map[filter.Op]string{filter.Less: "lt", filter.LessEqual: "lte", filter.Greater: "gt", filter.GreaterEqual: "gte"}
 
-func ints(field string, kind exchange.ValueKind, op filter.Op, n int64) object {
-	equal := term(field, n)
-	value := any(n)
-	if kind == exchange.Time {
-		return times(field, op, n)
+// numbers compares a field of numbers, which is indexed under a name.
+func numbers(name string, f *exchange.Field, op filter.Op, n int64) object {
+	switch {
+	case f.Type == dateType:
+		return dates(name, op, n)
+	case f.Kind == exchange.Time:
+		return times(name, op, n)
 	}
+	return ints(name, op, n)
+}
+
+func ints(field string, op filter.Op, n int64) object {
+	equal := term(field, n)
 	switch op {
 	case filter.Equal:
 		return equal
 	case filter.NotEqual:
 		return without(exists(field), equal)
 	}
-	return object{"range": object{field: object{ranges[op]: value}}}
+	return object{"range": object{field: object{ranges[op]: n}}}
+}
+
+// dates compares a field in whole seconds with a time, of which the cluster knows the milliseconds.
+func dates(field string, op filter.Op, n int64) object {
+	const unit = int64(time.Millisecond)
+	floor := n - (n%unit+unit)%unit
+	switch {
+	case floor == n:
+	case op == filter.Equal:
+		return none()
+	case op == filter.NotEqual:
+		return exists(field)
+	case (op == filter.Less || op == filter.GreaterEqual) && n < math.MaxInt64-unit:
+		n = floor + unit
+	default:
+		n = floor
+	}
+	return compareTimes(field, op, n)
 }
 
 // times compares with a time, which can't be before 1970 in a document.
@@ -183,6 +208,10 @@ func times(field string, op filter.Op, n int64) object {
 		}
 		return none()
 	}
+	return compareTimes(field, op, n)
+}
+
+func compareTimes(field string, op filter.Op, n int64) object {
 	at := timeText(n)
 	switch op {
 	case filter.Equal:
@@ -225,7 +254,7 @@ func floats(field string, op filter.Op, f float64) bounds {
 			op = filter.Greater
 		}
 	}
-	return exactly(ints(field, exchange.Int, op, below))
+	return exactly(ints(field, op, below))
 }
 
 func (t translator) in(n *filter.In) bounds {
@@ -248,7 +277,7 @@ func (t translator) in(n *filter.In) bounds {
 			case v.Kind == exchange.IP:
 				all = append(all, exactly(term(as.name, v.Addr.String())))
 			case v.Kind == o.Field.Kind: // a Float, which isn't whole, equals no Int
-				all = append(all, exactly(ints(as.name, o.Field.Kind, filter.Equal, v.Int)))
+				all = append(all, exactly(numbers(as.name, o.Field, filter.Equal, v.Int)))
 			}
 		}
 		return anyOf(all)

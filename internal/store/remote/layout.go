@@ -45,6 +45,18 @@ var suits = map[exchange.ValueKind]map[string]bool{
 	exchange.IP:       {"ip": true},
 }
 
+// suitable returns the types that index a field as it is. What has whole seconds is a date, whose precision is the
+// millisecond.
+func suitable(f *exchange.Field) map[string]bool {
+	if f.Type == dateType {
+		return map[string]bool{dateType: true}
+	}
+	return suits[f.Kind]
+}
+
+// dateType is the type of times before and after those that have nanoseconds.
+const dateType = "date"
+
 // exactPart is the part of a field that is indexed otherwise, which indexes it as it is.
 const exactPart = ".keyword"
 
@@ -83,10 +95,10 @@ func (r *run) readLayout() (*layout, error) {
 	_, mapped := caps.Fields[exchange.Lookup("event.id").Name]
 	l.empty = !mapped
 	// A field that is indexed in different ways on different days is as good as not at all.
-	typed := func(name string, kind exchange.ValueKind) bool {
+	typed := func(name string, suits map[string]bool) bool {
 		types := caps.Fields[name]
 		for t, c := range types {
-			if !suits[kind][t] || !c.Searchable || !c.Aggregatable {
+			if !suits[t] || !c.Searchable || !c.Aggregatable {
 				return false
 			}
 		}
@@ -96,16 +108,16 @@ func (r *run) readLayout() (*layout, error) {
 		f := &exchange.Fields[i]
 		as := indexed{name: f.Name, known: len(caps.Fields[f.Name]) > 0}
 		switch {
-		case l.empty, typed(f.Name, f.Kind):
+		case l.empty, typed(f.Name, suitable(f)):
 			as.exact, as.known = f.Kind != exchange.Headers, true
-		case typed(f.Name+exactPart, f.Kind):
+		case typed(f.Name+exactPart, suitable(f)):
 			as.name, as.exact = f.Name+exactPart, true
 		}
 		l.as[f.Name] = as
 	}
 	for _, name := range record.TextColumns {
 		if f := exchange.Lookup(name); f.Kind == exchange.IP {
-			l.as[name+exactPart] = indexed{name + exactPart, l.empty || typed(name+exactPart, exchange.Text), false}
+			l.as[name+exactPart] = indexed{name + exactPart, l.empty || typed(name+exactPart, suits[exchange.Text]), false}
 		}
 	}
 	_, l.flat = caps.Fields["http.request.headers"]["flat_object"]

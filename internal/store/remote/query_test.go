@@ -57,6 +57,15 @@ func TestFilters(t *testing.T) {
 		`not (status == 200)`:                      {true, `must_not`},
 		`time < "1960-01-01T00:00:00Z"`:            {true, `match_none`},
 		`time >= "2026-01-02T03:04:05.000000006Z"`: {true, `05.000000006Z`},
+		// Dates are known to the millisecond.
+		`tls.server.not_after < "2026-01-02T03:04:05.000000006Z"`:  {true, `"lt":"2026-01-02T03:04:05.001000000Z"`},
+		`tls.server.not_after <= "2026-01-02T03:04:05.000000006Z"`: {true, `"lte":"2026-01-02T03:04:05.000000000Z"`},
+		`tls.server.not_after > "2026-01-02T03:04:05.000000006Z"`:  {true, `"gt":"2026-01-02T03:04:05.000000000Z"`},
+		`tls.server.not_after >= "2026-01-02T03:04:05.000000006Z"`: {true, `"gte":"2026-01-02T03:04:05.001000000Z"`},
+		`tls.server.not_after == "2026-01-02T03:04:05.000000006Z"`: {true, `match_none`},
+		`tls.server.not_after != "2026-01-02T03:04:05.000000006Z"`: {true, `exists`},
+		`tls.server.not_after == "2026-01-02T03:04:05Z"`:           {true, `"gte":"2026-01-02T03:04:05.000000000Z","lte"`},
+		`tls.server.not_before < "1960-01-01T00:00:00Z"`:           {true, `"lt":"1960-01-01T00:00:00.000000000Z"`},
 	} {
 		f, err := filter.Parse(text)
 		if err != nil {

@@ -45,6 +45,9 @@ func (s *Store) Search(ctx context.Context, q *store.Search, found func(x *excha
 	if err != nil {
 		return nil, err
 	}
+	if by.Type == dateType {
+		kind = dateType
+	}
 	as := l.as[by.Name]
 	defer func() { r.unpin() }()
 	if !as.exact {

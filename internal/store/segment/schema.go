@@ -45,7 +45,9 @@ var repeated = []string{
 	"culprit.net.client.packets", "culprit.net.client.retransmits", "culprit.net.client.out_of_order", "culprit.net.client.duplicate_acks",
 	"culprit.net.client.zero_windows", "culprit.net.client.mss", "culprit.net.server.packets", "culprit.net.server.retransmits",
 	"culprit.net.server.out_of_order", "culprit.net.server.duplicate_acks", "culprit.net.server.zero_windows", "culprit.net.server.mss",
-	"http.request.body.bytes", "culprit.stored.net",
+	"http.request.body.bytes", "culprit.stored.net", "tls.server.not_before", "tls.server.not_after", "culprit.tls.server.days_left",
+	"culprit.tls.lost_records", "culprit.grpc.status_code", "culprit.websocket.close_code", "culprit.messages.client.count",
+	"culprit.messages.client.compressed", "culprit.messages.server.compressed",
 }
 
 // singled are the columns of unique texts that every list of exchanges shows: their pages are small.
@@ -55,7 +57,9 @@ var singled = []string{"event.id", "url.path"}
 // values that a whole file may lack one.
 var bounded = []string{
 	"event.id", "event.outcome", "network.type", "network.transport", "network.protocol", "http.request.method", "http.version", "url.domain", "url.scheme",
-	"server.ip", "service.name", "culprit.grade", "culprit.route", "culprit.device", "observer.hostname", "observer.ingress.interface.name",
+	"server.ip", "service.name", "culprit.grade", "culprit.route", "culprit.device", "observer.hostname", "observer.ingress.interface.name", "tls.version",
+	"tls.cipher", "tls.next_protocol", "tls.client.server_name", "tls.client.ja3", "culprit.tls.client.ja4", "culprit.tls.reason", "tls.server.subject",
+	"culprit.grpc.service", "culprit.grpc.status", "culprit.operation.system", "error.code",
 }
 
 // layout is how columns stand in files.
@@ -124,6 +128,8 @@ func (z codecs) node(c *record.Column) parquet.Node {
 	}
 	var n parquet.Node
 	switch {
+	case c.Kind == exchange.Time && slices.Contains(repeated, c.Name):
+		n = z.dictionary(parquet.Timestamp(parquet.Nanosecond))
 	case c.Kind == exchange.Time:
 		n = parquet.Encoded(parquet.Timestamp(parquet.Nanosecond), &parquet.DeltaBinaryPacked)
 	case c.Kind == exchange.Bool:

@@ -68,6 +68,12 @@ func (w *Writer) Write(m *vector.Memory, order []uint32) error {
 		leaf := w.leaves[col]
 		var err error
 		switch c := &record.Columns[col]; {
+		case m.Empty(col) && !w.formulas.derived(col) && !c.Required:
+			for part := range leaf {
+				if leaf[part] >= 0 && err == nil {
+					err = w.nulls(columns[leaf[part]], leaf[part], len(order))
+				}
+			}
 		case w.formulas.of[col] != nil:
 			err = w.derivedInts(columns[leaf[0]], leaf[0], w.formulas.of[col], m, col, order)
 		case col == w.formulas.target:
@@ -137,6 +143,20 @@ func (w *Writer) flush(to *parquet.ColumnWriter) error {
 	_, err := to.WriteRowValues(w.values)
 	w.values = w.values[:0]
 	return err
+}
+
+// nulls writes a column without values.
+func (w *Writer) nulls(to *parquet.ColumnWriter, leaf, rows int) error {
+	w.values = w.values[:0]
+	for range min(batch, rows) {
+		w.values = append(w.values, parquet.NullValue().Level(0, 0, leaf))
+	}
+	for done := 0; done < rows; done += batch {
+		if _, err := to.WriteRowValues(w.values[:min(batch, rows-done)]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // begin begins a column.

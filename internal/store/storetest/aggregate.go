@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -195,7 +194,7 @@ func keyOf(v *exchange.Value) store.Key {
 func by(f store.By, v *exchange.Value) store.Key {
 	switch f {
 	case store.ByClass:
-		return store.Key{Kind: exchange.Text, Text: strconv.FormatInt(v.Int/100, 10) + "xx"}
+		return store.Key{Kind: exchange.Text, Text: fmt.Sprintf("%.0fxx", math.Floor(float64(v.Int)/100))}
 	case store.ByMagnitude:
 		return store.Key{Kind: v.Kind, Int: magnitude(v.Int)}
 	case store.ByNetwork:

@@ -41,6 +41,7 @@ type generator struct {
 type conn struct {
 	flow   *proto.Flow
 	client proto.Direction
+	tls    *proto.TLS
 	next   uint32
 }
 
@@ -59,7 +60,7 @@ var (
 	reasons   = []string{"OK", "Not Found", "", "Internal Server Error", "caf\xe9"}
 	grades    = []exchange.Grade{exchange.Complete, exchange.Complete, exchange.Complete, exchange.OneSided, exchange.Aborted, exchange.Gap, exchange.Midstream, exchange.Undecryptable}
 	types     = []string{"text/html; charset=utf-8", "application/json", "Text/Plain", "multipart/form-data; boundary=x", "image/png", " ", ";"}
-	protocols = []string{"http", "http", "http2", "websocket"}
+	protocols = []string{"http", "http2", "http", "websocket"}
 	processes = []*exchange.Process{
 		nil, nil, {PID: 412, Name: "nginx", Args: []string{"nginx", "-c", "/etc/nginx.conf"}, Executable: "/usr/sbin/nginx", User: "www-data", Unit: "nginx.service"},
 		{PID: 7, Name: "curl", Args: []string{"curl"}, User: "1000"},
@@ -113,10 +114,8 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 	x.Start = clock.Mark{Time: start, Packet: x.FirstPacket, Offset: int64(i)}
 
 	x.HasRequest, x.HasResponse = !g.in(10), !g.in(10)
-	if !x.HasRequest && !x.HasResponse {
-		x.HasResponse = true
-	}
-	if !x.HasResponse {
+	bare := !x.HasRequest && !x.HasResponse
+	if !x.HasResponse && !bare {
 		x.Grade = exchange.Unanswered
 	}
 	if x.Grade != exchange.Complete {
@@ -138,6 +137,12 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 		}
 	}
 	x.Completed = clock.Mark{Time: start + max(x.Timing.Duration, 0), Packet: x.LastPacket}
+	if bare {
+		g.bare(x, c)
+	} else {
+		g.carried(x, c)
+		g.messages(x)
+	}
 
 	x.Stream = g.in(10)
 	if g.in(6) {
@@ -151,6 +156,11 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 	}
 	x.Weight = pick(&g.random, uint32(0), 0, 1, 10)
 	g.connection(x)
+	for d := range x.Conn.Half {
+		if h := &x.Conn.Half[d]; bare { // which has all that was sent
+			h.Packets, h.Bytes = x.During[d].Packets, uint64(g.up(1e9))
+		}
+	}
 	for d := range 2 {
 		x.Process[d], x.Enriched.Place[d] = pick(&g.random, processes...), pick(&g.random, places...)
 		x.Enriched.Domain[d], x.Enriched.Service[d] = pick(&g.random, domains...), pick(&g.random, services...)
@@ -182,13 +192,16 @@ func (g *generator) conn(start int64) *conn {
 		f.Proto = packet.ProtoUDP
 	}
 	c := &conn{flow: f, client: proto.Direction(g.n(5) / 4)}
+	if g.in(3) {
+		c.tls = g.tls(c.client)
+	}
 	g.flows = append(g.flows, c)
 	return c
 }
 
 func (g *generator) timing(x *exchange.Exchange) {
 	t := &x.Timing
-	*t = exchange.Timing{Idle: -1, Connect: -1, TLS: -1, Send: -1, Wait: -1, Receive: -1, Duration: -1, Total: -1}
+	*t = exchange.UnknownTiming
 	if x.Index == 0 && g.in(2) {
 		t.Idle, t.Connect = g.up(1e10), g.up(1e9)
 		if g.in(2) {
@@ -213,10 +226,14 @@ func (g *generator) message(m *proto.Message, b *exchange.Body, x *exchange.Exch
 		m.Raw = append(m.Raw, s...)
 		return proto.Span{Off: uint32(len(m.Raw) - len(s)), Len: uint32(len(s))}
 	}
+	grpc, target := g.in(6), pick(&g.random, targets...)
+	if grpc {
+		target = pick(&g.random, grpcTargets...)
+	}
 	if m.Kind == proto.Request {
 		m.Method = span(pick(&g.random, methods...))
 		span(" ")
-		m.Target = span(pick(&g.random, targets...))
+		m.Target = span(target)
 		span(" ")
 		m.Proto = span(version)
 	} else {
@@ -233,6 +250,13 @@ func (g *generator) message(m *proto.Message, b *exchange.Body, x *exchange.Exch
 		m.Fields = append(m.Fields, f)
 	}
 	bare := g.in(20)
+	if !bare && m.Kind == proto.Request && x.Protocol == "http2" {
+		for _, pseudo := range []string{":method", ":scheme", ":authority", ":path"} {
+			if !g.in(8) {
+				add(pseudo, pick(&g.random, "https", "shop.example:8443", "?", "", "HTTP"), pick(&g.random, 0, 0, proto.Obscure, proto.Sensitive))
+			}
+		}
+	}
 	if !bare && m.Kind == proto.Request {
 		add("Host", pick(&g.random, hosts...), 0)
 		add("User-Agent", pick(&g.random, agents...), 0)
@@ -248,14 +272,28 @@ func (g *generator) message(m *proto.Message, b *exchange.Body, x *exchange.Exch
 	}
 
 	// The framing is as it happens to be; nothing here needs it to be true.
-	m.Framing = proto.Framing(g.n(5))
+	m.Framing = proto.Framing(g.n(int(proto.Tunnel)))
 	m.BodyBytes = g.up(1e7)
 	if m.Framing == proto.ByLength && !bare {
 		m.Length = m.BodyBytes
 		add("Content-Length", strconv.FormatInt(m.BodyBytes, 10), 0)
 	}
-	if g.in(2) && !bare {
+	switch {
+	case grpc:
+		add("content-type", pick(&g.random, grpcTypes...), 0)
+	case g.in(2) && !bare:
 		add("Content-Type", pick(&g.random, types...), 0)
+	}
+	// gRPC says how a call ended in the trailers, or in the headers when there is nothing else.
+	answered, early := grpc && m.Kind == proto.Response && !g.in(4), g.in(2)
+	ended := func(where proto.FieldFlags) {
+		add("grpc-status", pick(&g.random, grpcStates...), where)
+		if g.in(2) {
+			add("Grpc-Message", pick(&g.random, grpcTexts...), where)
+		}
+	}
+	if answered && early {
+		ended(0)
 	}
 	m.HeadSize = int64(len(m.Raw) + len("\r\n\r\n"))
 	m.Size = m.HeadSize + m.BodyBytes
@@ -264,6 +302,9 @@ func (g *generator) message(m *proto.Message, b *exchange.Body, x *exchange.Exch
 		for range g.n(3) {
 			add("X-Checksum", strconv.Itoa(g.n(100)), proto.Trailer)
 		}
+	}
+	if answered && !early {
+		ended(proto.Trailer)
 	}
 	if g.in(10) {
 		m.MissingBytes = int64(g.n(100))

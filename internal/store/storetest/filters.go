@@ -53,7 +53,7 @@ func (g *filterGenerator) nodes(depth int) (nodes []filter.Node) {
 	return nodes
 }
 
-var headerNames = []string{"accept", "host", "cookie", "content-type", "x-request-id", "x-bytes", "x-folded", "x-checksum", "x-none", "server"}
+var headerNames = []string{"accept", "host", "cookie", "content-type", "x-request-id", "x-bytes", "x-folded", "x-checksum", "x-none", "server", ":scheme", "grpc-status"}
 
 // leaf makes a condition.
 func (g *filterGenerator) leaf() filter.Node {

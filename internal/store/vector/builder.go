@@ -17,6 +17,8 @@ type Builder struct {
 	rows        int
 	bytes       int64
 	first, last int64
+	// nothing stands for all columns that have no value, of which there are many: they share its rows.
+	nothing column
 }
 
 // column is a column that is being built; its form says which members are used. It may have fewer rows than the
@@ -24,6 +26,7 @@ type Builder struct {
 type column struct {
 	form         record.Form
 	unique       bool
+	empty        bool // no row has a value
 	ints         Ints
 	texts, names interner
 	last         uint32   // number of the text before
@@ -37,7 +40,7 @@ func NewBuilder() *Builder {
 	b := &Builder{columns: make([]column, len(record.Columns)), first: math.MaxInt64, last: math.MinInt64}
 	for i := range b.columns {
 		c := &b.columns[i]
-		c.form, c.unique = record.Columns[i].Form, record.Columns[i].Unique
+		c.form, c.unique, c.empty = record.Columns[i].Form, record.Columns[i].Unique, true
 		if c.form == record.Lists || c.form == record.Headers {
 			c.ends = []uint32{0}
 		}
@@ -58,6 +61,8 @@ func (b *Builder) Next() *Builder {
 		c.texts.reserve(&like.texts)
 		c.names.reserve(&like.names)
 	}
+	like := &b.nothing
+	n.nothing.ints, n.nothing.rows, n.nothing.ends = room(Ints(nil), len(like.ints)), room([]uint32(nil), len(like.rows)), room([]uint32(nil), len(like.ends))
 	return n
 }
 
@@ -97,6 +102,7 @@ func (b *Builder) Append(r *record.Row) {
 	for _, i := range r.Present {
 		c, cell := &b.columns[i], r.Cell(i)
 		c.pad(b.rows)
+		c.empty = false
 		switch c.form {
 		case record.Ints:
 			c.ints = append(c.ints, cell.Int)
@@ -160,8 +166,16 @@ func (c *column) pad(n int) {
 // Chunk returns the rows so far. It stays as it is, whatever is added, and is safe for concurrent use.
 func (b *Builder) Chunk() *Memory {
 	m := &Memory{columns: make([]column, len(b.columns)), rows: b.rows, first: b.first, last: b.last, bytes: b.Bytes()}
+	for _, form := range [...]record.Form{record.Ints, record.Texts, record.Lists} {
+		b.nothing.form = form
+		b.nothing.pad(b.rows)
+	}
 	for i := range b.columns {
 		c := &b.columns[i]
+		if c.empty {
+			m.columns[i] = column{form: c.form, unique: c.unique, empty: true, ints: b.nothing.ints, rows: b.nothing.rows, ends: b.nothing.ends}
+			continue
+		}
 		c.pad(b.rows)
 		m.columns[i] = column{
 			form: c.form, unique: c.unique, ints: c.ints, rows: c.rows, items: c.items, name: c.name, ends: c.ends,
@@ -220,6 +234,9 @@ func (m *Memory) Times() (first, last int64) { return m.first, m.last }
 
 // Open implements Part.
 func (m *Memory) Open() (Chunk, error) { return m, nil }
+
+// Empty reports whether a column is known to have no value in any row.
+func (m *Memory) Empty(col int) bool { return m.columns[col].empty }
 
 // Bounds implements Chunk.
 func (m *Memory) Bounds(col int) (lo, hi int64, absent, ok bool) {

@@ -116,6 +116,9 @@ func negated(b []byte) []byte {
 	return n
 }
 
+// earliest is the first time that is told, the year 1823: differences to any time of a capture are numbers, too.
+const earliest = math.MinInt64 / 2
+
 // nanoseconds returns a time (UTCTime or GeneralizedTime) in nanoseconds since 1970.
 func nanoseconds(v *asn1.RawValue) int64 {
 	var t time.Time
@@ -123,8 +126,8 @@ func nanoseconds(v *asn1.RawValue) int64 {
 		return 0
 	}
 	switch {
-	case t.Before(time.Unix(0, math.MinInt64)):
-		return math.MinInt64
+	case t.Before(time.Unix(0, earliest)):
+		return earliest
 	case t.After(time.Unix(0, math.MaxInt64)):
 		return math.MaxInt64
 	}
