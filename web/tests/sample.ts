@@ -1,6 +1,7 @@
 // The sample capture, whose story testdata/README.md tells, and what the servers logged of it.
 
 import { readFileSync } from "node:fs";
+import { requests } from "../src/lib/kind";
 import { testdata, type Serving } from "./serving";
 import type { AggregateAnswer, Doc, SearchAnswer } from "../src/lib/types";
 
@@ -25,8 +26,8 @@ export const logged = JSON.parse(readFileSync(testdata("sample/expected.json"), 
 };
 
 /** What the clients of the shop did: their exchanges with its edge. */
-export const edge = 'service == "edge"';
-export const apps = 'service in ["app-1", "app-2"]';
+export const edge = `service == "edge" and ${requests}`;
+export const apps = `service in ["app-1", "app-2"] and ${requests}`;
 /** When app-1 was slow. */
 export const slow = { from: "2026-11-02T09:31:15.000Z", to: "2026-11-02T09:32:20.000Z" };
 

@@ -4,7 +4,19 @@ import { expect, type Page } from "@playwright/test";
 
 /** paths of all views. frame.spec.ts tests that these are all. */
 export const paths = [
-  ...["overview", "exchanges", "services", "errors", "slow", "content", "clients", "connections", "inflight", "pages"],
+  ...[
+    "overview",
+    "exchanges",
+    "services",
+    "errors",
+    "slow",
+    "content",
+    "clients",
+    "connections",
+    "encrypted",
+    "inflight",
+    "pages",
+  ],
   "health",
 ];
 

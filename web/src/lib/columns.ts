@@ -1,5 +1,7 @@
 // The columns of the list of exchanges.
 
+import { kindFields } from "./kind";
+
 /** ListColumn is a column that the list may have. */
 export interface ListColumn {
   /** Its name in the address: a field's name or alias, or a word of its own. */
@@ -26,13 +28,11 @@ export const always = [
   "@timestamp",
   "event.id",
   "event.duration",
-  "http.request.method",
   "http.response.status_code",
   "http.response.body.bytes",
-  "url.domain",
-  "url.original",
   "culprit.grade",
   "error.message",
+  ...kindFields,
 ];
 
 /** listColumns are those with a look of their own, in their usual order; any other field is a column by its name. */
@@ -46,11 +46,18 @@ export const listColumns: ListColumn[] = [
     width: 156,
     usual: 1,
   },
-  { key: "method", title: "Method", what: "method, as sent", fields: ["http.request.method"], width: 80, usual: 2 },
+  {
+    key: "method",
+    title: "Method",
+    what: "method, as sent; TLS: a connection that wasn't read; WS: a WebSocket, and → or ←: one of its messages",
+    fields: ["http.request.method"],
+    width: 80,
+    usual: 2,
+  },
   {
     key: "target",
     title: "Host and target",
-    what: "host that was asked for, and request target",
+    what: "host that was asked for, and request target; of TLS the server's name",
     fields: ["url.domain", "url.original"],
     width: 220,
     grows: true,
@@ -59,17 +66,17 @@ export const listColumns: ListColumn[] = [
   {
     key: "status",
     title: "Status",
-    what: "status code of the final response",
-    fields: ["http.response.status_code"],
-    width: 76,
+    what: "status code of the final response, and what else says that it failed: a status of gRPC, a reset, an alert",
+    fields: ["http.response.status_code", "error.code", "culprit.grpc.status_code"],
+    width: 128,
     number: true,
     usual: 2,
   },
   {
     key: "size",
     title: "Size",
-    what: "length of the response body",
-    fields: ["http.response.body.bytes"],
+    what: "length of the response body, or of the message",
+    fields: ["http.response.body.bytes", "http.request.body.bytes"],
     width: 76,
     number: true,
     usual: 1,
@@ -126,6 +133,20 @@ export const offered = [
   "tap",
   "version",
   "protocol",
+  "sni",
+  "tls.version",
+  "cipher",
+  "alpn",
+  "ja4",
+  "days_left",
+  "alert",
+  "undecryptable",
+  "stream_id",
+  "grpc_status",
+  "operation",
+  "messages",
+  "close_code",
+  "error_code",
   "request_id",
   "trace",
   "secrets",

@@ -28,6 +28,9 @@ const made = new Set([
   "trailer",
 ]);
 
+/** Pseudo-headers of HTTP/2: the URL, the method and the name of the server say them. */
+const pseudo = (name: string) => name.startsWith(":");
+
 /** What curl adds unless it is told not to. */
 const added = ["user-agent", "accept"];
 
@@ -40,7 +43,8 @@ export function curl(doc: Doc): Command {
   const args: string[] = [];
   const method = text(doc, "http.request.method") || "GET";
   const headers = headersOf(doc, "request");
-  const hosts = headers.filter(([name]) => name === "host");
+  const named = headers.filter(([name]) => name === "host");
+  const hosts = named.length > 0 ? named : headers.filter(([name]) => name === ":authority");
   const body = bodyOf(doc, "request");
   const sends = body !== undefined && body.content !== "" && body.whole && body.kept <= largestBody && !body.coding;
   if (body && !sends) remarks.push(why(body));
@@ -52,13 +56,20 @@ export function curl(doc: Doc): Command {
 
   if (method === "HEAD" && !sends) args.push("--head");
   else if (method !== (sends ? "POST" : "GET")) args.push("-X " + word(method));
-  if (text(doc, "http.version") === "1.0") args.push("--http1.0");
+  const secure = schemeOf(doc) === "https";
+  const version: Record<string, string> = {
+    "1.0": "--http1.0",
+    "1.1": secure ? "--http1.1" : "",
+    "2": secure ? "--http2" : "--http2-prior-knowledge",
+  };
+  const option = version[text(doc, "http.version")];
+  if (option) args.push(option);
 
-  if (hosts.length !== 1 || `http://${hosts[0]![1]}` !== url.split("/").slice(0, 3).join("/")) {
+  if (hosts.length !== 1 || `${schemeOf(doc)}://${hosts[0]![1]}` !== url.split("/").slice(0, 3).join("/")) {
     if (hosts.length === 0) args.push("-H 'Host:'");
     for (const [, value] of hosts) header("host", value);
   }
-  for (const [name, value] of headers) if (name !== "host" && !made.has(name)) header(name, value);
+  for (const [name, value] of headers) if (name !== "host" && !pseudo(name) && !made.has(name)) header(name, value);
   for (const name of sends ? [...added, "content-type"] : added) {
     if (!headers.some(([n]) => n === name)) args.push(`-H '${name}:'`);
   }
@@ -91,23 +102,30 @@ export function curl(doc: Doc): Command {
   }
 }
 
+/** schemeOf is https for what came by TLS, whatever the request says of itself. */
+function schemeOf(doc: Doc): "http" | "https" {
+  return field(doc, "tls") === undefined ? "http" : "https";
+}
+
 /** address is the URL, the request target where a URL can't say it, and where to connect to. */
 function address(doc: Doc): { url: string; target?: string; to?: string } {
   const ip = text(doc, "server.ip");
-  const port = number(doc, "server.port") ?? 80;
+  const scheme = schemeOf(doc);
+  const usual = scheme === "https" ? 443 : 80;
+  const port = number(doc, "server.port") ?? usual;
   const server = `${ip.includes(":") ? `[${ip}]` : ip}:${port}`;
   const original = text(doc, "url.original") || "/";
   const vhost = text(doc, "url.domain");
   const asked = number(doc, "url.port");
   let host = /^[0-9A-Za-z._-]+$/.test(vhost) ? vhost : /^[0-9a-fA-F:.]+$/.test(vhost) ? `[${vhost}]` : server;
-  if (host !== server && asked !== undefined && asked !== 80) host += `:${asked}`;
-  const here = `${host}${/:\d+$/.test(host) ? "" : ":80"}`;
+  if (host !== server && asked !== undefined && asked !== usual) host += `:${asked}`;
+  const here = `${host}${/:\d+$/.test(host) ? "" : `:${usual}`}`;
   const to = here === server || ip === "" ? undefined : `::${server}`;
   // A URL says paths without a fragment or bytes that curl would refuse or change; the rest is said as it is.
   if (/^\/[!$%&'()*+,\-./0-9:;=?@A-Z[\]_a-z{}~|^`]*$/.test(original.replace(mark, ""))) {
-    return { url: `http://${host}${original}`, to };
+    return { url: `${scheme}://${host}${original}`, to };
   }
-  return { url: `http://${host}/`, target: original, to };
+  return { url: `${scheme}://${host}/`, target: original, to };
 }
 
 function why(body: { content: string; whole: boolean; kept: number; coding: string }): string {

@@ -1,6 +1,6 @@
 // The headers of documents: names in lower case, with their values in the order in which they were sent.
 
-import { field } from "./doc";
+import { field, number, text } from "./doc";
 import { quote } from "./expr";
 import type { Doc } from "./types";
 
@@ -26,4 +26,33 @@ export function headersOf(doc: Doc, side: Side): [name: string, value: string][]
 export function headerClause(side: Side, name: string, value: string, exclude = false): string {
   const c = `${side}_header(${quote(name)}) == ${quote(value)}`;
   return exclude ? `not (${c})` : c;
+}
+
+type Lines = [name: string, value: string][];
+
+/** What gRPC sends behind the messages. */
+const grpcTrailers = new Set(["grpc-status", "grpc-message", "grpc-status-details-bin"]);
+
+/**
+ * ordered lists headers with the pseudo-headers of HTTP/2 first, and the trailers apart, as far as these are known: those
+ * that Trailer announces, and gRPC's where there are messages before them.
+ */
+export function ordered(doc: Doc, side: Side): { head: Lines; trailers: Lines } {
+  const all = headersOf(doc, side);
+  const announced = new Set(
+    all
+      .filter(([name]) => name === "trailer")
+      .flatMap(([, value]) => value.split(","))
+      .map((name) => name.trim().toLowerCase()),
+  );
+  const grpc =
+    text(doc, `http.${side}.mime_type`).startsWith("application/grpc") &&
+    (number(doc, `http.${side}.body.bytes`) ?? 0) > 0;
+  const trails = (name: string) => announced.has(name) || (grpc && grpcTrailers.has(name));
+  const pseudo = (name: string) => name.startsWith(":");
+  const head = all.filter(([name]) => !trails(name));
+  return {
+    head: [...head.filter(([name]) => pseudo(name)), ...head.filter(([name]) => !pseudo(name))],
+    trailers: all.filter(([name]) => trails(name)),
+  };
 }

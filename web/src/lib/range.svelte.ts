@@ -7,7 +7,9 @@ import { untrack } from "svelte";
 import type { Params } from "./api";
 import { ask, asking, type Ask } from "./ask.svelte";
 import { stamp } from "./format";
+import { and } from "./expr";
 import { here } from "./here.svelte";
+import { requests } from "./kind";
 import { server } from "./state.svelte";
 
 export interface Preset {
@@ -109,11 +111,16 @@ class Range {
     };
   });
 
-  /** before is the scope of the period of the same length before. */
+  /** requests is the scope of what counts requests: without TLS connections that weren't read, and without what WebSockets said. */
+  readonly requests = $derived.by((): Params | undefined => {
+    return this.scope && { ...this.scope, where: and(here.get("where"), requests) };
+  });
+
+  /** before is that of the period of the same length before. */
   readonly before = $derived.by((): Params | undefined => {
     if (!this.bounds) return undefined;
     const { from, to } = this.bounds;
-    return { ...this.scope, from: stamp(2 * from - to), to: stamp(from) };
+    return { ...this.requests, from: stamp(2 * from - to), to: stamp(from) };
   });
 
   readonly live = $derived(here.get("live") === "1");

@@ -1,3 +1,5 @@
+import { kindFields } from "./kind";
+
 /** The fields that a short list of exchanges shows: components/ExchangeTable. */
 export const summaryFields = [
   "@timestamp",
@@ -6,11 +8,12 @@ export const summaryFields = [
   "client.ip",
   "client.port",
   "client.domain",
-  "http.request.method",
-  "url.domain",
-  "url.original",
+  ...kindFields,
   "http.response.status_code",
   "http.response.body.bytes",
+  "http.request.body.bytes",
+  "error.code",
+  "culprit.grpc.status_code",
   "culprit.grade",
   "error.message",
   "culprit.timing.connect",

@@ -202,6 +202,23 @@ export interface CaptureStatus {
   } | null;
 }
 
+/** The bodies of an exchange, laid out by their media types; null: nothing of one was kept. */
+export interface BodiesAnswer {
+  request: LaidOut | null;
+  response: LaidOut | null;
+}
+
+/** Plain text, in which nothing is escaped. */
+export interface LaidOut {
+  form: "" | "text" | "json" | "form" | "multipart" | "messages" | "events" | "binary";
+  lines: string[];
+  notes: string[];
+  /** What a binary body looks like, and the digest of what was kept of it. */
+  kind?: string;
+  sha256?: string;
+  cut: boolean;
+}
+
 /** What is under way now: /api/inflight. */
 export interface InFlightAnswer {
   running: boolean;

@@ -72,6 +72,13 @@ export const views: View[] = [
     load: () => import("./connections/Connections.svelte"),
   },
   {
+    path: "encrypted",
+    title: "Encrypted",
+    what: "TLS that couldn't be read, and why; handshakes that failed; certificates that end soon",
+    icon: "M3.5 7.5h9v6h-9zM5.5 7.5V5a2.5 2.5 0 0 1 5 0v2.5M8 9.7v1.6",
+    load: () => import("./encrypted/Encrypted.svelte"),
+  },
+  {
     path: "inflight",
     title: "In flight",
     what: "What is under way now, the oldest first, and what it waits for",

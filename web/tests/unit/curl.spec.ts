@@ -173,3 +173,17 @@ test("a body that begins with @ is no file", () => {
   const { line } = run(curl(doc("POST", "/", { host: ["shop.example"] }, "@/etc/passwd")).text);
   expect(after(line, "--data-raw")).toEqual(["@/etc/passwd"]);
 });
+
+test("a request that came by TLS, over HTTP/2", () => {
+  const d: Doc = {
+    ...doc("GET", "/a", { ":method": ["GET"], ":authority": ["shop.example"], ":path": ["/a"], "user-agent": ["x"] }),
+    server: { ip: "10.0.0.2", port: 443 },
+    tls: { version: "1.3" },
+  };
+  (d["http"] as Doc)["version"] = "2";
+  const { line } = run(curl(d).text);
+  expect(after(line, "-H")).toEqual(["user-agent: x", "accept:"]);
+  expect(after(line, "--connect-to")).toEqual(["::10.0.0.2:443"]);
+  expect(line).toContain("--http2");
+  expect(line.at(-1)).toBe("https://shop.example/a");
+});

@@ -11,7 +11,7 @@ export interface Class {
   color: string;
   /** The filter for it. */
   where: string;
-  of: (status: unknown, grade: unknown) => boolean;
+  of: (status: unknown, grade: unknown, outcome: unknown) => boolean;
 }
 
 const broken = ["aborted", "unanswered"];
@@ -33,6 +33,14 @@ export const classes: Class[] = [
     of: (status, grade) => status === "4xx" && !broken.includes(String(grade)),
   },
   {
+    name: "gRPC",
+    what: "the answer's status is fine, but not that of gRPC within it",
+    color: "--series-6",
+    where: `outcome == "failure" and status < 400 and ${whole}`,
+    of: (status, grade, outcome) =>
+      outcome === "failure" && ["1xx", "2xx", "3xx"].includes(String(status)) && !broken.includes(String(grade)),
+  },
+  {
     name: "aborted",
     what: "the connection ended in the middle",
     color: "--aborted",
@@ -49,7 +57,7 @@ export const classes: Class[] = [
 ];
 
 /** The groups that an answer has to have. */
-export const groups = "class(status),grade";
+export const groups = "class(status),grade,outcome";
 
 export interface Counted extends Class {
   count: number;
@@ -59,7 +67,7 @@ export interface Counted extends Class {
 /** counted are the classes that there are, over time. */
 export function counted(answer: AggregateAnswer, buckets: Buckets): Counted[] {
   const out = classes.map((c) => ({ ...c, count: 0, counts: new Array<number>(buckets.count).fill(0) }));
-  const classOf = answer.groups.map((g) => out.find((c) => c.of(g.keys[0], g.keys[1])));
+  const classOf = answer.groups.map((g) => out.find((c) => c.of(g.keys[0], g.keys[1], g.keys[2])));
   answer.groups.forEach((g, i) => {
     if (classOf[i]) classOf[i].count += g.count;
   });
