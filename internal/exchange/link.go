@@ -70,7 +70,11 @@ func (l *Layer) Within(stream uint64) *Layer {
 	if path == 0 {
 		path = offset
 	}
-	return &Layer{Link: l.Link, outer: l, path: (path ^ (stream + 1)) * prime}
+	in := &Layer{Link: l.Link, outer: l, path: (path ^ (stream + 1)) * prime}
+	if stream != 0 {
+		in.upgrade, l.upgrade = l.upgrade, nil // it was the stream that was handed over
+	}
+	return in
 }
 
 // Session implements that part of proto.Sink for the parser of a TLS session.

@@ -318,18 +318,26 @@ func TestSessionsOfStreams(t *testing.T) {
 // What is said over TLS within TLS has the inner session, and neither has a record of its own.
 func TestTLSWithinTLS(t *testing.T) {
 	inner, log1 := secured(t, "inner.example", inside)
-	says := append([]spoken{
+	connect := []spoken{
 		{proto.Originator, []byte("CONNECT inner.example:443 HTTP/1.1\r\nHost: inner.example:443\r\n\r\n")}, {proto.Responder, []byte("HTTP/1.1 200 OK\r\n\r\n")},
-	}, inner...)
-	outer, log2 := secured(t, "proxy.example", says)
-	keys := keylog.NewStore(keylog.Options{})
-	s, out := alone(keys)
-	s.know(keys, log1, log2)
-	w := dial(s, &proto.Flow{})
-	w.say(outer)
-	w.close()
-	wantTold(t, out, "http /inside inner.example complete", "http inner.example:443 proxy.example complete")
-	s.wantNothingLeft(t)
+	}
+	for _, c := range []struct {
+		before []spoken
+		want   []string
+	}{
+		{connect, []string{"http /inside inner.example complete", "http inner.example:443 proxy.example complete"}},
+		{nil, []string{"http /inside inner.example complete"}},
+	} {
+		outer, log2 := secured(t, "proxy.example", append(c.before, inner...))
+		keys := keylog.NewStore(keylog.Options{})
+		s, out := alone(keys)
+		s.know(keys, log1, log2)
+		w := dial(s, &proto.Flow{})
+		w.say(outer)
+		w.close()
+		wantTold(t, out, c.want...)
+		s.wantNothingLeft(t)
+	}
 }
 
 // dsb is a capture in which blocks of secrets come before packets with these numbers, from 0 on.

@@ -93,6 +93,10 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 	}
 	h.seq++
 	h.opened = true
+	if h.ahead && !p.facts.Established {
+		h.finished = h.finished || h.epoch == epochData // its Finished came before these keys
+		p.established(last.Time)
+	}
 	p.opened(d, typ, plain, rec, segments)
 	p.engine.release(plain)
 }

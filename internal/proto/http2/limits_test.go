@@ -147,7 +147,7 @@ func TestTunnel(t *testing.T) {
 		case "rst":
 			x.server().WriteRSTStream(1, xhttp2.ErrCodeCancel)
 			x.pass(1)
-			want = proto.Reset
+			want = proto.StreamReset
 			if x.w.aborts != 1 {
 				t.Error("no Abort")
 			}

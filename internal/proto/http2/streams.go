@@ -238,7 +238,7 @@ func (p *Parser) abort(st *stream, a *proto.Abort) {
 		case open:
 			p.end(st, d, proto.Cut, proto.StreamReset)
 		case tunneled:
-			p.closeTunnel(st, d, a.At, proto.Reset)
+			p.closeTunnel(st, d, a.At, proto.StreamReset)
 		}
 	}
 	a.Stream = uint64(st.id)
