@@ -117,7 +117,7 @@ func later(records []byte, seconds uint32) {
 
 // answered returns the lines of exchanges that have a status.
 func answered(lines []string) []string {
-	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.Contains(l, " - - ") })
+	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.Contains(l, " - - ") || strings.Contains(l, " TLS ") })
 }
 
 func TestInterruptEndsWithWhatIsComplete(t *testing.T) {

@@ -51,6 +51,8 @@ func (t *capturing) report(s *pipeline.Stats, failed error) {
 	}
 	if n := s.Exchanges[exchange.Undecryptable]; n > 0 && (t.pipeline.Keys == nil || t.pipeline.Keys.Empty()) {
 		t.say("%s could not be read without keys: see --keylog (docs/keys.md)", plural(n, "TLS connection"))
+	} else if n > 0 {
+		t.say("%s could not be read, each with its reason: --where 'grade == \"undecryptable\"'", plural(n, "TLS connection"))
 	}
 	if s.SCTP.Gaps+s.SCTP.Refused+s.SCTP.Evicted > 0 {
 		t.lose("SCTP: %s, %s refused, %s forgotten for lack of memory", plural(s.SCTP.Gaps, "hole"),

@@ -65,7 +65,7 @@ func play(t testing.TB, flow *proto.Flow, hints map[uint16]string, steps []proto
 	t.Helper()
 	held := 0
 	d := &detect.Detector{
-		Protocols: []proto.Protocol{http1.Protocol, http2.Protocol, websocket.Protocol, socks.Protocol, tls.NewEngine(nil, tls.Limits{}).Protocol()}, Known: detect.Recognised, Hints: hints,
+		Protocols: []proto.Protocol{http1.Protocol, http2.Protocol, websocket.Protocol, socks.Protocol, tls.NewEngine(nil, tls.Limits{}, nil).Protocol()}, Known: detect.Recognised, Hints: hints,
 		Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100, MaxStreams: 10, MaxMessage: 1 << 20}, Held: &held,
 	}
 	l := &log{}

@@ -218,6 +218,8 @@ type Exchange struct {
 	sort byte
 	// path is that of its layer.
 	path uint64
+	// grpc is isCall or isNoCall once the exchange is finished.
+	grpc uint8
 }
 
 // pairing is what an exchange belongs to while it is under way.

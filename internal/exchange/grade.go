@@ -104,6 +104,8 @@ func (x *Exchange) set(g Grade, reason string) {
 
 func (x *Exchange) gradeResponseOnly(lost [2]bool) {
 	switch {
+	case x.TLS != nil && x.TLS.Failure != "":
+		x.set(Aborted, x.TLS.Failure)
 	case x.Flow.Midstream && x.Index == 0:
 		x.set(Midstream, "the request came before the capture")
 	case x.Conn.Half[x.Client].Packets == 0:

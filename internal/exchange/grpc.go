@@ -25,6 +25,22 @@ func GRPCStatusName(code int) string {
 
 // IsGRPC reports whether the exchange is a call of gRPC or gRPC-Web, by the media type of either side.
 func (x *Exchange) IsGRPC() bool {
+	switch x.grpc {
+	case isCall:
+		return true
+	case isNoCall:
+		return false
+	}
+	return x.looksGRPC()
+}
+
+// What is known of whether an exchange is a call of gRPC: many fields ask.
+const (
+	isCall   = 1
+	isNoCall = 2
+)
+
+func (x *Exchange) looksGRPC() bool {
 	return x.HasRequest && isGRPC(&x.Request) || x.HasResponse && isGRPC(&x.Response)
 }
 

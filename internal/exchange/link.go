@@ -171,7 +171,16 @@ func (l *Layer) finish(x *Exchange, at clock.Mark, lost [2]bool) {
 	x.pairer, x.underWay = nil, [2]*proto.Message{}
 	e.charge(x, -x.charged)
 	x.TLS = l.secured()
+	if x.sort == sortSession {
+		// It ends with what was said last, whenever its connection does.
+		if at = x.Request.Last; x.Response.Last.Time > at.Time {
+			at = x.Response.Last
+		}
+	}
 	x.Completed = l.completion(x, at)
+	if x.grpc = isNoCall; x.looksGRPC() {
+		x.grpc = isCall
+	}
 	x.LastPacket = max(at.Packet, x.Request.Last.Packet, x.Response.Last.Packet)
 	if x.HasRequest {
 		x.Anomalies |= x.Request.Anomalies

@@ -123,6 +123,12 @@ func FuzzTime(f *testing.F) {
 		}
 		x := c.exchange()
 		measure.Time(x)
+		if !x.HasRequest && !x.HasResponse {
+			if x.Timing.Duration < 0 || x.Timing.Wait != -1 {
+				t.Errorf("without messages: %+v", x.Timing)
+			}
+			return // it has a duration, and no parts
+		}
 		check(t, x)
 	})
 }

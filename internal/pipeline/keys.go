@@ -35,7 +35,7 @@ func (r *run) publish(look bool) tls.State {
 	return tls.State{Generation: r.generation, MayGrow: k.MayGrow(), None: k.Empty()}
 }
 
-// lookEvery is how many packets may come before more keys are looked for: what waits for them has little room.
+// lookEvery is how many packets may come before more keys are looked for, if nothing waits for them.
 const lookEvery = 64
 
 // look looks for more keys once in a while. It reports whether there are any.
@@ -43,10 +43,11 @@ func (r *run) look() bool {
 	if r.config.MoreKeys == nil {
 		return false
 	}
-	if r.unlooked++; r.unlooked < lookEvery {
+	if r.unlooked++; r.unlooked < lookEvery && !r.wanted.Load() {
 		return false
 	}
 	r.unlooked = 0
+	r.wanted.Store(false)
 	r.config.MoreKeys()
 	return r.config.Keys.Publish() != r.generation
 }

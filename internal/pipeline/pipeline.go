@@ -17,6 +17,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/culprit-http/culprit/internal/capture"
@@ -73,6 +74,8 @@ type Config struct {
 	// MoreKeys, if not nil, is called at each tick and at the end, in the goroutine that reads, and adds what has come to Keys.
 	Keys     *keylog.Store
 	MoreKeys func()
+	// wanted is called when something waits for keys, from any goroutine.
+	wanted func()
 
 	// Own, if not nil, reports whether a packet belongs to a connection of culprit itself: it is ignored.
 	Own func(p *packet.Packet) bool
@@ -147,12 +150,14 @@ type run struct {
 	// generation is that of the keys which the workers know, and unlooked how many packets came since others were looked for.
 	generation uint32
 	unlooked   int
-	decoder    *packet.Decoder
-	clock      clock.Clock
-	last       clock.Mark
-	taps       taps
-	inEpoch    Count // packets of this epoch
-	show       deliverer
+	// wanted: something waits for keys.
+	wanted  atomic.Bool
+	decoder *packet.Decoder
+	clock   clock.Clock
+	last    clock.Mark
+	taps    taps
+	inEpoch Count // packets of this epoch
+	show    deliverer
 
 	workers []*worker
 	merger  *merger // nil with one worker
@@ -167,6 +172,7 @@ type run struct {
 
 func (r *run) start() {
 	n := max(r.config.Workers, 1)
+	r.config.wanted = func() { r.wanted.Store(true) }
 	r.config.Exchange.Peek, r.config.Exchange.Peeks = operation.Peek, operation.WantsRequest
 	for i := range n {
 		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody}

@@ -25,7 +25,7 @@ var protocols = []proto.Protocol{
 // CheckHints returns an error for a hint that names no protocol.
 func CheckHints(hints map[uint16]string) error {
 	var names []string
-	carrier := tls.NewEngine(nil, tls.Limits{}).Protocol()
+	carrier := tls.NewEngine(nil, tls.Limits{}, nil).Protocol()
 	for _, list := range [...][]proto.Protocol{protocols, {carrier}, detect.Recognised} {
 		for i := range list {
 			names = append(names, list[i].Name)

@@ -36,7 +36,7 @@ func newShard(c *Config, t *tally, tap func(uint32) *exchange.Tap, out *exchange
 	budget := c.Memory / 2 / Shards
 	s := &shard{tally: t, budget: budget, opened: c.Opened}
 	s.engine = exchange.NewEngine(c.Exchange, tap, out)
-	s.tls = tls.NewEngine(keysOf(c), c.TLS)
+	s.tls = tls.NewEngine(keysOf(c), c.TLS, c.wanted)
 	s.detector = detect.Detector{
 		Protocols: append(protocols[:len(protocols):len(protocols)], s.tls.Protocol()), Known: detect.Recognised, Hints: c.Hints, Limits: &c.Parser, Held: &s.held,
 	}

@@ -91,6 +91,8 @@ type Engine struct {
 	mayGrow    bool
 	none       bool
 	elapsed    int64
+	// wanted is called when bytes wait for keys; it may be nil.
+	wanted func()
 	// waiting are the parsers that wait for keys, the oldest first, and held is what they keep.
 	waiting []*Parser
 	held    int
@@ -100,9 +102,10 @@ type Engine struct {
 	Counters Counters
 }
 
-// NewEngine returns an engine. keys may be nil: then nothing is decrypted.
-func NewEngine(keys Keys, l Limits) *Engine {
-	return &Engine{keys: keys, limits: l}
+// NewEngine returns an engine. keys may be nil: then nothing is decrypted. wanted, if not nil, is called whenever bytes wait for
+// keys, in the goroutine of the engine.
+func NewEngine(keys Keys, l Limits, wanted func()) *Engine {
+	return &Engine{keys: keys, limits: l, wanted: wanted}
 }
 
 // Protocol describes TLS to detection.
@@ -166,6 +169,9 @@ func (e *Engine) leave(p *Parser) {
 // hold accounts for n bytes more that those who wait keep, and makes room.
 func (e *Engine) hold(n int) {
 	e.held += n
+	if e.wanted != nil {
+		e.wanted()
+	}
 	for e.held > e.limits.MaxWaitingAll && len(e.waiting) > 0 {
 		e.Counters.Overflow++
 		e.waiting[0].giveUp("its key didn't come while there was room to wait for it")

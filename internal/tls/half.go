@@ -345,12 +345,22 @@ func (p *Parser) lostRecord(d proto.Direction, typ byte, size int, frag []byte, 
 	}
 	h.seq++
 	h.opener.Pass(frag)
-	p.facts.LostRecords++
-	p.engine.Counters.LostRecords++
+	p.lostRecords(1)
 	if p.version < tls13 && typ != typeData {
 		return
 	}
 	p.lost(d, p.size(h, size), at)
+}
+
+// lostRecords counts records that couldn't be read, and tells of it: of the first ones at once, then now and then.
+func (p *Parser) lostRecords(n int) {
+	const atOnce = 64
+	before := p.facts.LostRecords
+	p.facts.LostRecords += n
+	p.engine.Counters.LostRecords += uint64(n)
+	if n > 0 && (before < atOnce || before/atOnce != p.facts.LostRecords/atOnce) {
+		p.tell()
+	}
 }
 
 // size returns how much plaintext a fragment of that length holds, proto.Unknown when that can't be told.
@@ -510,8 +520,7 @@ func (p *Parser) found(d proto.Direction, size int) bool {
 	if size := p.size(h, len(frag)); size != proto.Unknown && !h.vague && h.epoch == before && h.plain > 0 {
 		n = max(h.missed-int64(skipped)*int64(headerSize+len(frag)-int(size)), 0)
 	}
-	p.facts.LostRecords += skipped
-	p.engine.Counters.LostRecords += uint64(skipped)
+	p.lostRecords(skipped)
 	h.searching, h.missed, h.vague = false, 0, false
 	if skipped > 0 || n == proto.Unknown {
 		p.lost(d, n, h.segments[0].mark)

@@ -299,7 +299,7 @@ func (p *Parser) alert(d proto.Direction, b []byte, at clock.Mark) {
 	if len(f.Alerts) < proto.MaxAlerts {
 		f.Alerts = append(f.Alerts[:len(f.Alerts):len(f.Alerts)], a)
 	}
-	if a.Fatal && f.Failure == "" && (!f.Established || p.inner == nil) {
+	if a.Fatal && f.Failure == "" && (!f.Established || p.inner == nil && p.version >= tls13) {
 		who := "client"
 		if d != p.client {
 			who = "server"

@@ -137,7 +137,7 @@ func (p *Parser) data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 	}
 	h := &p.half[d]
 	if d != p.client && !h.begun && !h.searching && p.half[p.client].begun && !isRecord(b[0]) {
-		p.facts.Failure = "the server answered in plain text"
+		p.facts.Failure = "the client speaks TLS, the server answered in plain text"
 		p.tell()
 		for i := range p.half {
 			p.half[i].release()
@@ -230,9 +230,6 @@ func (p *Parser) close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 		p.inner.Close(d, at, why)
 	}
 	if p.closed[d.Other()] {
-		if p.mode == following && p.facts.Version != 0 && !p.facts.Decrypted && p.facts.Reason == "" {
-			p.facts.Reason = "nothing was sent after the handshake"
-		}
 		p.tell()
 		p.account(-p.kept)
 		return

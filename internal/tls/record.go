@@ -65,8 +65,7 @@ func (p *Parser) unseal(d proto.Direction, rec []byte, segments []segment) {
 		return
 	}
 	if h.opener == nil { // data before the change of keys: nobody's
-		p.facts.LostRecords++
-		p.engine.Counters.LostRecords++
+		p.lostRecords(1)
 		return
 	}
 	buf := p.engine.buffer()
@@ -110,8 +109,7 @@ func (p *Parser) caughtUp(d proto.Direction, rec []byte, segments []segment) boo
 		p.engine.release(buf)
 		return false
 	}
-	p.facts.LostRecords += skipped
-	p.engine.Counters.LostRecords += uint64(skipped)
+	p.lostRecords(skipped)
 	p.opened(d, typ, plain, rec, segments)
 	p.engine.release(plain)
 	return true

@@ -232,7 +232,7 @@ func newPlayed(t testing.TB, c *talk, keys *keylog.Store, l tls.Limits) *played 
 	if keys != nil {
 		k = keys
 	}
-	p.engine = tls.NewEngine(k, l)
+	p.engine = tls.NewEngine(k, l, nil)
 	if keys != nil {
 		p.publish(keys)
 	} else {

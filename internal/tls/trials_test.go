@@ -31,7 +31,7 @@ func TestTrialsAreBounded(t *testing.T) {
 	fake := bytes.Repeat(append([]byte{typeData, 3, 3, 0, 17}, make([]byte, 17)...), 3000)
 	for _, n := range []int64{100_000, proto.Unknown} {
 		held := 0
-		e := NewEngine(nil, DefaultLimits())
+		e := NewEngine(nil, DefaultLimits(), nil)
 		p := newParser(e, &proto.Context{Sink: nobody{}, Held: &held, Limits: &proto.Limits{}})
 		o := &closed{}
 		p.version, p.suite = tls13, suite.Lookup(0x1301)

@@ -51,6 +51,7 @@ func (o *Output) Close() error { return o.Flush() }
 // Encoder makes JSON documents of exchanges. It isn't safe for concurrent use.
 type Encoder struct {
 	steps  []step
+	runs   []run
 	value  exchange.Value
 	second int64
 	stamp  []byte
@@ -72,7 +73,7 @@ func NewEncoder() Encoder { return newEncoder(exchange.Fields) }
 
 func newEncoder(fields []exchange.Field) Encoder {
 	e := Encoder{steps: make([]step, len(fields))}
-	var before []string
+	var before, names []string
 	for i := range fields {
 		f := &fields[i]
 		parts := strings.Split(f.Name, ".")
@@ -91,9 +92,22 @@ func newEncoder(fields []exchange.Field) Encoder {
 			s.path[from] = text
 		}
 		e.steps[i] = s
-		before = parts
+		before, names = parts, append(names, f.Name)
+	}
+	for _, r := range exchange.Runs(names) {
+		shared := math.MaxInt
+		for _, s := range e.steps[r.From:r.To] {
+			shared = min(shared, s.shared)
+		}
+		e.runs = append(e.runs, run{r, shared})
 	}
 	return e
+}
+
+// run is a run of steps, and the least that any of them shares with the one before.
+type run struct {
+	exchange.Run
+	shared int
 }
 
 // Append appends the document of an exchange, without a line end.
@@ -101,24 +115,31 @@ func (e *Encoder) Append(dst []byte, x *exchange.Exchange) []byte {
 	dst = append(dst, '{')
 	open, shared, comma := 0, 0, false
 	v := &e.value
-	for i := range e.steps {
-		s := &e.steps[i]
-		shared = min(shared, s.shared)
-		v.Kind = exchange.Absent
-		v.Text, v.Bytes, v.List = "", nil, nil
-		if s.get(x, v); v.Kind == exchange.Absent {
+	for k := range e.runs {
+		r := &e.runs[k]
+		if r.Has != nil && !r.Has(x) {
+			shared = min(shared, r.shared)
 			continue
 		}
-		for ; open > shared; open-- {
-			dst = append(dst, '}')
-			comma = true
+		for i := r.From; i < r.To; i++ {
+			s := &e.steps[i]
+			shared = min(shared, s.shared)
+			v.Kind = exchange.Absent
+			v.Text, v.Bytes, v.List = "", nil, nil
+			if s.get(x, v); v.Kind == exchange.Absent {
+				continue
+			}
+			for ; open > shared; open-- {
+				dst = append(dst, '}')
+				comma = true
+			}
+			if comma {
+				dst = append(dst, ',')
+			}
+			dst = append(dst, s.path[open]...)
+			dst = e.appendValue(dst, v)
+			open, shared, comma = s.depth, s.depth, true
 		}
-		if comma {
-			dst = append(dst, ',')
-		}
-		dst = append(dst, s.path[open]...)
-		dst = e.appendValue(dst, v)
-		open, shared, comma = s.depth, s.depth, true
 	}
 	for ; open > 0; open-- {
 		dst = append(dst, '}')

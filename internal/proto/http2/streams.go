@@ -208,6 +208,10 @@ func (p *Parser) ended(st *stream, d proto.Direction, at clock.Mark, why proto.C
 	h := &st.half[d]
 	switch h.state {
 	case open:
+		if h.doubt { // what ended it may be in the hole: nobody is to blame
+			p.end(st, d, proto.Broken, proto.Open)
+			break
+		}
 		p.end(st, d, proto.Cut, why)
 	case tunneled:
 		p.closeTunnel(st, d, at, why)

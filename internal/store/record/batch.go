@@ -48,10 +48,9 @@ func (b *Batch) Bytes() []byte { return b.buf }
 // Add adds an exchange, which it copies.
 func (b *Batch) Add(x *exchange.Exchange) {
 	b.row = b.row[:0]
-	grpc := x.IsGRPC()
 	for i := range runs {
-		if r := &runs[i]; r.has == nil || r.has(x, grpc) {
-			b.addColumns(x, r.from, r.to)
+		if r := &runs[i]; r.Has == nil || r.Has(x) {
+			b.addColumns(x, r.From, r.To)
 		}
 	}
 	b.addHidden(x)

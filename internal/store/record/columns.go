@@ -4,7 +4,6 @@ package record
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -140,53 +139,18 @@ var (
 	index   = indexOf(Columns)
 )
 
-// kind is a kind of exchange: how the names of the fields begin that no other has, and which exchanges are of it. grpc: it is
-// a call of gRPC, which takes a look at headers to know.
-type kind struct {
-	prefix string
-	has    func(x *exchange.Exchange, grpc bool) bool
-}
-
-var kinds = []kind{
-	{"tls.", func(x *exchange.Exchange, _ bool) bool { return x.TLS != nil }},
-	{"culprit.tls.", func(x *exchange.Exchange, _ bool) bool {
-		return x.TLS != nil || x.Timing.Handshake != exchange.UnknownTiming.Handshake
-	}},
-	{"error.code", func(x *exchange.Exchange, grpc bool) bool {
-		return grpc || x.Abort != nil || x.Closing.Seen || x.TLS != nil
-	}},
-	{"culprit.grpc.", func(_ *exchange.Exchange, grpc bool) bool { return grpc }},
-	{"culprit.http.reset.", func(x *exchange.Exchange, _ bool) bool { return x.Abort != nil }},
-	{"culprit.messages.", func(x *exchange.Exchange, _ bool) bool { return x.Request.Parts.Count|x.Response.Parts.Count != 0 }},
-	{"culprit.message.", func(x *exchange.Exchange, _ bool) bool { return x.Message != nil }},
-	{"culprit.websocket.", func(x *exchange.Exchange, _ bool) bool { return x.Closing != exchange.Closing{} }},
-}
-
-// run is a run of columns that show fields. has says which exchanges may have them, nil: all.
-type run struct {
-	from, to int
-	has      func(x *exchange.Exchange, grpc bool) bool
-}
-
 // runs are all columns that show fields.
 var runs = makeRuns()
 
-func makeRuns() (all []run) {
-	last := -2 // the number in kinds, -1 for all exchanges
+func makeRuns() []exchange.Run {
+	var names []string
 	for i := range Columns {
 		if Columns[i].Field == nil {
 			break
 		}
-		n := slices.IndexFunc(kinds, func(k kind) bool { return strings.HasPrefix(Columns[i].Name, k.prefix) })
-		if n != last {
-			all = append(all, run{from: i})
-			if n >= 0 {
-				all[len(all)-1].has = kinds[n].has
-			}
-		}
-		last, all[len(all)-1].to = n, i+1
+		names = append(names, Columns[i].Name)
 	}
-	return all
+	return exchange.Runs(names)
 }
 
 // The columns that the engine itself needs.
