@@ -173,7 +173,7 @@ func firstField(c byte) (proto.Role, bool) {
 const maxAhead = 500
 
 // begins reports whether a segment of a direction that was lost surely begins with a frame, and those that follow are such as
-// may come: the first is of a stream that is followed, or opens a new one, or is of the connection, or of a stream that was seen where frames end with the segment.
+// may come: the first is of a stream that is followed, or opens a new one, or is of the connection, or of a stream that was seen, or a request, where frames end with the segment.
 // Otherwise it must convince those who know nothing of the connection.
 func (p *Parser) begins(s *side, b []byte) bool {
 	if len(b) < frameHeader {
@@ -195,7 +195,9 @@ func (p *Parser) begins(s *side, b []byte) bool {
 		rest = rest[min(len(rest), frameHeader+f.length):]
 	}
 	if known {
-		if exact && first.stream > 0 && first.stream <= p.opened[p.opener(first.stream)].highest {
+		// A request that fills its segment opens a stream, whatever its fields begin with.
+		opens := first.kind == headers && s.dir == p.client && p.opener(first.stream) == p.client
+		if exact && first.stream > 0 && (opens || first.stream <= p.opened[p.opener(first.stream)].highest) {
 			return true
 		}
 		told, role := first.tells(b[frameHeader:min(len(b), frameHeader+first.length)])
