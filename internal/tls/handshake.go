@@ -191,6 +191,9 @@ func (p *Parser) answer(d proto.Direction, s *handshake.ServerHello) {
 	if f.Answered == 0 {
 		f.Answered = p.half[d].messageAt.Time
 	}
+	if f.JA3S == "" { // as with the client's, that of the first
+		f.JA3S = s.JA3S()
+	}
 	if s.HelloRetry {
 		f.Retry, p.version = true, tls13
 		if f.EarlyData == offered {
@@ -205,7 +208,6 @@ func (p *Parser) answer(d proto.Direction, s *handshake.ServerHello) {
 	p.extended, p.etm = s.ExtendedMaster, s.EncryptThenMAC
 	p.suite = suite.Lookup(s.Suite)
 	f.Version, f.Suite, f.SuiteName = p.version, s.Suite, suite.Name(s.Suite)
-	f.JA3S = s.JA3S()
 	if s.ALPN != "" {
 		f.ALPN = s.ALPN
 	}

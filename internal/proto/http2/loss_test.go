@@ -266,7 +266,9 @@ func TestInitialWindow(t *testing.T) {
 // begin with :authority, which is in the table by then.
 func TestRequestBehindALoss(t *testing.T) {
 	x := newWire(t, nil)
-	ask := func(stream uint32) { x.head(0, stream, true, ":authority", "a.example", ":method", "GET", ":path", "/", ":scheme", "http") }
+	ask := func(stream uint32) {
+		x.head(0, stream, false, ":authority", "a.example", ":method", "POST", ":path", "/", ":scheme", "http", "te", "trailers")
+	}
 	ask(1)
 	x.pass(0)
 	ask(3)
@@ -276,8 +278,8 @@ func TestRequestBehindALoss(t *testing.T) {
 	ask(7)
 	x.pass(0)
 	for _, stream := range []uint64{1, 5, 7} {
-		if x.w.ends[lane{0, stream}].End != proto.Whole {
-			t.Errorf("request %d: %+v", stream, x.w.ends[lane{0, stream}])
+		if len(x.w.fields[lane{0, stream}]) != 5 {
+			t.Errorf("request %d: %q", stream, x.w.fields[lane{0, stream}])
 		}
 	}
 }
