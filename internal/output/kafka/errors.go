@@ -80,10 +80,10 @@ var advice = []struct {
 
 // explain returns an error of a batch, with what the user can do.
 func (s *Sender) explain(err error) error {
+	if problem := s.dialer.problem(); problem != nil && (isVague(err) || errors.Is(err, errors.Unwrap(problem))) {
+		return fmt.Errorf("kafka: can't connect to a broker: %w; an address that isn't one of yours is what the broker itself tells (advertised.listeners), and has to be reachable from here", problem)
+	}
 	if isVague(err) {
-		if problem := s.dialer.problem(); problem != nil {
-			return fmt.Errorf("kafka: can't connect to a broker: %w; an address that isn't one of yours is what the broker itself tells (advertised.listeners), and has to be reachable from here", problem)
-		}
 		return fmt.Errorf("kafka: not acknowledged within %s: are brokers overloaded, or is timeout too short? %w", s.options.Timeout, err)
 	}
 	for _, a := range advice {
