@@ -40,7 +40,7 @@ import (
 const RawWarning = "the recording holds packets as they were captured: secrets in it aren't redacted"
 
 // KeysWarning is what a user is to be told instead when keys are recorded, too.
-const KeysWarning = "the recording holds packets as they were captured, and the keys that decrypt them: whoever has it can read all of it"
+const KeysWarning = "the recording holds packets as they were captured, and those keys that are known of them: whoever has it can read what they decrypt"
 
 // DefaultMemory is the memory for packets that wait, in bytes, when Options.Memory is 0.
 const DefaultMemory = 64 << 20
