@@ -18,7 +18,7 @@ import (
 // joined for that. What fits no page is unassigned.
 //
 // A request for a document that comes from a page that is still loading may be a click, a script that goes elsewhere,
-// or a frame, where Sec-Fetch-Dest doesn't tell. It opens a page. If the first page still gets anything after the
+// or a frame, where Sec-Fetch-Dest doesn't tell. It opens a page. If the first page still gets anything Leave after the
 // answer to the second began, it was a frame, for a page that is left gets nothing more; then the second becomes a
 // part of the first.
 type Grouper struct {
@@ -366,7 +366,7 @@ func (p *open) count(r *Resource) {
 
 // proves reports whether a member of p shows that p was still there when the answer to q had begun.
 func (p *open) proves(r *Resource, q *open) bool {
-	return r.Whole && r.Apart == Counts && q.known > 0 && r.End > q.known && (r.Why == Referer || r.Why == RefererOrigin || r.Why == Document)
+	return r.Whole && r.Apart == Counts && q.known > 0 && r.End > q.known+Leave.Nanoseconds() && (r.Why == Referer || r.Why == RefererOrigin || r.Why == Document)
 }
 
 // adopt makes the pages that may be frames of p parts of it, if its newest member proves that they are.

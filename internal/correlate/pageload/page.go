@@ -17,6 +17,8 @@ import (
 const (
 	// Quiet is the pause, with nothing under way, that ends the load of a page.
 	Quiet = 500 * time.Millisecond
+	// Leave is how long a browser that goes elsewhere still gets what the page before asked for, after the next answer began.
+	Leave = 100 * time.Millisecond
 	// MaxIdle is how long after the last of its exchanges a page takes further ones.
 	MaxIdle = 30 * time.Second
 	// MaxAge is how long after its begin a page takes further exchanges.
