@@ -57,6 +57,7 @@ func (l *log) End(*proto.Message)                   {}
 func (l *log) Lost(d proto.Direction, _ clock.Mark) {}
 func (l *log) Abort(*proto.Abort)                   {}
 func (l *log) Session(*proto.TLS)                   {}
+func (l *log) Proxied(*proto.Proxied) {}
 func (l *log) Nest(proto.Nested) proto.Parser       { return nil }
 func (l *log) Prior() *proto.Message                { return nil }
 

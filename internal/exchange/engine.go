@@ -83,10 +83,13 @@ const MaxInterim = 32
 const (
 	size      = int(unsafe.Sizeof(Exchange{})) + 512
 	fieldSize = int(unsafe.Sizeof(proto.Field{}))
+	factSize  = int(unsafe.Sizeof(proto.Fact{}))
 )
 
 // footprint is what a message's copy takes.
-func footprint(m *proto.Message) int { return len(m.Raw) + len(m.Fields)*fieldSize }
+func footprint(m *proto.Message) int {
+	return len(m.Raw) + len(m.Fields)*fieldSize + len(m.Facts)*factSize
+}
 
 // Recycle takes back exchanges that nobody uses any more.
 func (c *Collector) Recycle(list []*Exchange) {
@@ -103,7 +106,7 @@ func (c *Collector) Recycle(list []*Exchange) {
 // capacity is what the buffers of an exchange take.
 func (x *Exchange) capacity() int {
 	return cap(x.Request.Raw) + cap(x.Response.Raw) + cap(x.RequestBody.raw) + cap(x.ResponseBody.raw) +
-		(cap(x.Request.Fields)+cap(x.Response.Fields))*fieldSize
+		(cap(x.Request.Fields)+cap(x.Response.Fields))*fieldSize + (cap(x.Request.Facts)+cap(x.Response.Facts))*factSize
 }
 
 // wantsBody returns how many more bytes of a message's body are wanted.
@@ -163,13 +166,12 @@ func (e *Engine) get() *Exchange {
 
 // reset empties an exchange and keeps its memory.
 func (x *Exchange) reset() {
-	requestRaw, requestFields := x.Request.Raw[:0], x.Request.Fields[:0]
-	responseRaw, responseFields := x.Response.Raw[:0], x.Response.Fields[:0]
+	request, response := x.Request, x.Response
 	requestBody, responseBody, interim := x.RequestBody.raw[:0], x.ResponseBody.raw[:0], x.Interim[:0]
 	secrets := x.Secrets[:0]
 	*x = Exchange{}
-	x.Request.Raw, x.Request.Fields = requestRaw, requestFields
-	x.Response.Raw, x.Response.Fields = responseRaw, responseFields
+	x.Request.Raw, x.Request.Fields, x.Request.Facts = request.Raw[:0], request.Fields[:0], request.Facts[:0]
+	x.Response.Raw, x.Response.Fields, x.Response.Facts = response.Raw[:0], response.Fields[:0], response.Facts[:0]
 	x.RequestBody.raw, x.ResponseBody.raw, x.Interim, x.Secrets = requestBody, responseBody, interim, secrets
 }
 
@@ -207,7 +209,7 @@ func (e *Engine) wait(x *Exchange) {
 // snapshot copies what is known of a request.
 func (x *Exchange) snapshot(at clock.Mark) *Exchange {
 	c := &Exchange{
-		Flow: x.Flow, Tap: x.Tap, Client: x.Client, Protocol: x.Protocol, Index: x.Index,
+		Flow: x.Flow, Tap: x.Tap, Client: x.Client, Protocol: x.Protocol, Family: x.Family, Index: x.Index, Retries: x.Retries,
 		HasRequest: x.HasRequest, Grade: Unanswered, Start: x.Start, Completed: at, FirstPacket: x.FirstPacket,
 		LastPacket: at.Packet, Anomalies: x.Anomalies,
 	}

@@ -111,12 +111,32 @@ type Operation struct {
 	Names        []string
 }
 
+// Statement is what is known of the text of a database's statement or command.
+type Statement struct {
+	// Template is the statement with its literals replaced by ?, and lists of them by one, so that the same statement with other
+	// values has the same template. Operation is its kind, such as SELECT or GET; Collection the table, the collection or the
+	// pattern of the key that it is about first.
+	Template, Operation, Collection string
+}
+
 // Closing is the first close frame of a session.
 type Closing struct {
 	Seen   bool
 	By     proto.Direction
 	Code   int
 	Reason string
+}
+
+// Period is a part of a flow's time, and what was sent in it.
+type Period struct {
+	// Packets and Bytes count what each side sent, retransmissions included, indexed by direction. Bytes are those of the
+	// transport's payload.
+	Packets, Bytes [2]uint64
+	// Number is the place of the record among those of its flow, from 0. Final: the flow is over.
+	Number int
+	Final  bool
+	// Since is when the flow began, in nanoseconds since 1970.
+	Since int64
 }
 
 // SessionMessage is one message of a session, such as a WebSocket.
@@ -136,8 +156,9 @@ type Exchange struct {
 	Flow   *proto.Flow
 	Tap    *Tap
 	Client proto.Direction
-	// Protocol is the application protocol's name, such as "http".
+	// Protocol is the application protocol's name, such as "http", and Family what kind it is; see FamilyOf.
 	Protocol string
+	Family   Family
 	// Number counts the exchanges in the order of output, from 1. Index counts those of the
 	// connection, from 0.
 	Number uint64
@@ -160,6 +181,14 @@ type Exchange struct {
 	Abort *proto.Abort
 	// Operation is what the request asks for beyond its method and path, such as a GraphQL operation.
 	Operation Operation
+	// Statement is what is known of the statement of a database.
+	Statement Statement
+	// Proxied is what a proxy said of the connection that it passed on, nil when none did.
+	Proxied *proto.Proxied
+	// Retries counts how often the request was sent again since no answer came.
+	Retries int
+	// Period is what the record of a flow counts; nil in all others.
+	Period *Period
 	// Closing is how a session was closed.
 	Closing Closing
 	// Message is the message that the exchange is about, where each of a session is shown by itself; nil otherwise.

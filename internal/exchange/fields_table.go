@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -30,11 +31,15 @@ const (
 	fromHello     = "TLS handshake"
 	fromTLS       = "TLS handshake and records"
 	fromMessages  = "messages within the body, or of the session"
+	fromRows      = "rows, documents or items of the response"
+	fromProxy     = "PROXY protocol"
+	fromICMP      = "ICMP errors"
+	fromStatement = "text of the statement"
 )
 
 // Fields are all fields of the exchange document. Fields of one object stand together, as the JSON
 // encoder needs.
-var Fields = []Field{
+var Fields = gated([]Field{
 	{"@timestamp", []string{"time", "timestamp"}, "date_nanos", "", Time, "first byte of the exchange", fromPacket,
 		func(x *Exchange, v *Value) { v.time(x.Start.Time) }},
 	{"ecs.version", nil, "keyword", "", Text, "version of the Elastic Common Schema", fromCulprit,
@@ -44,13 +49,13 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.bytes(AppendID(v.scratch[:0], x.ID(x.Tap.Observer))) }},
 	{"event.kind", nil, "keyword", "", Text, "always event", fromCulprit,
 		func(x *Exchange, v *Value) { v.text("event") }},
-	{"event.category", nil, "keyword", "", List, "ECS categories", fromCulprit,
-		func(x *Exchange, v *Value) { v.Kind, v.List = List, eventCategory }},
+	{"event.category", nil, "keyword", "", List, "ECS categories: network, and web or database", fromCulprit,
+		func(x *Exchange, v *Value) { v.Kind, v.List = List, eventCategories[x.Family] }},
 	{"event.type", nil, "keyword", "", List, "ECS types", fromCulprit,
 		func(x *Exchange, v *Value) { v.Kind, v.List = List, eventType }},
 	{"event.dataset", nil, "keyword", "", Text, "always culprit.exchange", fromCulprit,
 		func(x *Exchange, v *Value) { v.text("culprit.exchange") }},
-	{"event.outcome", []string{"outcome"}, "keyword", "", Text, "failure for statuses from 400, gRPC statuses other than OK, and exchanges that broke, unknown without a final response, else success", fromCulprit,
+	{"event.outcome", []string{"outcome"}, "keyword", "", Text, "failure for statuses from 400, gRPC statuses other than OK, errors of databases, rcodes other than NOERROR, and exchanges that broke, unknown without a final response, else success", fromCulprit,
 		func(x *Exchange, v *Value) { v.text(x.Outcome()) }},
 	{"event.duration", []string{"duration"}, "long", "ns", Duration, "first request byte to last response byte: send + wait + receive", fromTiming,
 		func(x *Exchange, v *Value) { v.duration(x.Timing.Duration) }},
@@ -77,12 +82,25 @@ var Fields = []Field{
 	{"network.community_id", nil, "keyword", "", Text, "Community ID v1 of the connection, as Zeek and Suricata give it", fromPacket,
 		func(x *Exchange, v *Value) { v.text(x.Flow.CommunityID()) }},
 
+	{"network.bytes", nil, "long", "byte", Int, "what both ends of a flow sent: payload of the transport, retransmissions included; in records of flows", fromTCP,
+		func(x *Exchange, v *Value) {
+			if x.Period != nil {
+				v.int(int64(x.During[0].Bytes + x.During[1].Bytes))
+			}
+		}},
+	{"network.packets", nil, "long", "", Int, "packets of both ends; in records of flows", fromTCP,
+		func(x *Exchange, v *Value) {
+			if x.Period != nil {
+				v.int(int64(x.During[0].Packets + x.During[1].Packets))
+			}
+		}},
+
 	{"client.ip", []string{"client"}, "ip", "", IP, "address of the side that sends requests", fromPacket,
 		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Client]) }},
 	{"client.port", nil, "long", "", Int, "its port", fromPacket,
 		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Client])) }},
-	{"client.bytes", nil, "long", "byte", Int, "length of the request, head and framing included", fromRequest,
-		func(x *Exchange, v *Value) { v.requestInt(x, x.Request.Size) }},
+	{"client.bytes", nil, "long", "byte", Int, "length of the request, head and framing included; of a flow, what the client sent", fromRequest,
+		func(x *Exchange, v *Value) { v.sent(x, x.Client) }},
 	{"client.domain", []string{"client_name"}, "keyword", "", Text, "name of that address, as DNS or the configuration tell", fromNames,
 		func(x *Exchange, v *Value) { v.optional(x.Enriched.Domain[x.Client]) }},
 	{"client.geo.country_iso_code", []string{"country"}, "keyword", "", Text, "country of that address (ISO 3166-1)", fromGeo,
@@ -115,8 +133,8 @@ var Fields = []Field{
 		func(x *Exchange, v *Value) { v.ip(x.Flow.Addr[x.Server()]) }},
 	{"server.port", []string{"port"}, "long", "", Int, "its port", fromPacket,
 		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Server()])) }},
-	{"server.bytes", nil, "long", "byte", Int, "length of the response, head and framing included", fromResponse,
-		func(x *Exchange, v *Value) { v.responseInt(x, x.Response.Size) }},
+	{"server.bytes", nil, "long", "byte", Int, "length of the response, head and framing included; of a flow, what the server sent", fromResponse,
+		func(x *Exchange, v *Value) { v.sent(x, x.Server()) }},
 	{"server.domain", nil, "keyword", "", Text, "name of that address, as DNS or the configuration tell", fromNames,
 		func(x *Exchange, v *Value) { v.optional(x.Enriched.Domain[x.Server()]) }},
 	{"server.geo.country_iso_code", nil, "keyword", "", Text, "country of that address (ISO 3166-1)", fromGeo,
@@ -154,7 +172,7 @@ var Fields = []Field{
 	{"source.port", nil, "long", "", Int, "as client.port", fromPacket,
 		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Client])) }},
 	{"source.bytes", nil, "long", "byte", Int, "as client.bytes", fromRequest,
-		func(x *Exchange, v *Value) { v.requestInt(x, x.Request.Size) }},
+		func(x *Exchange, v *Value) { v.sent(x, x.Client) }},
 	{"source.process.pid", nil, "long", "", Int, "id of the client's process, where the client is on the capturing host; absent when several share the socket", fromKernel,
 		func(x *Exchange, v *Value) { v.pid(x.Process[x.Client]) }},
 	{"source.process.name", []string{"client_process"}, "keyword", "", Text, "its command name", fromKernel,
@@ -172,7 +190,7 @@ var Fields = []Field{
 	{"destination.port", nil, "long", "", Int, "as server.port", fromPacket,
 		func(x *Exchange, v *Value) { v.int(int64(x.Flow.Port[x.Server()])) }},
 	{"destination.bytes", nil, "long", "byte", Int, "as server.bytes", fromResponse,
-		func(x *Exchange, v *Value) { v.responseInt(x, x.Response.Size) }},
+		func(x *Exchange, v *Value) { v.sent(x, x.Server()) }},
 	{"destination.process.pid", nil, "long", "", Int, "id of the server's process, where the server is on the capturing host; absent when several share the socket", fromKernel,
 		func(x *Exchange, v *Value) { v.pid(x.Process[x.Server()]) }},
 	{"destination.process.name", []string{"server_process"}, "keyword", "", Text, "its command name", fromKernel,
@@ -392,10 +410,109 @@ var Fields = []Field{
 			v.certificate(x, true, func(c *proto.Certificate) string { return c.Signature })
 		}},
 
-	{"error.code", []string{"error_code"}, "keyword", "", Text, "what ended the stream or the session: the name of an HTTP/2 error, a TLS alert, a WebSocket close code, a gRPC status", fromCulprit,
+	{"error.code", []string{"error_code"}, "keyword", "", Text, "what ended the stream or the session: the name of an HTTP/2 error, a TLS alert, a WebSocket close code, a gRPC status, the error of a database, the rcode of DNS", fromCulprit,
 		func(x *Exchange, v *Value) { v.optional(x.ErrorCode()) }},
-	{"error.message", nil, "match_only_text", "", Text, "why the exchange isn't complete, in a few words", fromCulprit,
-		func(x *Exchange, v *Value) { v.optional(x.Reason) }},
+	{"error.message", nil, "match_only_text", "", Text, "why the exchange isn't complete, in a few words, or else what the server says of its error", fromCulprit,
+		func(x *Exchange, v *Value) { v.errorText(x) }},
+
+	{"db.system.name", []string{"db"}, "keyword", "", Text, "database or cache: mysql, postgresql, redis, memcached, mongodb", "detection by content",
+		func(x *Exchange, v *Value) { v.text(x.Protocol) }},
+	fact("db.namespace", "database", "keyword", "", Text, "database that the session uses, as far as known"),
+	fact("db.user", "db_user", "keyword", "", Text, "user that the session logged in as, as far as known"),
+	{"db.operation.name", []string{"verb"}, "keyword", "", Text, "kind of the statement, or the command, in upper case for SQL: SELECT, GET, find", fromStatement,
+		func(x *Exchange, v *Value) { v.verb(x) }},
+	{"db.collection.name", []string{"table"}, "keyword", "", Text, "first table, collection or pattern of a key that it is about", fromStatement,
+		func(x *Exchange, v *Value) { v.optional(x.Statement.Collection) }},
+	{"db.query.text", []string{"statement"}, "wildcard", "", Text, "statement or command, as sent; its literals are redacted", fromRequest,
+		func(x *Exchange, v *Value) {
+			switch {
+			case x.HasRequest:
+				v.optionalBytes(x.Request.Bytes(x.Request.Target))
+			case x.Response.OneWay:
+				v.optionalBytes(x.Response.Bytes(x.Response.Target))
+			}
+		}},
+	{"db.query.summary", []string{"template"}, "keyword", "", Text, "statement with its literals replaced by ?, and lists of them by one: the same for all values", fromStatement,
+		func(x *Exchange, v *Value) { v.optional(x.Statement.Template) }},
+	fact("db.query.parameters", "", "keyword", "", List, "parameters of a prepared statement, in order, redacted"),
+	fact("db.response.status_code", "", "keyword", "", Text, "code of an error: MySQL's number, SQLSTATE of PostgreSQL, first word of Redis"),
+	{"db.response.returned_rows", []string{"rows"}, "long", "", Int, "rows, documents, items or values that came back", fromRows,
+		func(x *Exchange, v *Value) {
+			if x.HasResponse && x.Response.Framing == proto.Rendered {
+				v.int(x.Response.Parts.Count)
+			}
+		}},
+	fact("db.response.affected_rows", "affected", "long", "", Int, "rows that the statement changed, as the server counts them"),
+
+	fact("mysql.affected_rows", "", "long", "", Int, "rows changed"),
+	fact("mysql.insert_id", "", "long", "", Int, "last AUTO_INCREMENT value"),
+	fact("mysql.num_fields", "", "long", "", Int, "columns of the result"),
+	{"mysql.num_rows", nil, "long", "", Int, "rows of the result", fromRows, returnedRows},
+	fact("mysql.warnings", "", "long", "", Int, "warnings that the statement left"),
+	fact("mysql.error_code", "", "keyword", "", Text, "number of the error"),
+	fact("mysql.sqlstate", "", "keyword", "", Text, "SQLSTATE of the error"),
+	fact("mysql.error_message", "", "match_only_text", "", Text, "text of the error, its literals redacted"),
+
+	fact("pgsql.num_fields", "", "long", "", Int, "columns of the result"),
+	{"pgsql.num_rows", nil, "long", "", Int, "rows of the result", fromRows, returnedRows},
+	fact("pgsql.command_tag", "", "keyword", "", Text, "command tag, such as INSERT 0 1"),
+	fact("pgsql.error_code", "", "keyword", "", Text, "SQLSTATE of the error"),
+	fact("pgsql.error_severity", "", "keyword", "", Text, "its severity: ERROR, FATAL, PANIC"),
+	fact("pgsql.error_message", "", "match_only_text", "", Text, "its text, literals redacted"),
+
+	{"redis.return_value", nil, "wildcard", "", Text, "beginning of what came back, on request (--max-body)", fromResponse, content},
+	fact("redis.error", "", "match_only_text", "", Text, "text of the error"),
+	fact("redis.redirect", "", "keyword", "", Text, "node that MOVED or ASK names"),
+
+	fact("mongodb.fullCollectionName", "", "keyword", "", Text, "database and collection"),
+	fact("mongodb.cursorId", "", "long", "", Int, "cursor that was left open"),
+	fact("mongodb.numberToSkip", "", "long", "", Int, "documents to skip"),
+	fact("mongodb.numberToReturn", "", "long", "", Int, "documents wanted"),
+	{"mongodb.numberReturned", nil, "long", "", Int, "documents that came back", fromRows, returnedRows},
+	fact("mongodb.startingFrom", "", "long", "", Int, "place of the first in its cursor"),
+	fact("mongodb.error", "", "match_only_text", "", Text, "text of the error"),
+
+	fact("memcache.protocol_type", "", "keyword", "", Text, "text, meta or binary"),
+	fact("memcache.request.opcode", "", "keyword", "", Text, "operation of the binary protocol, such as GetKQ"),
+	fact("memcache.request.opaque", "", "long", "", Int, "what the binary protocol pairs by"),
+	fact("memcache.request.keys", "", "keyword", "", List, "keys asked for"),
+	fact("memcache.request.bytes", "", "long", "byte", Int, "size of the value to store"),
+	fact("memcache.request.exptime", "", "long", "s", Int, "time to live that was asked for, as sent"),
+	fact("memcache.request.noreply", "", "boolean", "", Bool, "true where no answer was wanted"),
+	fact("memcache.response.status", "", "keyword", "", Text, "status in the server's words, such as STORED or Key not found"),
+	{"memcache.response.count_values", nil, "long", "", Int, "values that came back", fromRows, returnedRows},
+	fact("memcache.response.hits", "hits", "long", "", Int, "keys that were found"),
+	fact("memcache.response.misses", "misses", "long", "", Int, "keys that weren't"),
+	fact("memcache.response.error_msg", "", "match_only_text", "", Text, "text of the error"),
+
+	fact("dns.id", "", "long", "", Int, "id of the question"),
+	fact("dns.op_code", "", "keyword", "", Text, "QUERY, UPDATE, NOTIFY, ..."),
+	fact("dns.question.name", "qname", "keyword", "", Text, "name that was asked for, without the final dot"),
+	fact("dns.question.type", "qtype", "keyword", "", Text, "type of the records asked for, such as AAAA"),
+	fact("dns.question.class", "", "keyword", "", Text, "their class, IN"),
+	{"dns.question.registered_domain", []string{"registered_domain"}, "keyword", "", Text, "what was registered of the name, by the public suffix list", fromRequest,
+		func(x *Exchange, v *Value) { v.optional(x.registeredDomain()) }},
+	fact("dns.response_code", "rcode", "keyword", "", Text, "NOERROR, NXDOMAIN, SERVFAIL, ..."),
+	fact("dns.header_flags", "", "keyword", "", List, "flags that are set: AA, TC, RD, RA, AD, CD"),
+	fact("dns.answers_count", "", "long", "", Int, "records in the answer"),
+	fact("dns.authorities_count", "", "long", "", Int, "records about authorities"),
+	fact("dns.additionals_count", "", "long", "", Int, "additional records, without EDNS"),
+	fact("dns.answers.name", "", "keyword", "", List, "owners of the records in the answer; those of one record stand at the same place in each list"),
+	fact("dns.answers.type", "", "keyword", "", List, "their types"),
+	fact("dns.answers.ttl", "", "keyword", "", List, "how long they are valid, in seconds"),
+	fact("dns.answers.data", "", "keyword", "", List, "what they say"),
+	fact("dns.resolved_ip", "resolved", "ip", "", List, "addresses in the answer"),
+	fact("dns.opt.version", "", "long", "", Int, "version of EDNS"),
+	fact("dns.opt.do", "", "boolean", "", Bool, "true where DNSSEC records are wanted"),
+	fact("dns.opt.udp_size", "", "long", "byte", Int, "size of datagrams that the client takes"),
+	fact("dns.opt.client_subnet", "", "keyword", "", Text, "network that the question is asked for"),
+
+	{"flow.final", nil, "boolean", "", Bool, "true where the flow is over: the last of its records", fromCulprit,
+		func(x *Exchange, v *Value) {
+			if x.Period != nil {
+				v.bool(x.Period.Final)
+			}
+		}},
 
 	{"culprit.grade", []string{"grade"}, "keyword", "", Text, "how much was seen: complete, gap, midstream, onesided, unanswered, aborted, undecryptable", fromCulprit,
 		func(x *Exchange, v *Value) { v.text(x.Grade.String()) }},
@@ -423,6 +540,8 @@ var Fields = []Field{
 				v.Kind, v.Int = Bool, 1
 			}
 		}},
+	{"culprit.retries", []string{"retries"}, "long", "", Int, "how often the request was sent again since no answer came", fromRequest,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Retries)) }},
 	{"culprit.sample.weight", []string{"weight"}, "long", "", Int, "how many exchanges this one stands for, where only a share was kept; absent: itself alone", fromCulprit,
 		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Weight)) }},
 
@@ -641,6 +760,72 @@ var Fields = []Field{
 			}
 		}},
 
+	{"culprit.db.first_row", []string{"first_row"}, "long", "ns", Duration, "begin of the request to the first byte of the first row", fromRows,
+		func(x *Exchange, v *Value) {
+			if x.HasRequest && x.HasResponse && x.Response.Parts.First > 0 {
+				v.duration(max(x.Response.Parts.First-x.Request.First.Time, 0))
+			}
+		}},
+	{"culprit.db.returned_bytes", nil, "long", "byte", Int, "size of the rows, as sent", fromRows,
+		func(x *Exchange, v *Value) { v.positive(Int, x.Response.Parts.Bytes) }},
+	{"culprit.db.largest_row", nil, "long", "byte", Int, "size of the largest", fromRows,
+		func(x *Exchange, v *Value) { v.positive(Int, x.Response.Parts.Largest) }},
+	fact("culprit.db.results", "", "long", "", Int, "results of one request, where there are more than one"),
+	fact("culprit.db.transaction", "", "keyword", "", Text, "state of the transaction after it: idle, open or failed"),
+	fact("culprit.db.prepared", "", "keyword", "", Text, "name or number of the prepared statement"),
+	fact("culprit.db.notices", "", "keyword", "", List, "notices that came with the response"),
+	fact("culprit.db.compression", "", "keyword", "", Text, "compression that the session uses"),
+	fact("culprit.db.server_version", "", "keyword", "", Text, "version that the server says it has, at login"),
+	fact("culprit.db.session", "", "keyword", "", Text, "the server's number of the session, at login"),
+	{"culprit.db.result", nil, "wildcard", "", Text, "beginning of the result as text, on request (--max-body)", fromResponse, content},
+
+	fact("culprit.fastcgi.script", "", "keyword", "", Text, "program that the request is for (SCRIPT_FILENAME)"),
+	fact("culprit.fastcgi.app_status", "", "long", "", Int, "status that the application ended with, where it isn't 0"),
+	fact("culprit.fastcgi.protocol_status", "", "keyword", "", Text, "how FastCGI ended it, where that isn't REQUEST_COMPLETE"),
+	fact("culprit.fastcgi.stderr", "", "match_only_text", "", Text, "beginning of what the application wrote to its log"),
+
+	{"culprit.proxied.version", nil, "long", "", Int, "version of the PROXY protocol, where a proxy passed the connection on with it", fromProxy,
+		func(x *Exchange, v *Value) {
+			if x.Proxied != nil {
+				v.int(int64(x.Proxied.Version))
+			}
+		}},
+	{"culprit.proxied.client.ip", []string{"true_client"}, "ip", "", IP, "address of the client that the proxy served", fromProxy,
+		func(x *Exchange, v *Value) {
+			v.end(x.Proxied, func(p *proto.Proxied) netip.AddrPort { return p.Client })
+		}},
+	{"culprit.proxied.client.port", nil, "long", "", Int, "its port", fromProxy,
+		func(x *Exchange, v *Value) {
+			v.endPort(x.Proxied, func(p *proto.Proxied) netip.AddrPort { return p.Client })
+		}},
+	{"culprit.proxied.server.ip", nil, "ip", "", IP, "address that the client connected to", fromProxy,
+		func(x *Exchange, v *Value) {
+			v.end(x.Proxied, func(p *proto.Proxied) netip.AddrPort { return p.Server })
+		}},
+	{"culprit.proxied.server.port", nil, "long", "", Int, "its port", fromProxy,
+		func(x *Exchange, v *Value) {
+			v.endPort(x.Proxied, func(p *proto.Proxied) netip.AddrPort { return p.Server })
+		}},
+	{"culprit.proxied.authority", nil, "keyword", "", Text, "name that the client asked the proxy for (SNI)", fromProxy,
+		func(x *Exchange, v *Value) { v.proxied(x, func(p *proto.Proxied) string { return p.Authority }) }},
+	{"culprit.proxied.unique_id", nil, "keyword", "", Text, "the proxy's id of the connection", fromProxy,
+		func(x *Exchange, v *Value) { v.proxied(x, func(p *proto.Proxied) string { return p.UniqueID }) }},
+	{"culprit.proxied.tls_version", nil, "keyword", "", Text, "version of TLS between the client and the proxy", fromProxy,
+		func(x *Exchange, v *Value) { v.proxied(x, func(p *proto.Proxied) string { return p.TLSVersion }) }},
+
+	{"culprit.flow.number", nil, "long", "", Int, "place of the record among those of its flow, from 0", fromCulprit,
+		func(x *Exchange, v *Value) {
+			if x.Period != nil {
+				v.int(int64(x.Period.Number))
+			}
+		}},
+	{"culprit.flow.since", nil, "date_nanos", "", Time, "first packet of the flow", fromPacket,
+		func(x *Exchange, v *Value) {
+			if x.Period != nil {
+				v.time(x.Period.Since)
+			}
+		}},
+
 	{"culprit.timing.idle", nil, "long", "ns", Duration, "connection ready to first request byte; first exchange of a connection only", fromTiming,
 		func(x *Exchange, v *Value) { v.duration(x.Timing.Idle) }},
 	{"culprit.timing.connect", []string{"connect"}, "long", "ns", Duration, "first SYN to the handshake's ACK; first exchange of a connection only", fromTiming,
@@ -722,11 +907,31 @@ var Fields = []Field{
 				v.text(x.Conn.Why.String())
 			}
 		}},
-}
+	{"culprit.net.error.name", []string{"icmp"}, "keyword", "", Text, "last ICMP error about a packet of the connection, such as port unreachable", fromICMP,
+		func(x *Exchange, v *Value) {
+			if x.Conn.Errors > 0 {
+				v.text(ICMPName(&x.Conn.Error))
+			}
+		}},
+	{"culprit.net.error.from", nil, "ip", "", IP, "who sent it", fromICMP,
+		func(x *Exchange, v *Value) {
+			if x.Conn.Errors > 0 {
+				v.ip(x.Conn.Error.From)
+			}
+		}},
+	{"culprit.net.error.about", nil, "keyword", "", Text, "whose packet it was about, client or server", fromICMP,
+		func(x *Exchange, v *Value) {
+			if x.Conn.Errors > 0 {
+				v.text(x.side(x.Conn.Error.Of))
+			}
+		}},
+	{"culprit.net.error.count", nil, "long", "", Int, "how many there were since the connection began", fromICMP,
+		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Conn.Errors)) }},
+})
 
 var (
-	eventCategory = []string{"network", "web"}
-	eventType     = []string{"connection", "protocol"}
+	eventCategories = [...][]string{HTTP: {"network", "web"}, Database: {"network", "database"}, Names: {"network"}, Secure: {"network", "web"}, Other: {"network"}}
+	eventType       = []string{"connection", "protocol"}
 )
 
 // process returns the process that the exchange is about: the server's, or else the client's, nil when neither
@@ -758,15 +963,31 @@ func transport(f *proto.Flow) string {
 // Outcome returns the ECS outcome: success, failure or unknown.
 func (x *Exchange) Outcome() string {
 	switch {
-	case x.HasResponse && x.Response.Status >= 400, x.Grade == Aborted:
+	case x.Grade == Aborted, x.Failed():
 		return "failure"
-	case x.HasResponse && x.Response.Status > 0:
-		if code, ok := x.GRPCStatus(); ok && code != 0 {
-			return "failure"
-		}
-		return "success"
+	case !x.HasResponse, x.Family == HTTP && x.Response.Status <= 0, x.Response.OneWay:
+		return "unknown"
 	}
-	return "unknown"
+	return "success"
+}
+
+// Failed reports whether the response says that the request failed.
+func (x *Exchange) Failed() bool {
+	if !x.HasResponse {
+		return false
+	}
+	switch x.Family {
+	case HTTP:
+		if x.Response.Status >= 400 {
+			return true
+		}
+		code, ok := x.GRPCStatus()
+		return ok && code != 0 && x.Response.Status > 0
+	case Names:
+		code := x.Response.FactText("rcode")
+		return len(code) > 0 && string(code) != "NOERROR"
+	}
+	return x.Response.Fact(proto.FactError) != nil
 }
 
 // HandshakeRTT returns the handshake's round trip between the tap and one end, in nanoseconds, 0
@@ -848,6 +1069,18 @@ func (v *Value) requestInt(x *Exchange, n int64) {
 func (v *Value) responseInt(x *Exchange, n int64) {
 	if x.HasResponse {
 		v.int(n)
+	}
+}
+
+// sent gives the length of what a side sent: of its message, or of all that a flow's record counts.
+func (v *Value) sent(x *Exchange, d proto.Direction) {
+	switch {
+	case x.Period != nil:
+		v.int(int64(x.During[d].Bytes))
+	case d == x.Client:
+		v.requestInt(x, x.Request.Size)
+	default:
+		v.responseInt(x, x.Response.Size)
 	}
 }
 

@@ -38,6 +38,12 @@ func (x *Exchange) ErrorCode() string {
 	case x.Closing.Seen && x.Closing.Code != 0 && x.Closing.Code != 1000 && x.Closing.Code != 1001:
 		return fmt.Sprint(x.Closing.Code)
 	}
+	switch {
+	case x.Family == Names && x.Failed():
+		return string(x.Response.FactText("rcode"))
+	case x.Family == Database && x.HasResponse:
+		return string(x.Response.FactText(proto.FactError))
+	}
 	if code, ok := x.GRPCStatus(); ok && code != 0 {
 		return GRPCStatusName(code)
 	}

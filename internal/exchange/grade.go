@@ -16,9 +16,9 @@ func (x *Exchange) grade(lost [2]bool) {
 		x.gradeSession(lost)
 	case x.Abort != nil && (!x.HasResponse || x.Request.End == proto.Cut || x.Response.End == proto.Cut):
 		x.gradeAbort()
-	case !x.HasRequest:
+	case !x.HasRequest && !x.Response.OneWay:
 		x.gradeResponseOnly(lost)
-	case !x.HasResponse:
+	case !x.HasResponse && !x.Request.OneWay:
 		x.gradeUnanswered(lost)
 	case x.Request.End == proto.Cut || x.Response.End == proto.Cut:
 		x.gradeCut()

@@ -12,14 +12,67 @@ type group struct {
 }
 
 var groups = []group{
+	{"http.", isHTTP},
+	{"url.", isHTTP},
+	{"user_agent.", isHTTP},
+	{"culprit.http.connection_index", func(*Exchange) bool { return true }},
+	{"culprit.http.re", isHTTP},
+	{"culprit.http.stream_id", isHTTP},
+	{"culprit.operation.", isHTTP},
+	{"culprit.messages.", func(x *Exchange) bool { return x.Family == HTTP && x.Request.Parts.Count|x.Response.Parts.Count != 0 }},
+	{"db.", isDatabase},
+	{"culprit.db.", isDatabase},
+	{"mysql.", speaks("mysql")},
+	{"pgsql.", speaks("postgresql")},
+	{"redis.", speaks("redis")},
+	{"mongodb.", speaks("mongodb")},
+	{"memcache.", speaks("memcached")},
+	{"dns.", asksNames},
+	{"flow.", isFlow},
+	{"culprit.flow.", isFlow},
+	{"culprit.fastcgi.", speaks("fastcgi")},
+	{"culprit.proxied.", func(x *Exchange) bool { return x.Proxied != nil }},
+	{"culprit.net.error.", func(x *Exchange) bool { return x.Conn.Errors > 0 }},
 	{"tls.", func(x *Exchange) bool { return x.TLS != nil }},
 	{"culprit.tls.", func(x *Exchange) bool { return x.TLS != nil || x.Timing.Handshake != UnknownTiming.Handshake }},
 	{"error.code", func(x *Exchange) bool { return x.Abort != nil || x.Closing.Seen || x.TLS != nil || x.IsGRPC() }},
 	{"culprit.grpc.", (*Exchange).IsGRPC},
 	{"culprit.http.reset.", func(x *Exchange) bool { return x.Abort != nil }},
-	{"culprit.messages.", func(x *Exchange) bool { return x.Request.Parts.Count|x.Response.Parts.Count != 0 }},
 	{"culprit.message.", func(x *Exchange) bool { return x.Message != nil }},
 	{"culprit.websocket.", func(x *Exchange) bool { return x.Closing != Closing{} }},
+}
+
+func isHTTP(x *Exchange) bool { return x.Family == HTTP }
+
+func isDatabase(x *Exchange) bool { return x.Family == Database }
+
+func isFlow(x *Exchange) bool { return x.Period != nil }
+
+// asksNames reports whether the exchange asks for a name, itself or within its bodies (RFC 8484).
+func asksNames(x *Exchange) bool {
+	return x.Family == Names || x.Family == HTTP && len(x.Request.Facts)|len(x.Response.Facts) != 0
+}
+
+func speaks(protocol string) func(x *Exchange) bool {
+	return func(x *Exchange) bool { return x.Protocol == protocol }
+}
+
+// gated has the fields of groups be absent from the exchanges that lack the group.
+func gated(fields []Field) []Field {
+	for i := range fields {
+		f := &fields[i]
+		n := slices.IndexFunc(groups, func(g group) bool { return strings.HasPrefix(f.Name, g.prefix) })
+		if n < 0 {
+			continue
+		}
+		get, has := f.Get, groups[n].has
+		f.Get = func(x *Exchange, v *Value) {
+			if has(x) {
+				get(x, v)
+			}
+		}
+	}
+	return fields
 }
 
 // Run is a run of fields, from one number to before another, that exchanges lack together.

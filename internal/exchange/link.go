@@ -55,6 +55,8 @@ type Layer struct {
 	begun   bool
 	// upgrade is the exchange that handed the layer over, until the protocol that took over has begun.
 	upgrade *upgrade
+	// proxied is what a proxy said of the layer, nil when none did.
+	proxied *proto.Proxied
 }
 
 // upgrade is what is kept of an exchange that handed the connection over to another protocol.
@@ -79,6 +81,19 @@ func (l *Layer) Within(stream uint64) *Layer {
 
 // Session implements that part of proto.Sink for the parser of a TLS session.
 func (l *Layer) Session(s *proto.TLS) { l.session = s }
+
+// Proxied implements that part of proto.Sink.
+func (l *Layer) Proxied(p *proto.Proxied) { l.proxied = p }
+
+// origin returns what a proxy said of the layer, or of the innermost one around it of which one did; nil when none did.
+func (l *Layer) origin() *proto.Proxied {
+	for ; l != nil; l = l.outer {
+		if l.proxied != nil {
+			return l.proxied
+		}
+	}
+	return nil
+}
 
 // secured returns the TLS session that carries the layer, the innermost one, nil when none does.
 func (l *Layer) secured() *proto.TLS {
@@ -130,7 +145,7 @@ func (l *Layer) Prior() *proto.Message {
 func (l *Layer) begin(m *proto.Message, protocol string, client proto.Direction) *Exchange {
 	x := l.engine.get()
 	l.engine.charge(x, size+footprint(m))
-	x.Flow, x.Client, x.Protocol, x.Index = l.flow, client, protocol, l.index
+	x.Flow, x.Client, x.Protocol, x.Family, x.Index = l.flow, client, protocol, FamilyOf(protocol), l.index
 	x.Tap, x.path = l.engine.tap(m.First.Tap), l.path
 	l.index++
 	for o := l; o != nil; o = o.outer {
@@ -170,7 +185,7 @@ func (l *Layer) finish(x *Exchange, at clock.Mark, lost [2]bool) {
 	x.leave()
 	x.pairer, x.underWay = nil, [2]*proto.Message{}
 	e.charge(x, -x.charged)
-	x.TLS = l.secured()
+	x.TLS, x.Proxied = l.secured(), l.origin()
 	if x.sort == sortSession {
 		// It ends with what was said last, whenever its connection does.
 		if at = x.Request.Last; x.Response.Last.Time > at.Time {
@@ -189,8 +204,9 @@ func (l *Layer) finish(x *Exchange, at clock.Mark, lost [2]bool) {
 	if x.HasResponse {
 		x.Anomalies |= x.Response.Anomalies
 		x.MissingBytes += x.Response.MissingBytes
-		x.Stream = x.Stream || isStream(&x.Response)
+		x.Stream = x.Stream || isStream(&x.Response) || x.Response.Blocks
 	}
+	x.Stream = x.Stream || x.HasRequest && x.Request.Blocks
 	x.Conn = *l.facts
 	for d := range x.During {
 		x.During[d] = counts(&l.facts.Half[d])

@@ -80,6 +80,10 @@ func (p *Pairer) Head(m *proto.Message) proto.Answers {
 		}
 		return answers(x)
 	}
+	if m.OneWay {
+		p.unasked(m)
+		return proto.AnswersUnknown
+	}
 	if m.First.Peer > 0 && m.First.Peer == p.received && m.Status != requestTimeout {
 		p.pipelines = true // the server has received nothing since the response before, but has had another request
 	}
@@ -106,8 +110,25 @@ func (p *Pairer) Head(m *proto.Message) proto.Answers {
 	return answers(x)
 }
 
+// unasked begins an exchange that has a response alone, since nobody asked for it.
+func (p *Pairer) unasked(m *proto.Message) {
+	x := p.begin(m)
+	x.HasResponse, x.Stream = true, true
+	x.Response.CopyFrom(m)
+	x.underWay[proto.Response] = m
+	p.engine.answered.push(x)
+	p.answering = x
+}
+
 // begun begins an exchange with its request.
 func (p *Pairer) begun(m *proto.Message) {
+	if m.OneWay {
+		x := p.begin(m)
+		p.ask(x, m)
+		p.engine.answered.push(x)
+		p.sending = x
+		return
+	}
 	first := p.firstWaiting()
 	if len(p.pending) >= p.engine.limits.MaxWaiting && first < len(p.pending) {
 		p.engine.Counters.Overflow++
@@ -151,7 +172,7 @@ func (p *Pairer) firstWaiting() int {
 // WantsBody implements proto.Sink.
 func (p *Pairer) WantsBody(m *proto.Message) int {
 	e := p.engine
-	if x := p.sending; x != nil && m.Kind == proto.Request && !x.HasResponse {
+	if x := p.sending; x != nil && m.Kind == proto.Request && !x.HasResponse && !m.OneWay {
 		e.wait(x) // it isn't waiting for its answer while it is still being sent
 	}
 	if x := p.current(m); x != nil {
@@ -183,6 +204,8 @@ func (p *Pairer) End(m *proto.Message) {
 		p.sending = nil
 		x.Request.Finish(m)
 		switch {
+		case x.Request.OneWay:
+			p.complete(x, m.Last)
 		case !x.HasResponse:
 			p.engine.wait(x) // now it does
 		case x.Response.End != proto.Unfinished:

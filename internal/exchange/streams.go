@@ -81,9 +81,17 @@ func (p *StreamPairer) find(stream uint64) *Exchange {
 func (p *StreamPairer) Head(m *proto.Message) proto.Answers {
 	e := p.engine
 	if m.Kind == proto.Request {
+		if old := p.streams[m.Stream]; m.Again && old != nil && !old.HasResponse {
+			old.Retries++
+			return proto.AnswersUnknown
+		}
 		x := p.begin(m)
 		p.ask(x, m)
-		e.wait(x)
+		if m.OneWay {
+			e.answered.push(x)
+		} else {
+			e.wait(x)
+		}
 		return proto.AnswersUnknown
 	}
 	x := p.find(m.Stream)
@@ -98,10 +106,14 @@ func (p *StreamPairer) Head(m *proto.Message) proto.Answers {
 		}
 		return answers(x)
 	}
-	if x == nil || x.HasResponse {
+	switch {
+	case m.OneWay:
+		x = p.begin(m)
+		x.Stream = true
+	case x == nil || x.HasResponse:
 		x = p.begin(m)
 		x.Anomalies.Set(proto.ResponseWithoutRequest)
-	} else {
+	default:
 		x.leave()
 		e.charge(x, footprint(m))
 		if x.underWay[proto.Request] != nil {
@@ -121,7 +133,7 @@ func (p *StreamPairer) WantsBody(m *proto.Message) int {
 	if x == nil {
 		return 0
 	}
-	if m.Kind == proto.Request && !x.HasResponse {
+	if m.Kind == proto.Request && !x.HasResponse && !m.OneWay {
 		p.engine.wait(x) // it isn't waiting for its answer while it is still being sent
 	}
 	return p.engine.wantsBody(x, m)
@@ -153,7 +165,7 @@ func (p *StreamPairer) End(m *proto.Message) {
 	switch {
 	case x.underWay != [2]*proto.Message{}:
 	case m.Close == proto.StreamReset && x.Abort == nil: // which follows
-	case x.HasResponse, x.Abort != nil:
+	case x.HasResponse, x.Abort != nil, x.Request.OneWay:
 		p.complete(x, m.Last)
 	default:
 		p.engine.wait(x) // now it does

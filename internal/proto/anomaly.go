@@ -64,6 +64,9 @@ const (
 	MaskedServer
 	BadText
 	CompressionContextLost
+	StatementCut
+	BadValue
+	StatementUnknown
 	numAnomalies
 )
 
@@ -125,6 +128,9 @@ var AnomalyTable = [numAnomalies]AnomalyInfo{
 	MaskedServer:           {"masked-server", "a WebSocket frame of the server is masked (RFC 6455 §5.1)"},
 	BadText:                {"bad-text", "a text message isn't UTF-8"},
 	CompressionContextLost: {"compression-context-lost", "a compressed message refers to one that wasn't captured"},
+	StatementCut:           {"statement-cut", "a statement or command is longer than the limit (max statement); its beginning is shown"},
+	BadValue:               {"bad-value", "a value within a message contradicts its length or its type"},
+	StatementUnknown:       {"statement-unknown", "a prepared statement was made before the capture, or in bytes that are missing; its text isn't known"},
 }
 
 // Set adds an anomaly.

@@ -89,6 +89,9 @@ type Facts struct {
 	SYN, SYNACK, Ready int64
 	// SYNs and SYNACKs count how often each was sent.
 	SYNs, SYNACKs uint16
+	// Error is the last ICMP error that a router or an end sent of a packet of this connection; Errors counts them.
+	Error  ICMPError
+	Errors uint32
 	// Why says how the connection ended, and By who ended it, once it has.
 	Why CloseReason
 	By  Direction
@@ -129,4 +132,32 @@ type HalfFacts struct {
 	SACKPermitted bool
 	// Window is the last advertised receive window in bytes, scaled where the scale is known.
 	Window uint32
+}
+
+// ICMPError is an error message about a packet that couldn't be delivered (RFC 792, RFC 4443).
+type ICMPError struct {
+	// At marks it, From is who sent it, Of the sender of the packet that it is about.
+	At   clock.Mark
+	From packet.Addr
+	Of   Direction
+	// Type and Code are the message's, V6 tells the version of ICMP that they are of.
+	Type, Code uint8
+	V6         bool
+	// MTU is what the next hop takes, where it says so, in bytes.
+	MTU uint32
+}
+
+// Proxied is what a proxy says of the connection that it passes on, by the PROXY protocol
+// (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
+type Proxied struct {
+	// Version is 1 or 2. Local: the proxy speaks for itself, and of no client.
+	Version int
+	Local   bool
+	// Client and Server are the ends of the connection that the proxy took, not valid where it didn't tell.
+	Client, Server netip.AddrPort
+	// Transport is tcp, udp or unix, or empty.
+	Transport string
+	// Authority is the name that was asked for, ALPN the protocol, UniqueID an id of the connection, TLSVersion and
+	// CommonName what the proxy says of its client's TLS; empty where it doesn't.
+	Authority, ALPN, UniqueID, TLSVersion, CommonName string
 }

@@ -101,6 +101,15 @@ type Parser interface {
 	Close(d Direction, at clock.Mark, why CloseReason)
 }
 
+// Datagrams takes the datagrams of one flow apart into messages, under the rules of Parser.
+type Datagrams interface {
+	// Datagram delivers one datagram. b is borrowed until return; it lacks what the snap length cut off, which is why it may be
+	// shorter than size. at marks it: its offset counts what the direction has sent before.
+	Datagram(d Direction, b []byte, size int, at clock.Mark)
+	// Close says that the flow is over.
+	Close(at clock.Mark, why CloseReason)
+}
+
 // Unknown is the length of a gap that isn't known.
 const Unknown = -1
 
@@ -137,6 +146,11 @@ type Protocol struct {
 	Resume func(b []byte) (Match, Role)
 	// New makes a parser. Nil: the protocol is only recognised, and counted as ignored.
 	New func(c *Context) Parser
+	// ProbeDatagram looks at one datagram and its ports, and says whether it is this protocol, and who sends it; it never needs
+	// more. It must be cheap, and must not keep b. NewDatagrams makes what takes the datagrams of a flow. Nil: the protocol
+	// doesn't go over datagrams.
+	ProbeDatagram func(b []byte, src, dst uint16) (Match, Role)
+	NewDatagrams  func(c *Context) Datagrams
 	// Pairing says how its messages become exchanges.
 	Pairing Pairing
 	// Upgrades: what was only recognised may turn into TLS in the middle (STARTTLS and the like).
@@ -197,6 +211,8 @@ type Limits struct {
 	MaxStreams int
 	// MaxMessage is the largest message of a stream of messages (WebSocket, gRPC) that is put together or inflated, in bytes.
 	MaxMessage int
+	// MaxStatement is how many bytes of a statement or a command are kept, with its parameters.
+	MaxStatement int
 	// MaxHead is the largest message head (start line and headers, or trailers), in bytes.
 	MaxHead int
 	// MaxFields is the largest number of header fields that are kept of a message.
@@ -219,8 +235,8 @@ type Sink interface {
 	Body(m *Message, b []byte)
 	// WantsBody says whether the body of m is wanted, and how many more bytes.
 	WantsBody(m *Message) int
-	// End says that the message is over; m.End says how. m is borrowed. Its Raw and Fields now hold the
-	// trailers alone.
+	// End says that the message is over; m.End says how. m is borrowed. Its Raw, Fields and Facts now hold the
+	// trailers, and the facts that weren't known before, alone.
 	End(m *Message)
 	// Lost says that bytes are missing, or weren't understood, that may have held whole messages or
 	// the beginning of one: from here on, messages can't be paired by counting alone.
@@ -230,6 +246,8 @@ type Sink interface {
 	Abort(a *Abort)
 	// Session tells of the TLS session that carries what follows, each time that more is known of it.
 	Session(s *TLS)
+	// Proxied tells what a proxy said of the connection that it passes on. p isn't changed any more.
+	Proxied(p *Proxied)
 }
 
 // Abort says that a stream was given up, by whom and why.
@@ -293,6 +311,23 @@ const (
 // Span is a stretch of Message.Raw.
 type Span struct{ Off, Len uint32 }
 
+// Fact is something that a parser tells of a message beyond what all protocols have: a text, as a span of Message.Raw, or a
+// number. Which names there are, and the fields of the document that show them, is in one table (exchange.Facts). A name may come
+// more than once.
+type Fact struct {
+	Name   string
+	Value  Span
+	Number int64
+}
+
+// Names of facts that mean the same in every protocol.
+const (
+	// FactError is the code of an error. A response that has it says that the request failed.
+	FactError = "error_code"
+	// FactErrorText is what the server says of it.
+	FactErrorText = "error_message"
+)
+
 // Field is a header field, or a trailer field, as spans of Message.Raw.
 type Field struct {
 	Name, Value Span
@@ -327,9 +362,11 @@ const (
 	// UntilStreamEnd: the last frame of the stream says that it is (RFC 9113 §8.1).
 	UntilStreamEnd
 	Tunnel
+	// Rendered: what Sink.Body gets is a text that the parser makes of what was sent, and has another length.
+	Rendered
 )
 
-var framingNames = [...]string{"none", "length", "chunked", "close", "stream", "tunnel"}
+var framingNames = [...]string{"none", "length", "chunked", "close", "stream", "tunnel", "rendered"}
 
 func (f Framing) String() string { return framingNames[f] }
 
@@ -349,7 +386,7 @@ type Message struct {
 	// Size is how many bytes of the half-stream the message took, head and framing included.
 	Size int64
 
-	// Raw is the head as sent; once an exchange holds the message, with the trailers, if any, behind
+	// Raw is the head as sent, or, in protocols whose heads aren't text, the texts that the parser made of it; once an exchange holds the message, with the trailers, if any, behind
 	// it. Method to Reason and Fields are spans of it.
 	Raw    []byte
 	Method Span
@@ -359,6 +396,8 @@ type Message struct {
 	Proto  Span
 	Reason Span
 	Fields []Field
+	// Facts are what the parser tells beyond that.
+	Facts []Fact
 	// Status is the status code of a response.
 	Status int
 	// Version is major<<8 | minor; 0x0009 is HTTP/0.9.
@@ -377,6 +416,12 @@ type Message struct {
 	Chunks int64
 	// Parts are the messages that the body consists of, where it is a stream of them (gRPC, event streams, WebSocket).
 	Parts Parts
+	// OneWay: a request that nobody answers, or a response that nobody asked for: an exchange by itself.
+	OneWay bool
+	// Blocks: the answer to the request waits for an event, so that its duration says nothing of the server's speed.
+	Blocks bool
+	// Again: the request of its stream is sent once more, since no answer came.
+	Again bool
 	// Pushed: the server promised the request of its own accord (RFC 9113 §8.4).
 	Pushed bool
 	// Stalled is how long the sender had to wait for the receiver to open its flow-control window, in nanoseconds, and Stalls how
@@ -388,12 +433,14 @@ type Message struct {
 	Anomalies Anomalies
 }
 
-// Parts counts the messages that a body consists of.
+// Parts counts the messages that a body consists of: messages of a stream, rows of a result, documents, items.
 type Parts struct {
 	// Count is how many there are, Compressed how many of them came compressed.
 	Count, Compressed int64
 	// Bytes is their size without framing, Largest that of the largest, as sent.
 	Bytes, Largest int64
+	// First is the time of the first byte of the first, in nanoseconds since 1970, 0 where that isn't told.
+	First int64
 }
 
 // Bytes returns the bytes of a span.
@@ -401,21 +448,55 @@ func (m *Message) Bytes(s Span) []byte { return m.Raw[s.Off : s.Off+s.Len] }
 
 // Reset empties the message and keeps its memory.
 func (m *Message) Reset() {
-	*m = Message{Raw: m.Raw[:0], Fields: m.Fields[:0], Length: -1}
+	*m = Message{Raw: m.Raw[:0], Fields: m.Fields[:0], Facts: m.Facts[:0], Length: -1}
+}
+
+// Say adds a fact that is a text, which it copies to the end of Raw.
+func (m *Message) Say(name string, text []byte) {
+	m.Facts = append(m.Facts, Fact{Name: name, Value: Span{Off: uint32(len(m.Raw)), Len: uint32(len(text))}})
+	m.Raw = append(m.Raw, text...)
+}
+
+// Count adds a fact that is a number.
+func (m *Message) Count(name string, n int64) {
+	m.Facts = append(m.Facts, Fact{Name: name, Number: n})
+}
+
+// Fact returns the first fact of a name, nil when there is none.
+func (m *Message) Fact(name string) *Fact {
+	for i := range m.Facts {
+		if m.Facts[i].Name == name {
+			return &m.Facts[i]
+		}
+	}
+	return nil
+}
+
+// FactText returns the text of the first fact of a name, nil when there is none.
+func (m *Message) FactText(name string) []byte {
+	if f := m.Fact(name); f != nil {
+		return m.Bytes(f.Value)
+	}
+	return nil
 }
 
 // Finish takes from src, the same message at its End, what its Head didn't know: the body's size, how
-// it ended, and the trailers.
+// it ended, the trailers, and the facts.
 func (m *Message) Finish(src *Message) {
 	m.End, m.Close, m.Last, m.Size = src.End, src.Close, src.Last, src.Size
 	m.Framing, m.BodyBytes, m.MissingBytes, m.Chunks = src.Framing, src.BodyBytes, src.MissingBytes, src.Chunks
 	m.Parts, m.Stalled, m.Stalls = src.Parts, src.Stalled, src.Stalls
 	m.Anomalies |= src.Anomalies
-	if len(src.Fields) == 0 {
+	m.Blocks = m.Blocks || src.Blocks
+	if len(src.Fields) == 0 && len(src.Facts) == 0 {
 		return
 	}
 	base := uint32(len(m.Raw))
 	m.Raw = append(m.Raw, src.Raw...)
+	for _, f := range src.Facts {
+		f.Value.Off += base
+		m.Facts = append(m.Facts, f)
+	}
 	for _, f := range src.Fields {
 		f.Name.Off += base
 		f.Value.Off += base
@@ -432,10 +513,11 @@ func (m *Message) Progress(src *Message) {
 
 // CopyFrom makes m a copy of src that owns its memory.
 func (m *Message) CopyFrom(src *Message) {
-	raw, fields := m.Raw[:0], m.Fields[:0]
+	raw, fields, facts := m.Raw[:0], m.Fields[:0], m.Facts[:0]
 	*m = *src
 	m.Raw = append(raw, src.Raw...)
 	m.Fields = append(fields, src.Fields...)
+	m.Facts = append(facts, src.Facts...)
 }
 
 // Field returns the value of the first header field of that lower-case name, nil when there is none.

@@ -25,6 +25,7 @@ func (c *closed) Plain(n int) (int, bool) { return n - 17, false }
 type nobody struct{ proto.Sink }
 
 func (nobody) Session(*proto.TLS) {}
+func (nobody) Proxied(*proto.Proxied) {}
 
 // After a gap, a peer can send nothing but what looks like records: how many numbers are tried for them is bounded.
 func TestTrialsAreBounded(t *testing.T) {

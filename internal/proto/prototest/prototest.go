@@ -55,7 +55,7 @@ func (c *Case) maxBody() int {
 
 // DefaultLimits are the limits of cases that have none of their own.
 func DefaultLimits() *proto.Limits {
-	return &proto.Limits{MaxHead: 64 << 10, MaxFields: 200, MaxStreams: 100, MaxMessage: 1 << 20}
+	return &proto.Limits{MaxHead: 64 << 10, MaxFields: 200, MaxStreams: 100, MaxMessage: 1 << 20, MaxStatement: 16 << 10}
 }
 
 // Conversations longer than exhaustive bytes are cut at places that lie evenly apart, at as many of

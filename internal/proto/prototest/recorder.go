@@ -69,6 +69,7 @@ const (
 	lost
 	verdict
 	aborted
+	proxied
 )
 
 // event is one thing that a parser did. text is all of it that must not depend on how the bytes were
@@ -132,6 +133,14 @@ func (r *Recorder) Head(m *proto.Message) proto.Answers {
 	words := []string{kindNames[m.Kind]}
 	if m.Kind != proto.Request {
 		words = append(words, fmt.Sprint(m.Status))
+	}
+	for _, flag := range [...]struct {
+		set  bool
+		name string
+	}{{m.OneWay, "one-way"}, {m.Blocks, "blocks"}, {m.Again, "again"}} {
+		if flag.set {
+			words = append(words, flag.name)
+		}
 	}
 	for _, span := range [...]proto.Span{m.Method, m.Target, m.Proto, m.Reason} {
 		if b := r.span(m, span); len(b) > 0 {
@@ -226,7 +235,7 @@ func (r *Recorder) End(m *proto.Message) {
 		r.breach("a message ended %s by %s", endNames[m.End], m.Close)
 	case m.First.Offset != o.first:
 		r.breach("First moved from %d to %d between Head and End", o.first, m.First.Offset)
-	case m.MissingBytes == 0 && o.body != min(captured, int64(r.want)):
+	case m.MissingBytes == 0 && m.Framing != proto.Rendered && o.body != min(captured, int64(r.want)):
 		r.breach("a body of %d bytes was handed out with %d, wanted were %d", captured, o.body, r.want)
 	case m.Size < m.HeadSize:
 		r.breach("a message of %d bytes with a head of %d", m.Size, m.HeadSize)
@@ -242,8 +251,11 @@ func (r *Recorder) End(m *proto.Message) {
 	if m.Chunks > 0 {
 		fmt.Fprintf(&b, " chunks %d", m.Chunks)
 	}
+	if m.Framing == proto.Rendered && m.Parts.Count > 0 {
+		fmt.Fprintf(&b, " parts %d of %d largest %d", m.Parts.Count, m.Parts.Bytes, m.Parts.Largest)
+	}
 	b.WriteString(anomalies(m.Anomalies))
-	if len(m.Fields) == 0 && len(m.Raw) > 0 || len(m.Fields) > 0 && m.Fields[0].Flags&proto.Trailer == 0 {
+	if len(m.Facts) == 0 && len(m.Fields) == 0 && len(m.Raw) > 0 || len(m.Fields) > 0 && m.Fields[0].Flags&proto.Trailer == 0 {
 		r.breach("at End the message has but its trailers, and this one still has its head")
 	}
 	r.fields(&b, m)
@@ -270,6 +282,11 @@ func (r *Recorder) Abort(a *proto.Abort) {
 
 // Session implements proto.Sink: a session isn't part of what was said.
 func (r *Recorder) Session(*proto.TLS) {}
+
+// Proxied implements proto.Sink.
+func (r *Recorder) Proxied(p *proto.Proxied) {
+	r.events = append(r.events, event{kind: proxied, text: fmt.Sprintf("proxied %d %s %s %s", p.Version, p.Transport, p.Client, p.Server)})
+}
 
 // Lost implements proto.Sink.
 func (r *Recorder) Lost(d proto.Direction, at clock.Mark) {
@@ -300,6 +317,14 @@ func (r *Recorder) fields(b *strings.Builder, m *proto.Message) {
 	for i := range m.Fields {
 		f := &m.Fields[i]
 		fmt.Fprintf(b, "\n%s   %s: %s", laneOf(m), quote(r.span(m, f.Name)), quote(r.span(m, f.Value)))
+	}
+	for i := range m.Facts {
+		f := &m.Facts[i]
+		if f.Value.Len == 0 && f.Number != 0 {
+			fmt.Fprintf(b, "\n%s   %s = %d", laneOf(m), f.Name, f.Number)
+		} else {
+			fmt.Fprintf(b, "\n%s   %s = %s", laneOf(m), f.Name, quote(r.span(m, f.Value)))
+		}
 	}
 }
 
