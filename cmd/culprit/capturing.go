@@ -29,6 +29,7 @@ import (
 	"github.com/culprit-http/culprit/internal/tcp"
 	"github.com/culprit-http/culprit/internal/tls"
 	"github.com/culprit-http/culprit/internal/tls/keylog"
+	"github.com/culprit-http/culprit/internal/udp"
 )
 
 // capturing is one run of packets through the pipeline: what trace, sockets --watch and serve have in common.
@@ -237,7 +238,10 @@ func (t *capturing) analysis(beside config.Size) {
 	p.Memory = int(memory)
 	p.Packet = packet.DefaultLimits()
 	p.TCP = tcp.DefaultLimits
-	p.Parser = proto.Limits{MaxHead: int(c.MaxHead), MaxFields: c.MaxFields, MaxStreams: c.MaxStreams, MaxMessage: int(c.MaxMessage)}
+	p.Parser = proto.Limits{MaxHead: int(c.MaxHead), MaxFields: c.MaxFields, MaxStreams: c.MaxStreams, MaxMessage: int(c.MaxMessage), MaxStatement: int(c.MaxStatement)}
+	p.Flows, _ = pipeline.ParseFlows(c.Flows) // which was checked
+	p.FlowPeriod = c.FlowPeriod
+	p.UDP = udp.DefaultLimits
 	p.Exchange = exchange.Limits{
 		MaxWaiting: c.MaxWaiting, MaxBody: int(max(c.MaxBody, 0)), ExchangeTimeout: c.ExchangeTimeout, Messages: c.Messages,
 	}

@@ -14,6 +14,7 @@ func inputFlags(c *config.Capture) flagGroup {
 	g.StringArrayVar(&c.DecodeAs, "decode-as", nil, "hint: `PORT=PROTOCOL`; repeatable")
 	g.StringArrayVar(&c.Protosets, "proto", nil, "descriptors of gRPC in `FILE`; repeatable")
 	g.BoolVar(&c.Messages, "messages", false, "each message of a WebSocket, too")
+	g.StringVar(&c.Flows, "flows", c.Flows, "records of flows: none, failed, unknown, all (docs/flows.md)")
 	return g
 }
 
@@ -51,6 +52,8 @@ func limitFlags(c *config.Capture) flagGroup {
 	g.IntVar(&c.MaxWaiting, "max-waiting", c.MaxWaiting, "`N` waiting requests a connection")
 	g.Var(&c.MaxMessage, "max-message", "`SIZE` of a message within a body")
 	g.IntVar(&c.MaxStreams, "max-streams", c.MaxStreams, "`N` streams under way a connection")
+	g.Var(&c.MaxStatement, "max-statement", "`SIZE` of a database's statement")
+	g.DurationVar(&c.FlowPeriod, "flow-period", c.FlowPeriod, "a record of a long flow each `TIME`; 0: at its end")
 	g.Var(&c.Memory, "memory", "`SIZE` that the process may take")
 	g.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor; live 1)")
 	return g

@@ -34,6 +34,8 @@ var limits = [...]limit{
 		func(s *pipeline.Stats) uint64 { return s.TLS.TimedOut }, false},
 	{"clock jumps", "steps of the capture's time that were too large to be believed",
 		func(s *pipeline.Stats) uint64 { return s.ClockJumps }, false},
+	{"udp flows", "UDP flows forgotten because there were too many",
+		func(s *pipeline.Stats) uint64 { return s.UDP.Evicted }, false},
 	{"sctp associations", "SCTP associations forgotten because there were too many",
 		func(s *pipeline.Stats) uint64 { return s.SCTP.Evicted }, true},
 	{"sctp chunks", "SCTP chunks refused because their association had too many streams",

@@ -43,6 +43,12 @@ type Capture struct {
 	// SSE. MaxStreams bounds the streams of a connection that are under way.
 	MaxMessage Size
 	MaxStreams int
+	// MaxStatement is how much of a statement of a database is kept, with its parameters.
+	MaxStatement Size
+	// Flows says of which flows there are records: none, failed, unknown, all. FlowPeriod is how long one of them counts; 0: until
+	// the flow's end.
+	Flows      string
+	FlowPeriod time.Duration
 	// Keylogs are the key logs of --keylog, TLSKeys files with RSA private keys. docs/keys.md says how they are meant.
 	Keylogs, TLSKeys []string
 	// Protosets are files with the descriptors of gRPC's messages.
@@ -92,6 +98,9 @@ func DefaultCapture() Capture {
 		MaxWaiting:      1000,
 		MaxMessage:      1 << 20,
 		MaxStreams:      1000,
+		MaxStatement:    16 << 10,
+		Flows:           "failed",
+		FlowPeriod:      time.Minute,
 		Memory:          512 << 20,
 		Live:            defaultLive(),
 	}
@@ -129,8 +138,12 @@ func DefaultTrace() Trace {
 func DefaultAgent() Trace {
 	t := DefaultTrace()
 	t.Agent = true
+	t.Flows = "unknown"
 	return t
 }
+
+// flowChoices are what --flows takes.
+var flowChoices = []string{"none", "failed", "unknown", "all"}
 
 // minMemory is the least memory that a run is possible with.
 const minMemory = 64 << 20
@@ -177,6 +190,12 @@ func (t *Capture) validate() error {
 		return fmt.Errorf("--max-message %v: from 1KiB to a thirty-second of what the rings leave of --memory", t.MaxMessage)
 	case t.MaxStreams < 1 || t.MaxStreams > 1<<20:
 		return fmt.Errorf("--max-streams %d: from 1 to 1048576", t.MaxStreams)
+	case t.MaxStatement < 256 || t.MaxStatement > 1<<20:
+		return fmt.Errorf("--max-statement %v: from 256 bytes to 1MiB", t.MaxStatement)
+	case !slices.Contains(flowChoices, t.Flows):
+		return fmt.Errorf("--flows %q: %s", t.Flows, strings.Join(flowChoices, ", "))
+	case t.FlowPeriod < 0:
+		return fmt.Errorf("--flow-period %v is negative: 0 makes one record of each flow", t.FlowPeriod)
 	case t.PendingAfter < 0:
 		return fmt.Errorf("--pending-after %v is negative: 0 turns it off", t.PendingAfter)
 	case t.ExchangeTimeout <= 0:

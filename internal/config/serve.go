@@ -47,7 +47,9 @@ const (
 
 // DefaultServe returns the defaults.
 func DefaultServe() Serve {
-	return Serve{Capture: DefaultCapture(), Listen: DefaultListen, RetainSize: DefaultRetainSize}
+	s := Serve{Capture: DefaultCapture(), Listen: DefaultListen, RetainSize: DefaultRetainSize}
+	s.Flows = "unknown"
+	return s
 }
 
 // Validate checks what can be checked without opening anything. Errors name the option.

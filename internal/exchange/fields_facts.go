@@ -133,8 +133,8 @@ func (v *Value) fact(m *proto.Message, kind ValueKind, name string) {
 
 // returnedRows gives the number of rows that came back.
 func returnedRows(x *Exchange, v *Value) {
-	if x.HasResponse && x.Response.Framing == proto.Rendered {
-		v.int(x.Response.Parts.Count)
+	if n, ok := x.Rows(); ok {
+		v.int(n)
 	}
 }
 
@@ -142,18 +142,6 @@ func returnedRows(x *Exchange, v *Value) {
 func content(x *Exchange, v *Value) {
 	if x.HasResponse {
 		v.body(&x.ResponseBody)
-	}
-}
-
-// verb gives the kind of a statement, or the command.
-func (v *Value) verb(x *Exchange) {
-	switch {
-	case x.Statement.Operation != "":
-		v.text(x.Statement.Operation)
-	case x.HasRequest:
-		v.optionalBytes(x.Request.Bytes(x.Request.Method))
-	case x.Response.OneWay:
-		v.optionalBytes(x.Response.Bytes(x.Response.Method))
 	}
 }
 
@@ -233,4 +221,19 @@ func ICMPName(e *proto.ICMPError) string {
 		return name
 	}
 	return "ICMP error"
+}
+
+// ICMPNamed returns the first kind of ICMP error of a name, as ICMPName gives it.
+func ICMPNamed(name string) (v6 bool, typ, code uint8) {
+	for _, v6 := range [...]bool{false, true} {
+		e := proto.ICMPError{V6: v6}
+		for t := range uint8(16) {
+			for c := range uint8(16) {
+				if e.Type, e.Code = t, c; ICMPName(&e) == name {
+					return v6, t, c
+				}
+			}
+		}
+	}
+	return false, 0, 0
 }

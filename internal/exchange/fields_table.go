@@ -420,28 +420,16 @@ var Fields = gated([]Field{
 	fact("db.namespace", "database", "keyword", "", Text, "database that the session uses, as far as known"),
 	fact("db.user", "db_user", "keyword", "", Text, "user that the session logged in as, as far as known"),
 	{"db.operation.name", []string{"verb"}, "keyword", "", Text, "kind of the statement, or the command, in upper case for SQL: SELECT, GET, find", fromStatement,
-		func(x *Exchange, v *Value) { v.verb(x) }},
+		func(x *Exchange, v *Value) { v.optionalBytes(x.Verb()) }},
 	{"db.collection.name", []string{"table"}, "keyword", "", Text, "first table, collection or pattern of a key that it is about", fromStatement,
 		func(x *Exchange, v *Value) { v.optional(x.Statement.Collection) }},
 	{"db.query.text", []string{"statement"}, "wildcard", "", Text, "statement or command, as sent; its literals are redacted", fromRequest,
-		func(x *Exchange, v *Value) {
-			switch {
-			case x.HasRequest:
-				v.optionalBytes(x.Request.Bytes(x.Request.Target))
-			case x.Response.OneWay:
-				v.optionalBytes(x.Response.Bytes(x.Response.Target))
-			}
-		}},
+		func(x *Exchange, v *Value) { v.optionalBytes(x.Subject()) }},
 	{"db.query.summary", []string{"template"}, "keyword", "", Text, "statement with its literals replaced by ?, and lists of them by one: the same for all values", fromStatement,
 		func(x *Exchange, v *Value) { v.optional(x.Statement.Template) }},
 	fact("db.query.parameters", "", "keyword", "", List, "parameters of a prepared statement, in order, redacted"),
 	fact("db.response.status_code", "", "keyword", "", Text, "code of an error: MySQL's number, SQLSTATE of PostgreSQL, first word of Redis"),
-	{"db.response.returned_rows", []string{"rows"}, "long", "", Int, "rows, documents, items or values that came back", fromRows,
-		func(x *Exchange, v *Value) {
-			if x.HasResponse && x.Response.Framing == proto.Rendered {
-				v.int(x.Response.Parts.Count)
-			}
-		}},
+	{"db.response.returned_rows", []string{"rows"}, "long", "", Int, "rows, documents, items or values that came back", fromRows, returnedRows},
 	fact("db.response.affected_rows", "affected", "long", "", Int, "rows that the statement changed, as the server counts them"),
 
 	fact("mysql.affected_rows", "", "long", "", Int, "rows changed"),

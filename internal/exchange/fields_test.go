@@ -50,12 +50,21 @@ func samples() map[string]*exchange.Exchange {
 	resent.Conn.SYNs = 2
 	unknown := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
 	unknown.Timing = exchange.UnknownTiming
-	return map[string]*exchange.Exchange{
+	all := map[string]*exchange.Exchange{
 		"full": full, "resent": resent, "unknown": unknown, "secure": secure(), "grpc": grpc(), "websocket": websocket(),
 		"plain":    outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 204 No Content\n\n"),
 		"request":  outputtest.Exchange("GET / HTTP/1.1\n\n", ""),
 		"response": outputtest.Exchange("", "HTTP/1.1 200 OK\n\n"),
+		"push":     outputtest.Push("news"), "lookup": outputtest.Lookup("A", "www.shop.example", "10.0.0.7"), "flow": outputtest.FlowRecord("ssh"),
+		"name":    outputtest.WithFacts(outputtest.Lookup("A", "www.shop.example")),
+		"proxied": outputtest.Proxied(outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 204 No Content\n\n")),
+		"fastcgi": outputtest.FastCGI(),
 	}
+	for _, protocol := range []string{"mysql", "postgresql", "redis", "memcached", "mongodb"} {
+		all[protocol] = outputtest.WithFacts(outputtest.Query(protocol, "SELECT", "SELECT * FROM users WHERE id = 7"))
+		all[protocol+" error"] = outputtest.Failed(outputtest.Query(protocol, "SELECT", "SELECT 1"), "1146", "no such table")
+	}
+	return all
 }
 
 // secure is an exchange within TLS, on an HTTP/2 stream that was given up.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
@@ -12,6 +13,8 @@ func (x *Exchange) grade(lost [2]bool) {
 	switch {
 	case x.sort == sortTLS:
 		x.gradeTLS()
+	case x.sort == sortFlow:
+		x.gradeFlow()
 	case x.sort == sortSession, x.sort == sortEvent:
 		x.gradeSession(lost)
 	case x.Abort != nil && (!x.HasResponse || x.Request.End == proto.Cut || x.Response.End == proto.Cut):
@@ -119,9 +122,13 @@ func (x *Exchange) gradeResponseOnly(lost [2]bool) {
 
 func (x *Exchange) gradeUnanswered(lost [2]bool) {
 	f := &x.Conn
-	switch {
+	switch why := x.killed(); {
 	case x.lostResponse:
 		x.set(Gap, "its response wasn't captured")
+	case why != "":
+		x.set(Aborted, why)
+	case f.Half[x.Server()].Packets == 0 && x.Flow.Proto == packet.ProtoUDP: // no ACK tells that there was an answer
+		x.set(Unanswered, "no answer: "+closeReasons[f.Why])
 	case f.Half[x.Server()].Packets == 0:
 		x.set(OneSided, "the server's packets weren't captured")
 	case lost[x.Server()] && f.Half[x.Server()].Gaps == 0:

@@ -44,6 +44,9 @@ func (x *Exchange) ID(observer string) (id [IDSize]byte) {
 		if x.Message != nil {
 			b = append(b, byte(x.Message.Dir))
 		}
+		if x.Period != nil {
+			b = binary.BigEndian.AppendUint32(b, uint32(x.Period.Number))
+		}
 		b = binary.BigEndian.AppendUint64(b, uint64(x.Start.Offset))
 	}
 	if x.path != 0 {

@@ -29,6 +29,9 @@ func (l *Link) Detach() {
 	l.live = &facts
 }
 
+// Flow returns the connection.
+func (l *Link) Flow() *proto.Flow { return l.flow }
+
 // Facts returns what the transport had observed when what comes was sent. It is borrowed.
 func (l *Link) Facts() *proto.Facts { return l.facts }
 
@@ -143,14 +146,24 @@ func (l *Layer) Prior() *proto.Message {
 
 // begin makes an exchange from its first message.
 func (l *Layer) begin(m *proto.Message, protocol string, client proto.Direction) *Exchange {
-	x := l.engine.get()
-	l.engine.charge(x, size+footprint(m))
-	x.Flow, x.Client, x.Protocol, x.Family, x.Index = l.flow, client, protocol, FamilyOf(protocol), l.index
-	x.Tap, x.path = l.engine.tap(m.First.Tap), l.path
+	x := l.record(m, protocol, client)
+	x.Index = l.index
 	l.index++
 	for o := l; o != nil; o = o.outer {
 		o.begun = true
 	}
+	return x
+}
+
+// Begun reports whether exchanges came of the layer, or of one within.
+func (l *Layer) Begun() bool { return l.begun }
+
+// record makes an exchange that begins as a message does.
+func (l *Layer) record(m *proto.Message, protocol string, client proto.Direction) *Exchange {
+	x := l.engine.get()
+	l.engine.charge(x, size+footprint(m))
+	x.Flow, x.Client, x.Protocol, x.Family = l.flow, client, protocol, FamilyOf(protocol)
+	x.Tap, x.path = l.engine.tap(m.First.Tap), l.path
 	x.Start, x.FirstPacket = m.First, m.First.Packet
 	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1
 	for d := range x.before {

@@ -11,6 +11,7 @@ const (
 	sortSession   = 's'
 	sortEvent     = 'm'
 	sortTLS       = 't'
+	sortFlow      = 'f'
 )
 
 // SessionPairer makes one exchange of all messages of a session, such as a WebSocket, and on request one of each message

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
@@ -19,11 +20,22 @@ const (
 	// Session is all that was said on a WebSocket, Message one message of it.
 	Session
 	Message
+	// Query is a statement or a command of a database or cache, with its result; Lookup a question for a name.
+	Query
+	Lookup
+	// Flow is what was sent on a connection, or in a part of its time.
+	Flow
 )
 
 // KindOf returns the kind of a record.
 func KindOf(x *exchange.Exchange) Kind {
 	switch {
+	case x.Period != nil:
+		return Flow
+	case x.Family == exchange.Database:
+		return Query
+	case x.Family == exchange.Names:
+		return Lookup
 	case x.Message != nil:
 		return Message
 	case x.Protocol == "websocket":
@@ -72,4 +84,24 @@ func Days(t *proto.TLS, at int64) (days int64, ok bool) {
 		days--
 	}
 	return days, true
+}
+
+// Transport returns the transport of a flow, as people write it.
+func Transport(x *exchange.Exchange) string {
+	switch x.Flow.Proto {
+	case packet.ProtoUDP:
+		return "UDP"
+	case packet.ProtoSCTP:
+		return "SCTP"
+	}
+	return "TCP"
+}
+
+// Failure returns what a response says of its failure, where HTTP's statuses don't: the code of an error of a database, or the rcode
+// of DNS, and the server's words; empty when it is none.
+func Failure(x *exchange.Exchange) (code, text string) {
+	if x.Family == exchange.HTTP || !x.Failed() {
+		return "", ""
+	}
+	return x.ErrorCode(), string(x.Response.FactText(proto.FactErrorText))
 }

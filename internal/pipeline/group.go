@@ -124,6 +124,7 @@ func (s *Stats) add(o *Stats) {
 		{&s.SCTP.Associations, &o.SCTP.Associations}, {&s.SCTP.Streams, &o.SCTP.Streams}, {&s.SCTP.Chunks, &o.SCTP.Chunks},
 		{&s.SCTP.Duplicates, &o.SCTP.Duplicates}, {&s.SCTP.Missing, &o.SCTP.Missing}, {&s.SCTP.Gaps, &o.SCTP.Gaps},
 		{&s.SCTP.Malformed, &o.SCTP.Malformed}, {&s.SCTP.Evicted, &o.SCTP.Evicted}, {&s.SCTP.Refused, &o.SCTP.Refused},
+		{&s.UDP.Flows, &o.UDP.Flows}, {&s.UDP.Open, &o.UDP.Open}, {&s.UDP.Evicted, &o.UDP.Evicted}, {&s.UDP.TimedOut, &o.UDP.TimedOut},
 		{&s.SCTP.Jumps, &o.SCTP.Jumps}, {&s.SCTP.HeldLimit, &o.SCTP.HeldLimit}, {&s.SCTP.TimedOut, &o.SCTP.TimedOut},
 		{&s.TLS.Sessions, &o.TLS.Sessions}, {&s.TLS.Decrypted, &o.TLS.Decrypted}, {&s.TLS.Waited, &o.TLS.Waited}, {&s.TLS.Late, &o.TLS.Late},
 		{&s.TLS.Overflow, &o.TLS.Overflow}, {&s.TLS.TimedOut, &o.TLS.TimedOut}, {&s.TLS.LostRecords, &o.TLS.LostRecords},

@@ -43,6 +43,9 @@ func (l *lane) Sink(p *proto.Protocol, client proto.Direction, resumed bool, at 
 		l.sink = nil
 	}
 	l.own.count(p.Name)
+	if l == &l.own.lane {
+		l.own.flow.client = client
+	}
 	link := l.layer
 	if p.Pairing != proto.ByStream && p.Pairing != proto.AsSession {
 		link.Forget()
@@ -123,6 +126,9 @@ func (l *lane) end(d proto.Direction, both bool) {
 		s.Closed(l.at)
 	}
 	l.sessions = nil
+	if l == &l.own.lane {
+		l.own.flow.end(l.shard, l.at)
+	}
 }
 
 // wrapper is the sink of a TLS session. It keeps what carries it as long as that waits for keys.

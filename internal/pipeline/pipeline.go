@@ -18,6 +18,7 @@ import (
 	"io"
 	"slices"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/culprit-http/culprit/internal/capture"
@@ -33,6 +34,7 @@ import (
 	"github.com/culprit-http/culprit/internal/tcp"
 	"github.com/culprit-http/culprit/internal/tls"
 	"github.com/culprit-http/culprit/internal/tls/keylog"
+	"github.com/culprit-http/culprit/internal/udp"
 )
 
 // epochPackets is the number of packets after which exchanges are delivered, tick or not, and epochShare the
@@ -69,6 +71,11 @@ type Config struct {
 	Parser   proto.Limits
 	Exchange exchange.Limits
 	TLS      tls.Limits
+	UDP      udp.Limits
+
+	// Flows says of which flows there are records, FlowPeriod how long one of a flow that lasts counts; 0: until its end.
+	Flows      Flows
+	FlowPeriod time.Duration
 
 	// Keys are those of TLS sessions, nil for none. The run publishes what is added to them, and adds those that the source finds.
 	// MoreKeys, if not nil, is called at each tick and at the end, in the goroutine that reads, and adds what has come to Keys.
@@ -119,7 +126,7 @@ type Receiver interface {
 // has been delivered.
 func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats, error) {
 	r := &run{
-		config: c, src: src, show: deliverer{to: to, maxBody: c.Exchange.MaxBody}, decoder: packet.NewDecoder(c.Packet), udp: map[string]*Count{},
+		config: c, src: src, show: deliverer{to: to, maxBody: c.Exchange.MaxBody}, decoder: packet.NewDecoder(c.Packet),
 		stats: newStats(),
 	}
 	r.live, r.clock.Live = src.(capture.Live)
@@ -164,7 +171,6 @@ type run struct {
 	watched *watched
 	first   int64 // the time of the first packet
 
-	udp      map[string]*Count
 	filtered Count
 	own      Count
 	stats    Stats
@@ -265,9 +271,8 @@ func (r *run) packets(ctx context.Context) error {
 		if r.config.Recorder != nil {
 			r.config.Recorder.Packet(&rec, &p, &key)
 		}
-		if p.Proto == packet.ProtoUDP {
-			r.datagram(&p, &rec)
-			continue
+		if p.Proto == packet.ProtoUDP && r.config.Datagram != nil {
+			r.config.Datagram(detect.Datagram(p.Payload, p.SrcPort, p.DstPort), p.Payload, rec.Time)
 		}
 		s := key.Hash() % Shards
 		if single {
@@ -276,20 +281,6 @@ func (r *run) packets(ctx context.Context) error {
 		}
 		w := r.workers[int(s)%len(r.workers)]
 		w.send(&p, &key, fromLo, &rec, uint8(s), r.clock.Elapsed(), r.stats.Received.Packets)
-	}
-}
-
-// datagram counts a UDP packet under the protocol it is recognised as.
-func (r *run) datagram(p *packet.Packet, rec *capture.Record) {
-	name := detect.Datagram(p.Payload, p.SrcPort, p.DstPort)
-	c := r.udp[name]
-	if c == nil {
-		c = new(Count)
-		r.udp[name] = c
-	}
-	c.add(1, uint64(len(rec.Data)))
-	if r.config.Datagram != nil {
-		r.config.Datagram(name, p.Payload, rec.Time)
 	}
 }
 
@@ -369,10 +360,6 @@ func (r *run) read() Stats {
 	counts := r.decoder.Counts()
 	s.ignored(counts)
 	s.Analysed = Count(counts[packet.Decoded])
-	for name, c := range r.udp {
-		s.ignore(name, c.Packets, c.Bytes)
-		s.Analysed.subtract(*c)
-	}
 	if r.filtered.Packets > 0 {
 		s.ignore("filter", r.filtered.Packets, r.filtered.Bytes)
 	}
@@ -400,6 +387,10 @@ func (w *worker) total(s *Stats) {
 			s.Analysed.subtract(c)
 		}
 	}
+	for name, c := range w.tally.ignored {
+		s.ignore(name, c.Packets, c.Bytes)
+		s.Analysed.subtract(c)
+	}
 	for name, n := range w.tally.connections {
 		s.Connections[name] += n
 	}
@@ -420,6 +411,10 @@ func (s *Stats) addShard(sh *shard) {
 	s.TLS.Overflow += k.Overflow
 	s.TLS.TimedOut += k.TimedOut
 	s.TLS.LostRecords += k.LostRecords
+	u := sh.udp.Counters
+	s.UDP.Flows += u.Flows
+	s.UDP.Evicted += u.Evicted
+	s.UDP.TimedOut += u.TimedOut
 	s.TCP.Connections += t.Connections
 	s.TCP.Gaps += t.Gaps
 	s.TCP.MissingBytes += t.MissingBytes

@@ -10,6 +10,7 @@ import (
 	"github.com/culprit-http/culprit/internal/sctp"
 	"github.com/culprit-http/culprit/internal/tcp"
 	"github.com/culprit-http/culprit/internal/tls"
+	"github.com/culprit-http/culprit/internal/udp"
 )
 
 // Shards is the number of virtual shards. Flows belong to shards whatever the number of workers, so
@@ -28,6 +29,12 @@ type shard struct {
 	budget   int
 	opened   func(*proto.Flow)
 	free     []*connection
+	udp      *udp.Table
+	flows    flows
+	// freeDatagrams are what takes the datagrams of flows, for use again. ignored is what the last datagram was recognised as, empty
+	// where it was taken apart.
+	freeDatagrams []*datagrams
+	ignored       string
 	// follow takes what connections carry; nil: nobody wants it.
 	follow *follow.Writer
 }
@@ -45,6 +52,8 @@ func newShard(c *Config, t *tally, tap func(uint32) *exchange.Tap, out *exchange
 	limits.MaxHeld = min(limits.MaxHeld, budget/4)
 	limits.MaxAssociations = max(min(limits.MaxAssociations, budget/associationSize), 1)
 	s.sctp = sctp.New(s.open, limits)
+	s.udp = udp.New(s.openDatagrams, c.UDP)
+	s.flows = flows{which: c.Flows, period: c.FlowPeriod}
 	return s
 }
 
@@ -65,10 +74,14 @@ type connection struct {
 	lingering int
 	// counted: its protocol was.
 	counted bool
+	flow    flow
 }
 
 // count counts the connection under the protocol that it begins with, and what it carries or turns into beside that.
 func (c *connection) count(name string) {
+	if c.flow.name == "unknown" {
+		c.flow.name = name
+	}
 	if c.counted {
 		c.shard.tally.carried[name]++
 		return
@@ -91,6 +104,7 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 	c.link.Open(s.engine, f, facts)
 	c.base.Open(&c.link)
 	c.layer = &c.base
+	c.flow.begin(s, &c.link, &c.base, f.First)
 	if s.opened != nil {
 		s.opened(f)
 	}
@@ -126,6 +140,10 @@ func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length i
 	if s.follow != nil {
 		s.follow.Seq = nth
 	}
+	if p.Proto == packet.ProtoUDP {
+		s.datagram(p, key, fromLo, length)
+		return
+	}
 	if p.Proto == packet.ProtoSCTP {
 		s.sctp.Packet(p, elapsed)
 		s.tally.verdicts[tcp.Analysed].add(1, uint64(length))
@@ -141,11 +159,30 @@ func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length i
 	s.tally.evicted += s.table.Counters.Evicted - evicted // not the ones that were over
 }
 
+// datagram takes a decoded packet of UDP. It is analysed if a protocol takes it, and else ignored by name.
+func (s *shard) datagram(p *packet.Packet, key *packet.Flow, fromLo bool, length int) {
+	s.ignored = ""
+	v := s.udp.Packet(p, key, fromLo)
+	if v == tcp.Analysed && s.ignored != "" {
+		s.tally.ignored[s.ignored] = s.tally.ignored[s.ignored].plus(1, uint64(length))
+	} else {
+		s.tally.verdicts[v].add(1, uint64(length))
+	}
+	evicted := s.udp.Counters.Evicted
+	for s.memory() > s.budget && s.udp.EvictOne(p) {
+	}
+	s.tally.evicted += s.udp.Counters.Evicted - evicted
+}
+
 // memory returns how many bytes the shard holds, estimated.
-func (s *shard) memory() int { return s.table.Memory() + s.sctp.Held() + s.engine.Memory() + s.held }
+func (s *shard) memory() int {
+	return s.table.Memory() + s.udp.Memory() + s.sctp.Held() + s.engine.Memory() + s.held
+}
 
 func (s *shard) tick(elapsed int64, at clock.Mark) {
 	s.table.Tick(elapsed, at)
+	s.udp.Tick(elapsed, at)
+	s.flows.tick(elapsed, at)
 	s.sctp.Tick(elapsed)
 	s.tls.Tick(elapsed)
 	s.engine.Tick(elapsed, at)
@@ -153,6 +190,7 @@ func (s *shard) tick(elapsed int64, at clock.Mark) {
 
 func (s *shard) close(at clock.Mark) {
 	s.table.Close(at)
+	s.udp.Close(at)
 	s.sctp.Close(at)
 	s.tls.Flush()
 }

@@ -6,12 +6,15 @@ import (
 	"github.com/culprit-http/culprit/internal/sctp"
 	"github.com/culprit-http/culprit/internal/tcp"
 	"github.com/culprit-http/culprit/internal/tls"
+	"github.com/culprit-http/culprit/internal/udp"
 )
 
 // Count is a number of packets and of their captured bytes.
 type Count struct{ Packets, Bytes uint64 }
 
 func (c *Count) add(p, b uint64) { c.Packets += p; c.Bytes += b }
+
+func (c Count) plus(p, b uint64) Count { return Count{c.Packets + p, c.Bytes + b} }
 
 func (c *Count) subtract(o Count) { c.Packets -= o.Packets; c.Bytes -= o.Bytes }
 
@@ -33,6 +36,7 @@ type Stats struct {
 	TimedOut, Overflow, Interim uint64
 	TCP                         tcp.Counters
 	SCTP                        sctp.Counters
+	UDP                         udp.Counters
 	TLS                         tls.Counters
 	// Aggregated counts subframes of 802.11 aggregates that weren't decoded.
 	Aggregated uint64
@@ -54,11 +58,13 @@ type tally struct {
 	verdicts [tcp.Verdicts]Count
 	// connections and carried are as in Stats.
 	connections, carried map[string]uint64
-	evicted              uint64
+	// ignored are the datagrams that no protocol took, by what they were recognised as.
+	ignored map[string]Count
+	evicted uint64
 }
 
 func newTally() tally {
-	return tally{connections: map[string]uint64{}, carried: map[string]uint64{}}
+	return tally{connections: map[string]uint64{}, carried: map[string]uint64{}, ignored: map[string]Count{}}
 }
 
 func newStats() Stats {

@@ -187,6 +187,8 @@ type Context struct {
 	Held *int
 	// Spare is a parser of the same protocol whose connection is over, for New to use again, or nil.
 	Spare Parser
+	// SpareDatagrams is the same for NewDatagrams.
+	SpareDatagrams Datagrams
 	// Prior is the response that handed the connection over to this protocol, nil when there was none or it isn't known. It is
 	// borrowed until New returns.
 	Prior *Message

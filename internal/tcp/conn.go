@@ -33,6 +33,8 @@ type Conn struct {
 	resetBy   proto.Direction
 	resetSeq  uint32
 	resetAt   clock.Mark
+	// unreachable: no reset ends the connection, but an ICMP error about its SYN, so that resetBy, who sent the SYN, gives up.
+	unreachable bool
 
 	seen       int64
 	in         *list
@@ -152,7 +154,7 @@ func (c *Conn) packet(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	if p.Flags&packet.RST != 0 {
 		return c.rst(t, p, d)
 	}
-	if c.resetting && c.resetBy == d && (p.Flags&packet.SYN != 0 || before(c.resetSeq, p.Seq+uint32(p.PayloadLen))) {
+	if c.resetting && c.belied(p, d) {
 		c.revive()
 	}
 	if p.Flags&packet.SYN != 0 {

@@ -133,6 +133,12 @@ func FuzzPackets(f *testing.F) {
 		1, packet.RST, 0, 0, 0, 1, 0, 0, 0, 1, 0, 200,
 		0, packet.ACK | packet.FIN, 0, 0, 0, 10, 0, 0, 0, 1, 9, 1,
 	})
+	f.Add([]byte{
+		0, packet.SYN, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+		8, 3, 0, 0, 0, 0, 0, 0, 0, 0, 3, 1,
+		0, packet.SYN, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200,
+		1, packet.SYN | packet.ACK, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1,
+	})
 	f.Fuzz(func(t *testing.T, input []byte) {
 		limits := DefaultLimits
 		limits.MaxHeld, limits.MaxSegments, limits.MaxJump = 2000, 8, 1<<16
@@ -163,7 +169,12 @@ func FuzzPackets(f *testing.F) {
 				table.Tick(ticks.Elapsed(), clock.Mark{Time: p.Time, Packet: p.Number})
 			}
 			key, fromLo := p.Key()
-			table.Packet(&p, &key, fromLo)
+			if b[0]&8 != 0 {
+				p.ICMP = packet.ICMPHeader{Type: b[1], Code: b[10]}
+				table.ICMP(&p, &key, fromLo)
+			} else {
+				table.Packet(&p, &key, fromLo)
+			}
 			if m := table.Memory(); m < 0 || m > 2*(connSize+2*(limits.MaxHeld+1024)+64*segmentSize) {
 				t.Fatalf("memory = %d", m)
 			}

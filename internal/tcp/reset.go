@@ -9,6 +9,9 @@ import (
 // replacedBy reports whether a SYN begins a new connection with the addresses and ports of this one.
 func (c *Conn) replacedBy(p *packet.Packet, d proto.Direction) bool {
 	h, peer := &c.half[d], &c.half[d.Other()]
+	if c.unreachable && c.done {
+		return true // the attempt hadn't been given up
+	}
 	if p.Flags&packet.ACK != 0 {
 		return c.hasRival && p.Ack == c.rival+1 && !(h.syn && h.isn == p.Seq)
 	}
@@ -35,16 +38,24 @@ func (c *Conn) rst(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	if c.done || c.resetting && c.resetBy == d {
 		return Analysed
 	}
-	c.resetting, c.resetBy, c.resetSeq = true, d, p.Seq
+	c.resetting, c.unreachable, c.resetBy, c.resetSeq = true, false, d, p.Seq
 	c.resetAt = clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
 	c.facts.Why, c.facts.By, c.facts.Closed = proto.Reset, d, c.resetAt
 	c.stall(t)
 	return Analysed
 }
 
-// revive takes a reset back that its alleged sender has belied.
+// belied reports whether a packet of d that is no reset shows that the connection wasn't reset: by the reset's alleged sender if that
+// goes on, and by anybody if an ICMP error stands for the reset.
+func (c *Conn) belied(p *packet.Packet, d proto.Direction) bool {
+	return c.unreachable || c.resetBy == d && (p.Flags&packet.SYN != 0 || before(c.resetSeq, p.Seq+uint32(p.PayloadLen)))
+}
+
+// revive takes a reset back that was belied.
 func (c *Conn) revive() {
-	c.resetting = false
-	c.facts.Half[c.resetBy].OutOfWindow++
+	if !c.unreachable {
+		c.facts.Half[c.resetBy].OutOfWindow++
+	}
+	c.resetting, c.unreachable = false, false
 	c.facts.Why, c.facts.By, c.facts.Closed = proto.Open, 0, clock.Mark{}
 }

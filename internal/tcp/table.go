@@ -78,13 +78,15 @@ const (
 	Duplicate
 	// OutOfWindow: its sequence number lies far outside what the connection can be at.
 	OutOfWindow
+	// Unrelated: an ICMP error about a packet of no connection that is known, or about one that its connection can't have sent.
+	Unrelated
 	numVerdicts
 )
 
 // Verdicts is the number of verdicts, for tables of counters.
 const Verdicts = int(numVerdicts)
 
-var verdictNames = [numVerdicts]string{"analysed", "duplicate", "out-of-window"}
+var verdictNames = [numVerdicts]string{"analysed", "duplicate", "out-of-window", "icmp"}
 
 func (v Verdict) String() string { return verdictNames[v] }
 

@@ -69,6 +69,7 @@ func (o *Output) Exchange(x *exchange.Exchange) error {
 	o.buf = o.buf[:0]
 	o.rule(x, "")
 	o.processes(x)
+	o.proxied(x)
 	o.tls(x)
 	switch output.KindOf(x) {
 	case output.TLS:
@@ -77,6 +78,12 @@ func (o *Output) Exchange(x *exchange.Exchange) error {
 		o.session(x)
 	case output.Message:
 		o.said(x)
+	case output.Query:
+		o.query(x)
+	case output.Lookup:
+		o.lookup(x)
+	case output.Flow:
+		o.flow(x)
 	default:
 		o.request(x)
 		o.response(x)
@@ -94,7 +101,14 @@ func (o *Output) Waiting(x *exchange.Exchange, waited time.Duration) error {
 	text := string(terminal.AppendDuration([]byte("waiting for "), int64(waited)))
 	o.rule(x, text)
 	o.processes(x)
-	o.request(x)
+	switch output.KindOf(x) {
+	case output.Query:
+		o.statement(x)
+	case output.Lookup:
+		o.question(x)
+	default:
+		o.request(x)
+	}
 	o.note(terminal.Amber, strings.Fields("no answer yet, after "+text[len("waiting for "):]), " ")
 	o.buf = append(o.buf, '\n')
 	return o.write()
@@ -125,7 +139,7 @@ func (o *Output) rule(x *exchange.Exchange, state string) {
 	if state == "" {
 		state = "exchange " + count(x.Number)
 	}
-	if id := x.StreamID(); id > 0 {
+	if id := x.StreamID(); id > 0 && x.Family == exchange.HTTP {
 		state += ", stream " + count(id)
 		if x.Request.Pushed {
 			state += " (pushed)"
@@ -312,7 +326,7 @@ func (o *Output) wanted(name []byte) bool {
 func (o *Output) timing(x *exchange.Exchange) {
 	t := &x.Timing
 	switch output.KindOf(x) {
-	case output.Session, output.Message: // whose times aren't those of a question and its answer
+	case output.Session, output.Message, output.Flow: // whose times aren't those of a question and its answer
 		if t.Duration > 0 {
 			o.note(terminal.Dim, []string{"lasted " + duration(t.Duration, t.Duration)}, " ")
 		}
@@ -354,7 +368,7 @@ func (o *Output) timing(x *exchange.Exchange) {
 			items = append(items, from.who+" stalled for "+duration(from.m.Stalled, whole)+" by a closed window")
 		}
 	}
-	if x.Stream && output.KindOf(x) == output.Exchange {
+	if x.Stream && output.KindOf(x) != output.TLS {
 		items = append(items, "stream")
 	}
 	o.note(terminal.Dim, items, " · ")
@@ -380,6 +394,12 @@ func (o *Output) remarks(x *exchange.Exchange) {
 	}
 	if a := x.Abort; a != nil && x.Grade != exchange.Aborted {
 		o.note(terminal.Dim, strings.Fields("stream given up by the "+side(x, a.By)+": "+a.Name), " ")
+	}
+	if x.Retries > 0 {
+		o.note(terminal.Amber, []string{"asked " + number(int64(x.Retries), "more time")}, " ")
+	}
+	if e := &x.Conn.Error; x.Conn.Errors > 0 && x.Grade == exchange.Complete {
+		o.note(terminal.Amber, strings.Fields("ICMP: "+exchange.ICMPName(e)+", says "+e.From.String()+" of what the "+side(x, e.Of)+" sent"), " ")
 	}
 	if x.MissingBytes > 0 {
 		o.note(terminal.Dim, []string{string(terminal.AppendCount(nil, x.MissingBytes)) + " bytes weren't captured"}, " ")

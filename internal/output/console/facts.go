@@ -57,7 +57,11 @@ func (o *Output) tls(x *exchange.Exchange) {
 // number gives a number of things.
 func number(n int64, thing string) string {
 	s := string(terminal.AppendCount(nil, n)) + " " + thing
-	if n != 1 {
+	switch {
+	case n == 1:
+	case strings.HasSuffix(thing, "s"):
+		s += "es"
+	default:
 		s += "s"
 	}
 	return s

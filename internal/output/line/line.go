@@ -5,8 +5,11 @@
 // at the ends; the grade follows on a line of its own when the exchange isn't complete. Elsewhere nothing is
 // cut, fields are separated by single spaces, and times are RFC 3339 in UTC, for grep and awk.
 //
-// What isn't a request with its response has the same columns: method is TLS for a session that wasn't read, WS for all that was
-// said on a WebSocket, and an arrow with the kind for one message of it. A gRPC status other than OK is shown beside the status.
+// What isn't a request of HTTP with its response has the same columns: method is TLS for a session that wasn't read, WS for all that
+// was said on a WebSocket, an arrow with the kind for one message of it, the kind of a database's statement, the type of the records
+// that DNS is asked for, and the transport of a flow. The target is the statement, in quotes where other programs read it, the name,
+// or the server. The status is ok or ERR, or the code of the error for other programs; the size is that of the answer, on a terminal
+// the rows of a result. A gRPC status other than OK is shown beside the status.
 package line
 
 import (
@@ -132,7 +135,13 @@ func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 	b = append(b, ' ')
 	b = o.appendTarget(b, x, true)
 	b = append(b, ' ')
-	if status := statusOf(x); status > 0 {
+	if word := resultOf(x); word != "" {
+		if code, _ := output.Failure(x); code != "" {
+			b = appendWord(b, []byte(code))
+		} else {
+			b = append(b, word...)
+		}
+	} else if status := statusOf(x); status > 0 {
 		b = strconv.AppendInt(b, int64(status), 10)
 		if name, _ := output.GRPCError(x); name != "" {
 			b = append(append(b, '/'), name...)
@@ -181,6 +190,14 @@ func (o *Output) appendMethod(b []byte, x *exchange.Exchange, word bool) []byte 
 		return append(b, "TLS"...)
 	case output.Session:
 		return append(b, "WS"...)
+	case output.Flow:
+		return append(b, output.Transport(x)...)
+	case output.Query, output.Lookup:
+		if verb := x.Verb(); word || len(verb) == 0 {
+			return appendWord(b, verb)
+		} else {
+			return terminal.AppendSafe(b, verb)
+		}
 	case output.Message:
 		way := [...]string{"→ ", "← "}
 		if word {
@@ -208,12 +225,36 @@ func statusOf(x *exchange.Exchange) int {
 	return x.Response.Status
 }
 
+// The results of what has no status.
+const (
+	done   = "ok"
+	failed = "ERR"
+)
+
+// resultOf returns whether what has no status went well, empty when that isn't known, or there is a status.
+func resultOf(x *exchange.Exchange) string {
+	switch kind := output.KindOf(x); {
+	case kind != output.Query && kind != output.Lookup || !x.HasResponse || x.Response.OneWay:
+		return ""
+	case x.Failed():
+		return failed
+	}
+	return done
+}
+
 // sizeOf returns the size of the response's body, or of all that was sent both ways where there is no question and answer; -1
 // when there is none.
 func sizeOf(x *exchange.Exchange) int64 {
 	switch output.KindOf(x) {
 	case output.TLS:
 		return int64(x.Conn.Half[0].Bytes + x.Conn.Half[1].Bytes)
+	case output.Flow:
+		return int64(x.During[0].Bytes + x.During[1].Bytes)
+	case output.Query, output.Lookup:
+		if x.HasResponse {
+			return x.Response.Size
+		}
+		return -1
 	case output.Session:
 		return x.Request.BodyBytes + x.Response.BodyBytes
 	case output.Message:
@@ -241,6 +282,19 @@ func appendSaid(b []byte, x *exchange.Exchange) []byte {
 		b = strconv.AppendInt(append(append(append(b, "; closed by the "...), by...), ": "...), int64(c.Code), 10)
 	}
 	return b
+}
+
+// appendRows appends a number of rows, which takes no more than the column of sizes up to a million.
+func appendRows(b []byte, n int64) []byte {
+	switch {
+	case n == 1:
+		return append(b, "1 row"...)
+	case n >= 1e6:
+		return append(strconv.AppendInt(b, n/1e6, 10), "M rows"...)
+	case n >= 1000:
+		return append(strconv.AppendInt(b, n/1e3, 10), "k rows"...)
+	}
+	return append(strconv.AppendInt(b, n, 10), " rows"...)
 }
 
 // appendMillis appends a duration in milliseconds with three decimals, so that lines sort by it.
@@ -280,8 +334,15 @@ func (o *Output) appendTarget(b []byte, x *exchange.Exchange, word bool) []byte 
 	if word {
 		appendText = appendWord
 	}
-	if output.KindOf(x) == output.TLS {
+	switch output.KindOf(x) {
+	case output.TLS:
 		return o.appendTLSTarget(b, x, word)
+	case output.Query:
+		return o.appendStatement(b, x, word)
+	case output.Lookup:
+		return o.appendName(b, x, word)
+	case output.Flow:
+		return append(append(append(append(b, x.Flow.End(x.Server())...), '('), x.Protocol...), ')')
 	}
 	if !x.HasRequest || x.Message != nil && x.Request.Target.Len == 0 {
 		return append(b, x.Flow.End(x.Server())...)
@@ -303,6 +364,48 @@ func (o *Output) appendTarget(b []byte, x *exchange.Exchange, word bool) []byte 
 		}
 	}
 	return appendText(b, target)
+}
+
+// appendStatement appends a statement on one line: white space is one space. For other programs it stands in quotes.
+func (o *Output) appendStatement(b []byte, x *exchange.Exchange, word bool) []byte {
+	text := x.Subject()
+	if len(text) == 0 {
+		return append(b, x.Flow.End(x.Server())...)
+	}
+	o.name = o.name[:0]
+	for _, c := range text {
+		if c == '\n' || c == '\r' || c == '\t' {
+			c = ' '
+		}
+		if n := len(o.name); c == ' ' && (n == 0 || o.name[n-1] == ' ') {
+			continue
+		}
+		o.name = append(o.name, c)
+	}
+	if !word {
+		return terminal.AppendSafe(b, o.name)
+	}
+	b = append(b, '"')
+	from := len(b)
+	return append(escape(terminal.AppendSafe(b, o.name), from, '"', `\x22`), '"')
+}
+
+// appendName appends the name that was asked for, and on a terminal what it is, or else where it was asked.
+func (o *Output) appendName(b []byte, x *exchange.Exchange, word bool) []byte {
+	name := x.Subject()
+	if word {
+		return appendWord(b, name)
+	}
+	b = terminal.AppendSafe(b, name)
+	for i, answer := range x.Answers() {
+		if i == 0 {
+			b = append(b, " "+arrow+" "...)
+		} else {
+			b = append(b, ", "...)
+		}
+		b = terminal.AppendSafe(b, answer)
+	}
+	return b
 }
 
 // httpsPort is the port that goes without saying for TLS.
@@ -419,11 +522,12 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	t := o.terminal
 	status := statusOf(x)
 	style := terminal.StatusStyle(status)
-	failed, fault := output.GRPCError(x)
+	grpc, fault := output.GRPCError(x)
+	result := resultOf(x)
 	switch {
-	case fault:
+	case fault, result == failed:
 		style = terminal.Red
-	case failed != "":
+	case grpc != "":
 		style = terminal.Amber
 	}
 	if x.Grade == exchange.Aborted {
@@ -458,7 +562,10 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	b = append(b, ' ')
 
 	o.scratch = o.scratch[:0]
-	if status > 0 {
+	switch {
+	case result != "":
+		o.scratch = append(o.scratch, result...)
+	case status > 0:
 		o.scratch = strconv.AppendInt(o.scratch, int64(status), 10)
 	}
 	b = t.Begin(b, style)
@@ -466,7 +573,9 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	b = t.End(b, style)
 	b = append(b, ' ')
 	o.scratch = o.scratch[:0]
-	if size := sizeOf(x); size >= 0 {
+	if rows, ok := x.Rows(); ok && output.KindOf(x) == output.Query {
+		o.scratch = appendRows(o.scratch, rows)
+	} else if size := sizeOf(x); size >= 0 {
 		o.scratch = terminal.AppendBytes(o.scratch, size)
 	}
 	b = right(b, o.scratch, sizeWidth)
@@ -475,7 +584,7 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	if bar {
 		b = append(b, ' ')
 		from := len(b)
-		if kind := output.KindOf(x); state == "" && (kind == output.Exchange || kind == output.TLS) {
+		if kind := output.KindOf(x); state == "" && kind != output.Session && kind != output.Message && kind != output.Flow {
 			b = o.appendBar(b, &x.Timing)
 		}
 		if len(b) == from {
@@ -492,8 +601,15 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	if state == "" && x.Grade != exchange.Complete {
 		note, noteStyle = x.Grade.String()+": "+x.Reason, terminal.GradeStyle(x.Grade)
 	}
-	if failed != "" {
-		b = o.appendNote(b, "gRPC status "+failed, style)
+	if grpc != "" {
+		b = o.appendNote(b, "gRPC status "+grpc, style)
+	}
+	if code, text := output.Failure(x); code != "" {
+		o.scratch = terminal.AppendSafe(append(o.scratch[:0], "error "...), []byte(code))
+		if text != "" {
+			o.scratch = terminal.AppendSafe(append(o.scratch, ": "...), []byte(text))
+		}
+		b = o.appendNote(b, string(o.scratch), style)
 	}
 	if output.KindOf(x) == output.Session {
 		o.scratch = appendSaid(o.scratch[:0], x)

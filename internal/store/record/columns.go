@@ -47,7 +47,6 @@ type Constant struct {
 var constants = map[string]Constant{
 	"ecs.version":      {Text: exchange.ECSVersion},
 	"event.kind":       {Text: "event"},
-	"event.category":   {List: []string{"network", "web"}},
 	"event.type":       {List: []string{"connection", "protocol"}},
 	"event.dataset":    {Text: "culprit.exchange"},
 	"observer.type":    {Text: "sensor"},
@@ -56,15 +55,13 @@ var constants = map[string]Constant{
 
 // twins are the fields that say what another one says.
 var twins = map[string]string{
-	"event.start":         "@timestamp",
-	"source.ip":           "client.ip",
-	"source.port":         "client.port",
-	"source.bytes":        "client.bytes",
-	"http.request.bytes":  "client.bytes",
-	"destination.ip":      "server.ip",
-	"destination.port":    "server.port",
-	"destination.bytes":   "server.bytes",
-	"http.response.bytes": "server.bytes",
+	"event.start":       "@timestamp",
+	"source.ip":         "client.ip",
+	"source.port":       "client.port",
+	"source.bytes":      "client.bytes",
+	"destination.ip":    "server.ip",
+	"destination.port":  "server.port",
+	"destination.bytes": "server.bytes",
 }
 
 // required are the fields that every exchange has.
@@ -88,7 +85,7 @@ var blooms = []string{
 // TextColumns are the fields that a search for a text looks at.
 var TextColumns = []string{
 	"url.original", "url.domain", "culprit.route", "user_agent.original", "client.ip", "server.ip", "client.domain", "server.domain", "service.name",
-	"http.request.id", "trace.id", "error.message",
+	"http.request.id", "trace.id", "error.message", "db.query.text", "dns.question.name",
 }
 
 // hidden are the columns that no field shows. They hold what is needed to make the exchange again, where it doesn't
@@ -115,6 +112,8 @@ var hidden = []Column{
 	// What each end sent, retransmissions included, in records of TLS sessions.
 	{Name: "culprit.stored.client.bytes", Kind: exchange.Int, Form: Ints},
 	{Name: "culprit.stored.server.bytes", Kind: exchange.Int, Form: Ints},
+	// Of a response that nobody asked for.
+	{Name: "culprit.stored.one_way", Kind: exchange.Bool, Form: Ints},
 	{Name: "culprit.stored.request.names", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.request.trailers", Kind: exchange.List, Form: Lists},
 	{Name: "culprit.stored.request.folded", Kind: exchange.List, Form: Lists},
@@ -155,8 +154,9 @@ func makeRuns() []exchange.Run {
 
 // The columns that the engine itself needs.
 var (
-	Time = Index("@timestamp")
-	ID   = Index("event.id")
+	Time   = Index("@timestamp")
+	ID     = Index("event.id")
+	spoken = Index("network.protocol")
 )
 
 // messageColumns are the columns that make a message again.
@@ -174,7 +174,10 @@ type tlsColumns struct {
 // cols are the columns that are needed by their names.
 var cols = struct {
 	net, connectionAge, interimAt int
-	method, target, reason        int
+	oneWay, verb, statement       int
+	// firstRow is how long after the begin of the request the first row came.
+	firstRow               int
+	method, target, reason int
 	// process are those of the process that the exchange is about, and clientProcess those of the client's, where
 	// that is another: container, pod, unit. args are the arguments, by direction.
 	processes              int
@@ -184,6 +187,7 @@ var cols = struct {
 	request, response      messageColumns
 }{
 	Index("culprit.stored.net"), Index("culprit.stored.connection_age"), Index("culprit.stored.interim_at"),
+	Index("culprit.stored.one_way"), Index("db.operation.name"), Index("db.query.text"), Index("culprit.db.first_row"),
 	Index("http.request.method"), Index("url.original"), Index("culprit.http.reason"),
 	Index("culprit.stored.processes"),
 	[3]int{Index("container.id"), Index("kubernetes.pod.uid"), Index("culprit.process.unit")},

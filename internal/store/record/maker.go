@@ -27,6 +27,8 @@ type Maker struct {
 	session   session
 	abort     proto.Abort
 	event     exchange.SessionMessage
+	period    exchange.Period
+	proxied   proto.Proxied
 	used      []bool
 	// without tells, for requests and responses, that rows lack the headers though the message may have some.
 	without [2]bool
@@ -52,7 +54,7 @@ func (k *Maker) Exchange(r *Row) *exchange.Exchange {
 	x.Response.Kind, x.Response.Dir = proto.Response, proto.Responder
 	k.flow, k.tap, k.agent = proto.Flow{Proto: packet.ProtoTCP}, exchange.Tap{}, exchange.UserAgent{}
 	k.processes, k.places = [2]exchange.Process{}, [2]exchange.Place{}
-	k.abort, k.event = proto.Abort{}, exchange.SessionMessage{}
+	k.abort, k.event, k.period, k.proxied = proto.Abort{}, exchange.SessionMessage{}, exchange.Period{}, proto.Proxied{}
 	k.session.reset()
 	x.Flow, x.Tap, x.Client = &k.flow, &k.tap, proto.Originator
 	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1
@@ -69,8 +71,19 @@ func (k *Maker) Exchange(r *Row) *exchange.Exchange {
 // finish sets what follows from several columns.
 func (k *Maker) finish(r *Row) {
 	x := &k.x
-	k.finishMessage(r, &cols.request, &x.Request, &x.HasRequest, &x.RequestBody)
-	k.finishMessage(r, &cols.response, &x.Response, &x.HasResponse, &x.ResponseBody)
+	if x.Grade == exchange.Complete {
+		x.Reason = "" // it was what the server says of an error, which is a fact
+	}
+	if x.Period != nil {
+		x.Family = exchange.Other
+		for d := range x.During {
+			n, _ := r.Int([...]int{cols.request.bytes, cols.response.bytes}[d])
+			x.During[d].Bytes = uint64(n)
+		}
+	} else {
+		k.finishMessage(r, &cols.request, &x.Request, &x.HasRequest, &x.RequestBody)
+		k.finishMessage(r, &cols.response, &x.Response, &x.HasResponse, &x.ResponseBody)
+	}
 
 	start := x.Start.Time
 	if x.HasRequest {
@@ -85,6 +98,9 @@ func (k *Maker) finish(r *Row) {
 		x.Response.Last = clock.Mark{Time: x.Response.First.Time + max(x.Timing.Receive, 0), Packet: x.LastPacket}
 	}
 	x.Completed.Packet, x.Start.Packet = x.LastPacket, x.FirstPacket
+	if after, ok := r.Int(cols.firstRow); ok {
+		x.Response.Parts.First = start + after
+	}
 	if age, ok := r.Int(cols.connectionAge); ok {
 		k.flow.First.Packet = x.FirstPacket - uint64(age)
 	}
@@ -141,13 +157,20 @@ func (k *Maker) finishMessage(r *Row, c *messageColumns, m *proto.Message, has *
 			m.Version = version(digits)
 		}
 	}
-	if m.Kind == proto.Request {
+	switch {
+	case k.x.Family == exchange.Database:
+		k.x.Statement.Operation = string(r.Text(cols.verb))
+		if m.Kind == proto.Request || m.OneWay {
+			m.Method, m.Target = span(r.Text(cols.verb)), span(r.Text(cols.statement))
+		}
+	case k.x.Family != exchange.HTTP:
+	case m.Kind == proto.Request:
 		m.Method = span(r.Text(cols.method))
 		m.Raw = append(m.Raw, ' ')
 		m.Target = span(r.Text(cols.target))
 		m.Raw = append(m.Raw, ' ')
 		m.Proto = span(said)
-	} else {
+	default:
 		m.Proto = span(said)
 		m.Raw = strconv.AppendInt(append(m.Raw, ' '), int64(m.Status), 10)
 		m.Raw = append(m.Raw, ' ')
@@ -370,7 +393,10 @@ func settersByName() map[string]setter {
 				k.flow.Proto = packet.ProtoSCTP
 			}
 		},
-		"network.protocol":   text(func(k *Maker) *string { return &k.x.Protocol }),
+		"network.protocol": func(k *Maker, c *Cell) {
+			k.x.Protocol = string(c.Text)
+			k.x.Family = exchange.FamilyOf(k.x.Protocol)
+		},
 		"culprit.stored.net": func(k *Maker, c *Cell) { k.flow.Net = uint32(c.Int) },
 
 		"http.version": func(k *Maker, c *Cell) {
@@ -470,6 +496,7 @@ func settersByName() map[string]setter {
 		m["culprit.timing."+name] = number64(func(x *exchange.Exchange) *int64 { return at(timing(x)) })
 	}
 	maps.Copy(m, tlsSetters())
+	maps.Copy(m, factSetters())
 	for d, end := range []string{proto.Originator: "client", proto.Responder: "server"} {
 		d := proto.Direction(d)
 		m[end+".ip"] = func(k *Maker, c *Cell) {

@@ -21,13 +21,26 @@ var needs = []struct {
 	{[]string{"server.bytes", "destination.bytes", "http.response.", "culprit.http.reason"}, []string{"server.bytes"}},
 	{[]string{"culprit.http.request."}, []string{"client.bytes"}},
 	{[]string{"culprit.http.response."}, []string{"server.bytes"}},
-	{[]string{"event.outcome"}, slices.Concat([]string{"http.response.status_code", "culprit.grade"}, grpcStatus)},
+	{[]string{"event.outcome"}, slices.Concat([]string{
+		"http.response.status_code", "culprit.grade", "db.response.status_code", "dns.response_code", "culprit.stored.one_way",
+	}, grpcStatus)},
+	{[]string{"error.message"}, []string{"culprit.grade", "server.bytes", "mysql.error_message", "pgsql.error_message", "redis.error", "mongodb.error", "memcache.response.error_msg"}},
+	{[]string{"dns.question.registered_domain"}, []string{"dns.question.name"}},
+	{[]string{"db.", "mysql.", "pgsql.", "redis.", "mongodb.", "memcache.", "dns.", "culprit.db.", "culprit.fastcgi."},
+		[]string{"client.bytes", "server.bytes", "culprit.stored.one_way"}},
+	{[]string{"db.response.returned_rows", "mysql.num_rows", "pgsql.num_rows", "mongodb.numberReturned", "memcache.response.count_values"},
+		[]string{"db.response.returned_rows"}},
+	{[]string{"redis.return_value", "culprit.db.result"}, []string{"culprit.db.result"}},
+	{[]string{"network.bytes", "network.packets"}, []string{"client.bytes", "server.bytes", "culprit.net.client.packets", "culprit.net.server.packets", "flow.final"}},
+	{[]string{"flow.", "culprit.flow.", "client.bytes", "server.bytes", "source.bytes", "destination.bytes"}, []string{"culprit.flow."}},
+	{[]string{"culprit.proxied."}, []string{"culprit.proxied."}},
+	{[]string{"culprit.net.error."}, []string{"culprit.net.error."}},
 	{[]string{"culprit.grpc.status_code", "culprit.grpc.status"}, grpcStatus},
 	{[]string{"culprit.grpc.service", "culprit.grpc.method"}, slices.Concat(grpc, []string{"url.original", "http.request.method"})},
 	{[]string{"culprit.grpc.message"}, grpc},
 	{[]string{"culprit.grpc.kind"}, slices.Concat(grpc, []string{"culprit.messages.client.count", "culprit.messages.server.count"})},
 	{[]string{"error.code"}, slices.Concat([]string{
-		"culprit.http.reset.", "culprit.websocket.", "culprit.tls.alerts", "culprit.stored.tls.alerts",
+		"culprit.http.reset.", "culprit.websocket.", "culprit.tls.alerts", "culprit.stored.tls.alerts", "db.response.status_code", "dns.response_code",
 	}, grpcStatus)},
 	{[]string{"network.type"}, []string{"client.ip"}},
 	{[]string{"network.community_id"},
@@ -111,13 +124,13 @@ func appendAuthority(dst, domain []byte, port int64, hasPort bool) []byte {
 	return dst
 }
 
-// Needs returns the columns that a Maker needs to give an exchange these fields, its id and its start, in
+// Needs returns the columns that a Maker needs to give an exchange these fields, its id, its start and its protocol, in
 // rising order. For nil, it returns nil, which stands for all columns.
 func Needs(fields []*exchange.Field) []int {
 	if fields == nil {
 		return nil
 	}
-	all := []int{ID, Time}
+	all := []int{ID, Time, spoken}
 	for _, f := range fields {
 		if col, _ := Lookup(f); col >= 0 {
 			all = append(all, col)

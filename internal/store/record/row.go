@@ -27,7 +27,7 @@ type Row struct {
 }
 
 // maxColumns bounds the columns of Columns.
-const maxColumns = 256
+const maxColumns = 400
 
 // Reset empties the row, and keeps its memory.
 func (r *Row) Reset() {

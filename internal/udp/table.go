@@ -1,0 +1,412 @@
+// Package udp groups datagrams into flows: it gives each to what takes the datagrams of its flow, and collects the facts that tell
+// how much was sent and when.
+//
+// # Theory of operation
+//
+// A Table holds the flows of one shard. UDP has no connections, so that a flow is what goes between two ports until nothing has
+// for a while:
+//
+//	           the other side speaks, and each has                silence of
+//	first      sent as many as the other, but few                 Limits.Answered
+//	datagram ─> waiting ─────────────────────────> answered ─────────────────────> over
+//	             │   ^                              │
+//	             │   └──────────────────────────────┘
+//	             │         another datagram
+//	             └─ silence of Limits.Timeout; an ICMP error that says there is nobody: over
+//
+// Most flows are a question and its answer. Their ports aren't used again soon, so they are forgotten soon; and they are the first
+// to go when there are too many, since nothing of them is missed. Time is that of the ticks, which come in the same place for any
+// number of shards.
+package udp
+
+import (
+	"hash/maphash"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/packet"
+	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/tcp"
+)
+
+// Limits bound what a Table keeps.
+type Limits struct {
+	// MaxFlows is how many flows the table holds. Beyond, those that were silent the longest are forgotten, answered ones first.
+	MaxFlows int
+	// Timeout is the capture time without datagrams after which a flow is over.
+	Timeout time.Duration
+	// Answered is the same of a flow in which each side has sent as many datagrams as the other, and at most MaxAnswered.
+	Answered    time.Duration
+	MaxAnswered int
+}
+
+// DefaultLimits are the limits of one shard of 64.
+var DefaultLimits = Limits{
+	MaxFlows:    4096,
+	Timeout:     30 * time.Second,
+	Answered:    2 * time.Second,
+	MaxAnswered: 8,
+}
+
+// Counters count what a table did.
+type Counters struct {
+	// Flows counts flows seen; Open those that aren't over.
+	Flows, Open uint64
+	// Evicted counts flows forgotten because of MaxFlows or the memory budget while they may have waited for an answer; TimedOut
+	// those that were over because nothing was seen of them, or that had their answers when there were too many.
+	Evicted, TimedOut uint64
+}
+
+// Opener makes what takes the datagrams of a new flow. p is the first. f never changes; facts are the table's, to be read during calls.
+type Opener func(f *proto.Flow, facts *proto.Facts, p *packet.Packet) proto.Datagrams
+
+// Table holds the flows of one shard. It isn't safe for concurrent use.
+type Table struct {
+	limits Limits
+	open   Opener
+	flows  map[packet.Flow]*flow
+	last   *flow
+	// waiting and answered are ordered by the tick of the last datagram, oldest first.
+	waiting, answered list
+	// nets are the values of packet.Flow.Net that flows have, at most maxNets of them.
+	nets []uint32
+	// free are flows to use again, spares of them; made are those for others to keep, which are new.
+	free   *flow
+	spares int
+	made   []proto.Flow
+	seed   maphash.Seed
+
+	elapsed int64
+
+	// Counters may be read between calls.
+	Counters Counters
+}
+
+// New returns an empty table.
+func New(open Opener, limits Limits) *Table {
+	return &Table{limits: limits, open: open, flows: make(map[packet.Flow]*flow), seed: maphash.MakeSeed()}
+}
+
+// Memory returns how many bytes the table holds for flows, estimated.
+func (t *Table) Memory() int { return int(t.Counters.Open) * flowSize }
+
+// maxSpares is how many flows that are over are kept for use again.
+const maxSpares = 512
+
+// flow is one flow.
+type flow struct {
+	key packet.Flow
+	// alias is a second key of the flow, valid iff hasAlias; see Table.untagged.
+	alias    packet.Flow
+	hasAlias bool
+	// loIs is the direction of the packets that go from key.Lo to key.Hi.
+	loIs  proto.Direction
+	flow  *proto.Flow
+	facts proto.Facts
+	to    proto.Datagrams
+	// recent are the last datagrams of each side; nth counts them.
+	recent [2][4]sent
+	nth    [2]uint8
+
+	seen       int64
+	in         *list
+	prev, next *flow
+}
+
+// flowSize is what a flow is estimated to take, with its place in the map.
+const flowSize = int(unsafe.Sizeof(flow{})+unsafe.Sizeof(proto.Flow{})) + 128
+
+// sent remembers a datagram, to know it when it was captured twice.
+type sent struct {
+	at   int64
+	hash uint64
+	size int32
+	id   uint16
+}
+
+// Times within which equal datagrams are taken for one captured twice: those with an IP id that counts can only be equal if they
+// are the same; without one, a copy must come sooner than anybody asks again.
+const (
+	duplicateWithin     = int64(100e6)
+	duplicateWithinNoID = int64(1e6)
+)
+
+// list is a doubly linked list of flows.
+type list struct{ head, tail *flow }
+
+func (l *list) push(f *flow) {
+	f.in, f.prev, f.next = l, l.tail, nil
+	if l.tail != nil {
+		l.tail.next = f
+	} else {
+		l.head = f
+	}
+	l.tail = f
+}
+
+func (l *list) remove(f *flow) {
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		l.head = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	} else {
+		l.tail = f.prev
+	}
+	f.in, f.prev, f.next = nil, nil, nil
+}
+
+// Packet takes one datagram. key and fromLo are p.Key().
+func (t *Table) Packet(p *packet.Packet, key *packet.Flow, fromLo bool) tcp.Verdict {
+	f := t.find(key)
+	if f == nil {
+		f = t.untagged(key, fromLo)
+	}
+	if f == nil {
+		f = t.begin(p, key, fromLo)
+	}
+	t.last = f
+	d := f.direction(fromLo)
+	if t.twice(f, d, p) {
+		f.facts.Half[d].Duplicates++
+		return tcp.Duplicate
+	}
+	facts := &f.facts.Half[d]
+	if facts.Packets == 0 {
+		facts.First = p.Time
+	}
+	at := clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Offset: int64(facts.Bytes), Peer: -1}
+	facts.Last = max(facts.Last, p.Time)
+	facts.Packets++
+	facts.Bytes += uint64(p.PayloadLen)
+	l := &t.waiting
+	if n := facts.Packets; n == f.facts.Half[d.Other()].Packets && n <= uint64(t.limits.MaxAnswered) {
+		l = &t.answered
+	}
+	if f.seen != t.elapsed || f.in != l {
+		f.seen = t.elapsed
+		f.in.remove(f)
+		l.push(f)
+	}
+	f.to.Datagram(d, p.Payload, p.PayloadLen, at)
+	return tcp.Analysed
+}
+
+func (t *Table) find(key *packet.Flow) *flow {
+	if f := t.last; f != nil && f.key == *key {
+		return f
+	}
+	return t.flows[*key]
+}
+
+func (f *flow) direction(fromLo bool) proto.Direction {
+	if fromLo {
+		return f.loIs
+	}
+	return f.loIs.Other()
+}
+
+// maxNets is how many networks are looked through for the other direction of a flow.
+const maxNets = 16
+
+// untagged returns the flow that a datagram answers although it came from another network: a mirror port that tags one direction
+// only makes them look different. From then on the flow has both keys.
+func (t *Table) untagged(key *packet.Flow, fromLo bool) *flow {
+	if len(t.nets) == 0 || len(t.nets) == 1 && t.nets[0] == key.Net {
+		return nil
+	}
+	other := *key
+	for _, net := range t.nets {
+		if net == key.Net {
+			continue
+		}
+		other.Net = net
+		f := t.flows[other]
+		if f == nil || f.hasAlias || f.facts.Half[f.direction(fromLo)].Packets > 0 {
+			continue
+		}
+		f.alias, f.hasAlias = *key, true
+		t.flows[*key] = f
+		return f
+	}
+	return nil
+}
+
+// begin makes a new flow of its first datagram.
+func (t *Table) begin(p *packet.Packet, key *packet.Flow, fromLo bool) *flow {
+	at := clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
+	for t.Counters.Open >= uint64(t.limits.MaxFlows) && t.evict(at) {
+	}
+	f := t.free
+	if f != nil {
+		t.free = f.next
+		t.spares--
+		*f = flow{}
+	} else {
+		f = new(flow)
+	}
+	f.key = *key
+	from := proto.Originator
+	if servicePort(p.SrcPort) && !servicePort(p.DstPort) {
+		from = proto.Responder // the capture begins with an answer
+	}
+	f.loIs = from
+	if !fromLo {
+		f.loIs = from.Other()
+	}
+	g := t.newFlow()
+	g.Proto, g.Net, g.First = p.Proto, p.Net, at
+	g.Midstream = from == proto.Responder
+	g.Addr[from], g.Port[from] = p.Src, p.SrcPort
+	g.Addr[from.Other()], g.Port[from.Other()] = p.Dst, p.DstPort
+	f.flow = g
+	for d := range f.facts.Half {
+		f.facts.Half[d].WindowScale = -1
+	}
+	f.to = t.open(g, &f.facts, p)
+	t.flows[*key] = f
+	if len(t.nets) < maxNets && !slices.Contains(t.nets, p.Net) {
+		t.nets = append(t.nets, p.Net)
+	}
+	f.seen = t.elapsed
+	t.waiting.push(f)
+	t.Counters.Flows++
+	t.Counters.Open++
+	return f
+}
+
+// newFlow returns a flow. They are made several at a time, since exchanges may keep them for long.
+func (t *Table) newFlow() *proto.Flow {
+	if len(t.made) == 0 {
+		t.made = make([]proto.Flow, 16)
+	}
+	f := &t.made[0]
+	t.made = t.made[1:]
+	return f
+}
+
+// twice reports whether a datagram that d sent was captured before, and remembers it.
+func (t *Table) twice(f *flow, d proto.Direction, p *packet.Packet) bool {
+	s := sent{at: p.Time, hash: maphash.Bytes(t.seed, p.Payload), size: int32(p.PayloadLen), id: p.IPID}
+	within := duplicateWithinNoID
+	if s.id != 0 {
+		within = duplicateWithin
+	}
+	recent := &f.recent[d]
+	for i := range recent {
+		r := &recent[i]
+		if r.hash == s.hash && r.size == s.size && r.id == s.id && r.at != 0 && s.at-r.at <= within {
+			return true
+		}
+	}
+	recent[f.nth[d]%uint8(len(recent))] = s
+	f.nth[d]++
+	return false
+}
+
+// ICMP takes an ICMP error: p holds the datagram that it quotes, key and fromLo are p.Key(). The facts of the flow tell of it; one
+// that says that there is nobody to send to ends the flow, as reset.
+func (t *Table) ICMP(p *packet.Packet, key *packet.Flow, fromLo bool) tcp.Verdict {
+	f := t.find(key)
+	for i := 0; f == nil && i < len(t.nets); i++ {
+		other := *key
+		other.Net = t.nets[i]
+		f = t.flows[other]
+	}
+	if f == nil {
+		return tcp.Unrelated
+	}
+	d := f.direction(fromLo)
+	if f.facts.Half[d].Packets == 0 {
+		return tcp.Unrelated // it wasn't sent
+	}
+	at := clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
+	f.facts.Error = proto.ICMPError{
+		At: at, From: p.ICMP.From, Of: d, Type: p.ICMP.Type, Code: p.ICMP.Code, V6: p.ICMP.V6, MTU: p.ICMP.MTU,
+	}
+	f.facts.Errors++
+	if p.ICMP.Hard() {
+		f.facts.By = d.Other()
+		t.end(f, proto.Reset, at)
+	}
+	return tcp.Analysed
+}
+
+// end ends a flow.
+func (t *Table) end(f *flow, why proto.CloseReason, at clock.Mark) {
+	f.facts.Why, f.facts.Closed = why, at
+	f.to.Close(at, why)
+	f.in.remove(f)
+	delete(t.flows, f.key)
+	if f.hasAlias {
+		delete(t.flows, f.alias)
+	}
+	if t.last == f {
+		t.last = nil
+	}
+	t.Counters.Open--
+	if t.spares < maxSpares {
+		f.flow, f.to = nil, nil
+		f.next = t.free
+		t.free = f
+		t.spares++
+	}
+}
+
+// evict forgets a flow, and reports whether there was one.
+func (t *Table) evict(at clock.Mark) bool {
+	if f := t.answered.head; f != nil {
+		t.Counters.TimedOut++
+		t.end(f, proto.TimedOut, at)
+		return true
+	}
+	f := t.waiting.head
+	if f == nil {
+		return false
+	}
+	t.Counters.Evicted++
+	t.end(f, proto.Evicted, at)
+	return true
+}
+
+// EvictOne forgets the flow that was silent the longest, one with its answers first, and reports whether there was one.
+func (t *Table) EvictOne(p *packet.Packet) bool {
+	return t.evict(clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1})
+}
+
+// Tick ends the flows that were silent for too long. elapsed is the clock's elapsed time, at the mark of the last packet.
+func (t *Table) Tick(elapsed int64, at clock.Mark) {
+	t.elapsed = elapsed
+	t.expire(&t.answered, t.limits.Answered, at)
+	t.expire(&t.waiting, t.limits.Timeout, at)
+}
+
+func (t *Table) expire(l *list, timeout time.Duration, at clock.Mark) {
+	for f := l.head; f != nil && t.elapsed-f.seen > int64(timeout); f = l.head {
+		t.Counters.TimedOut++
+		t.end(f, proto.TimedOut, at)
+	}
+}
+
+// Close ends all flows: the capture is over.
+func (t *Table) Close(at clock.Mark) {
+	for _, l := range [2]*list{&t.answered, &t.waiting} {
+		for f := l.head; f != nil; f = l.head {
+			t.end(f, proto.CaptureEnded, at)
+		}
+	}
+}
+
+// Each calls do with what takes the datagrams of each open flow, those with their answers first, and of each kind the one that was
+// silent the longest.
+func (t *Table) Each(do func(proto.Datagrams)) {
+	for _, l := range [2]*list{&t.answered, &t.waiting} {
+		for f := l.head; f != nil; f = f.next {
+			do(f.to)
+		}
+	}
+}
