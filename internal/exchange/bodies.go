@@ -17,21 +17,26 @@ func (x *Exchange) Decode(d *body.Decoder, limit int) {
 	}
 }
 
-// Peeked returns the beginning of the request's body as it was sent, where it was looked at beyond what is shown; nil where it
+// Peeked returns the beginning of a message's body as it was sent, where it was looked at whether it is shown or not; nil where it
 // wasn't. It is borrowed until Unpeek.
-func (x *Exchange) Peeked() []byte {
-	if !x.peek {
+func (x *Exchange) Peeked(of proto.Kind) []byte {
+	switch {
+	case x.peek[of] == 0:
 		return nil
+	case of == proto.Request:
+		return x.RequestBody.raw
 	}
-	return x.RequestBody.raw
+	return x.ResponseBody.raw
 }
 
-// Unpeek forgets what was looked at beyond limit bytes of the request's body.
+// Unpeek forgets what was looked at beyond limit bytes of the bodies.
 func (x *Exchange) Unpeek(limit int) {
-	if x.peek && len(x.RequestBody.raw) > limit {
-		x.RequestBody.raw = x.RequestBody.raw[:limit]
+	for kind, b := range [...]*Body{proto.Request: &x.RequestBody, proto.Response: &x.ResponseBody} {
+		if x.peek[kind] > 0 && len(b.raw) > limit {
+			b.raw = b.raw[:limit]
+		}
 	}
-	x.peek = false
+	x.peek = [2]int{}
 }
 
 // DropBodies forgets what Decode has made.
@@ -42,6 +47,10 @@ func (x *Exchange) DropBodies() {
 
 func (x *Exchange) decodeBody(d *body.Decoder, m *proto.Message, b *Body, limit int) {
 	if len(b.raw) == 0 {
+		return
+	}
+	if m.Framing == proto.Rendered {
+		b.Bytes, b.Cut = b.raw, len(b.raw) >= limit
 		return
 	}
 	whole := int64(len(b.raw)) == m.BodyBytes && m.MissingBytes == 0 && m.End == proto.Whole && m.Anomalies&cutBodies == 0

@@ -12,10 +12,10 @@ import (
 type Limits struct {
 	// MaxWaiting is how many requests of one connection may wait for their responses.
 	MaxWaiting int
-	// MaxBody is how many bytes of each body are kept, 0 for none. Peek is how many bytes of a request's body are kept at
-	// least where Peeks says so of its head; nil: never.
-	MaxBody, Peek int
-	Peeks         func(m *proto.Message) bool
+	// MaxBody is how many bytes of each body are kept, 0 for none. Peeks returns how many are kept at least of a message whose head
+	// is known; nil: none.
+	MaxBody int
+	Peeks   func(m *proto.Message) int
 	// Messages: each message of a session makes an exchange.
 	Messages bool
 	// PendingAfter is the capture time after which a request without an answer is shown as waiting; 0:
@@ -111,21 +111,15 @@ func (x *Exchange) capacity() int {
 
 // wantsBody returns how many more bytes of a message's body are wanted.
 func (e *Engine) wantsBody(x *Exchange, m *proto.Message) int {
-	if m.Kind != proto.Request {
-		return e.wantsBodyOf(&x.ResponseBody, m)
+	if m.Kind == proto.Request {
+		return e.wantsBodyOf(&x.RequestBody, m, x.peek[proto.Request])
 	}
-	if x.peek && len(x.RequestBody.raw) < e.limits.Peek && e.limits.MaxBody < e.limits.Peek {
-		if m.MissingBytes > 0 {
-			return 0
-		}
-		return e.limits.Peek - len(x.RequestBody.raw)
-	}
-	return e.wantsBodyOf(&x.RequestBody, m)
+	return e.wantsBodyOf(&x.ResponseBody, m, x.peek[proto.Response])
 }
 
-// wantsBodyOf returns how many more bytes of a message's body are wanted, of which some are kept.
-func (e *Engine) wantsBodyOf(b *Body, m *proto.Message) int {
-	limit := e.limits.MaxBody
+// wantsBodyOf returns how many more bytes of a message's body are wanted, of which some are kept, and peek at least.
+func (e *Engine) wantsBodyOf(b *Body, m *proto.Message, peek int) int {
+	limit := max(e.limits.MaxBody, peek)
 	if limit == 0 || b.holed {
 		return 0
 	}

@@ -241,8 +241,8 @@ type Exchange struct {
 	in         *queue
 	prev, next *Exchange
 	shown      bool
-	// peek: the beginning of the request's body is wanted even if no bodies are.
-	peek bool
+	// peek is how much of the beginnings of the bodies is wanted even if no bodies are, by the kind of their message.
+	peek [2]int
 	// sort tells exchanges apart that begin with the same byte of a connection; see ID.
 	sort byte
 	// path is that of its layer.

@@ -180,9 +180,22 @@ func (l *Layer) ask(x *Exchange, m *proto.Message) {
 	x.HasRequest = true
 	x.Request.CopyFrom(m)
 	x.underWay[proto.Request] = m
+	x.peek[proto.Request] = l.peeks(m)
+}
+
+// answer gives an exchange its response.
+func (l *Layer) answer(x *Exchange, m *proto.Message) {
+	x.HasResponse = true
+	x.Response.CopyFrom(m)
+	x.underWay[proto.Response] = m
+	x.peek[proto.Response] = l.peeks(m)
+}
+
+func (l *Layer) peeks(m *proto.Message) int {
 	if peeks := l.engine.limits.Peeks; peeks != nil {
-		x.peek = peeks(m)
+		return peeks(m)
 	}
+	return 0
 }
 
 func counts(h *proto.HalfFacts) Counts {

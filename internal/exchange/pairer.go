@@ -104,18 +104,16 @@ func (p *Pairer) Head(m *proto.Message) proto.Answers {
 		}
 	}
 	p.engine.answered.push(x)
-	x.HasResponse = true
-	x.Response.CopyFrom(m)
-	p.answering, x.underWay[proto.Response] = x, m
+	p.answer(x, m)
+	p.answering = x
 	return answers(x)
 }
 
 // unasked begins an exchange that has a response alone, since nobody asked for it.
 func (p *Pairer) unasked(m *proto.Message) {
 	x := p.begin(m)
-	x.HasResponse, x.Stream = true, true
-	x.Response.CopyFrom(m)
-	x.underWay[proto.Response] = m
+	x.Stream = true
+	p.answer(x, m)
 	p.engine.answered.push(x)
 	p.answering = x
 }

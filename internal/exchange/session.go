@@ -128,7 +128,7 @@ func (p *SessionPairer) WantsBody(m *proto.Message) int {
 	if x == nil {
 		return 0
 	}
-	return p.engine.wantsBodyOf(x.body(m.Dir), m)
+	return p.engine.wantsBodyOf(x.body(m.Dir), m, 0)
 }
 
 // Body implements proto.Sink.

@@ -121,9 +121,7 @@ func (p *StreamPairer) Head(m *proto.Message) proto.Answers {
 		}
 	}
 	e.answered.push(x)
-	x.HasResponse = true
-	x.Response.CopyFrom(m)
-	x.underWay[proto.Response] = m
+	p.answer(x, m)
 	return answers(x)
 }
 

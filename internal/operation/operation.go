@@ -83,12 +83,12 @@ func contains(b []byte, s string) bool {
 	return false
 }
 
-// WantsRequest reports whether Of needs the beginning of the body of a request, of which the head is known.
-func WantsRequest(m *proto.Message) bool {
-	if m.Kind != proto.Request || m.Framing == proto.NoBody {
-		return false
+// Wants returns how much Of needs of the beginning of a message's body, of which the head is known.
+func Wants(m *proto.Message) int {
+	if m.Kind != proto.Request || m.Framing == proto.NoBody || sourceOf(exchange.MediaType(m), m.Bytes(m.Target)) == nil || isCoded(m) {
+		return 0
 	}
-	return sourceOf(exchange.MediaType(m), m.Bytes(m.Target)) != nil && !isCoded(m)
+	return Peek
 }
 
 // isCoded reports whether the body has a content coding, so that its bytes tell nothing.

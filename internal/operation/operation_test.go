@@ -128,13 +128,13 @@ func TestOf(t *testing.T) {
 		if got := describe(Of(c.x, []byte(c.body))); got != c.want {
 			t.Errorf("%s: %q instead of %q", c.name, got, c.want)
 		}
-		if c.body != "" && c.want != "" && !WantsRequest(&c.x.Request) {
+		if c.body != "" && c.want != "" && Wants(&c.x.Request) == 0 {
 			t.Errorf("%s: its body isn't wanted", c.name)
 		}
 	}
 }
 
-func TestWantsRequest(t *testing.T) {
+func TestWants(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		x      *exchange.Exchange
@@ -153,12 +153,12 @@ func TestWantsRequest(t *testing.T) {
 		if c.change != nil {
 			c.change(&c.x.Request)
 		}
-		if got := WantsRequest(&c.x.Request); got != c.want {
+		if got := Wants(&c.x.Request) > 0; got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
 	m := &post("/some/path", "application/json").Request
-	if n := testing.AllocsPerRun(10, func() { WantsRequest(m) }); n > 0 {
+	if n := testing.AllocsPerRun(10, func() { Wants(m) }); n > 0 {
 		t.Errorf("%v allocations to look at a head", n)
 	}
 }

@@ -154,7 +154,7 @@ func (w *worker) hand(c *control) {
 			more = false
 		}
 	}
-	prepare(w.out.Done, w.maxBody)
+	w.prepare(w.out.Done)
 	r := result{done: w.out.Done, waiting: w.out.Waiting, chunks: w.chunks.Hand(), idle: c.idle, asked: c.asked}
 	if c.asked != nil {
 		r.standing = w.standing(c.asked)

@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -26,8 +25,6 @@ import (
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/follow"
-	"github.com/culprit-http/culprit/internal/measure"
-	"github.com/culprit-http/culprit/internal/operation"
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/body"
@@ -179,7 +176,7 @@ type run struct {
 func (r *run) start() {
 	n := max(r.config.Workers, 1)
 	r.config.wanted = func() { r.wanted.Store(true) }
-	r.config.Exchange.Peek, r.config.Exchange.Peeks = operation.Peek, operation.WantsRequest
+	r.config.Exchange.Peeks = peeks
 	for i := range n {
 		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody}
 		for s := range w.shards {
@@ -490,7 +487,7 @@ func (w *worker) deliver(to *deliverer, idle bool) {
 	if !idle && len(done) == 0 && len(waiting) == 0 {
 		return
 	}
-	prepare(done, w.maxBody)
+	w.prepare(done)
 	to.show(done, waiting, idle)
 	w.out.Recycle(done)
 	clear(done)
@@ -526,20 +523,6 @@ func (d *deliverer) show(done, waiting []*exchange.Exchange, idle bool) {
 func (d *deliverer) exchanges(done, waiting []*exchange.Exchange) {
 	if d.err == nil && len(done)+len(waiting) > 0 {
 		d.err = d.to.Exchanges(done, waiting)
-	}
-}
-
-// prepare measures exchanges and puts them in order.
-func prepare(done []*exchange.Exchange, maxBody int) {
-	for _, x := range done {
-		measure.Time(x)
-		if x.HasRequest {
-			x.Operation = operation.Of(x, x.Peeked())
-			x.Unpeek(maxBody)
-		}
-	}
-	if !slices.IsSortedFunc(done, order) {
-		slices.SortStableFunc(done, order)
 	}
 }
 

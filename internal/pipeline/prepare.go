@@ -1,0 +1,27 @@
+package pipeline
+
+import (
+	"slices"
+
+	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/measure"
+	"github.com/culprit-http/culprit/internal/operation"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// peeks returns how much of a message's body has to be looked at, whether bodies are wanted or not.
+func peeks(m *proto.Message) int { return operation.Wants(m) }
+
+// prepare finds out what follows from exchanges that are finished, and puts them in order.
+func (w *worker) prepare(done []*exchange.Exchange) {
+	for _, x := range done {
+		measure.Time(x)
+		if x.Family == exchange.HTTP && x.HasRequest {
+			x.Operation = operation.Of(x, x.Peeked(proto.Request))
+		}
+		x.Unpeek(w.maxBody)
+	}
+	if !slices.IsSortedFunc(done, order) {
+		slices.SortStableFunc(done, order)
+	}
+}
