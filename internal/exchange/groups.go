@@ -35,7 +35,9 @@ var groups = []group{
 	{"culprit.net.error.", func(x *Exchange) bool { return x.Conn.Errors > 0 }},
 	{"tls.", func(x *Exchange) bool { return x.TLS != nil }},
 	{"culprit.tls.", func(x *Exchange) bool { return x.TLS != nil || x.Timing.Handshake != UnknownTiming.Handshake }},
-	{"error.code", func(x *Exchange) bool { return x.Abort != nil || x.Closing.Seen || x.TLS != nil || x.IsGRPC() }},
+	{"error.code", func(x *Exchange) bool {
+		return x.Family == Database || x.Family == Names || x.Abort != nil || x.Closing.Seen || x.TLS != nil || x.IsGRPC()
+	}},
 	{"culprit.grpc.", (*Exchange).IsGRPC},
 	{"culprit.http.reset.", func(x *Exchange) bool { return x.Abort != nil }},
 	{"culprit.message.", func(x *Exchange) bool { return x.Message != nil }},

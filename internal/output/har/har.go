@@ -36,9 +36,9 @@ func New(w io.Writer, version string) *Output {
 	return o
 }
 
-// Exchange adds an entry.
+// Exchange adds an entry. What isn't HTTP has no place in an archive.
 func (o *Output) Exchange(x *exchange.Exchange) error {
-	if kind := output.KindOf(x); kind == output.TLS || kind == output.Message {
+	if kind := output.KindOf(x); kind != output.Exchange && kind != output.Session {
 		return nil
 	}
 	if err := o.separate(); err != nil {

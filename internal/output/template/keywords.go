@@ -161,7 +161,7 @@ func protocol(dst []byte, x *exchange.Exchange) ([]byte, bool) {
 }
 
 func stream(dst []byte, x *exchange.Exchange) ([]byte, bool) {
-	if id := x.StreamID(); id > 0 {
+	if id := x.StreamID(); id > 0 && x.Family == exchange.HTTP {
 		return strconv.AppendUint(dst, id, 10), true
 	}
 	return dst, false

@@ -154,9 +154,11 @@ func makeRuns() []exchange.Run {
 
 // The columns that the engine itself needs.
 var (
-	Time   = Index("@timestamp")
-	ID     = Index("event.id")
+	Time = Index("@timestamp")
+	ID   = Index("event.id")
+	// spoken and whole tell what kind of record it is.
 	spoken = Index("network.protocol")
+	whole  = Index("flow.final")
 )
 
 // messageColumns are the columns that make a message again.

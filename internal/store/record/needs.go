@@ -124,13 +124,13 @@ func appendAuthority(dst, domain []byte, port int64, hasPort bool) []byte {
 	return dst
 }
 
-// Needs returns the columns that a Maker needs to give an exchange these fields, its id, its start and its protocol, in
-// rising order. For nil, it returns nil, which stands for all columns.
+// Needs returns the columns that a Maker needs to give an exchange these fields, its id, its start, its protocol, and
+// whether it is a flow, in rising order. For nil, it returns nil, which stands for all columns.
 func Needs(fields []*exchange.Field) []int {
 	if fields == nil {
 		return nil
 	}
-	all := []int{ID, Time, spoken}
+	all := []int{ID, Time, spoken, whole}
 	for _, f := range fields {
 		if col, _ := Lookup(f); col >= 0 {
 			all = append(all, col)

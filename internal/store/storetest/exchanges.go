@@ -168,6 +168,10 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 	if x.HasRequest {
 		x.Enriched.UserAgent, x.Enriched.Route = pick(&g.random, userAgents...), pick(&g.random, routes...)
 	}
+	if !bare && g.in(3) {
+		g.other(x)
+	}
+	g.beside(x)
 	return x
 }
 
