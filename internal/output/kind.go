@@ -2,6 +2,7 @@ package output
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/packet"
@@ -104,4 +105,27 @@ func Failure(x *exchange.Exchange) (code, text string) {
 		return "", ""
 	}
 	return x.ErrorCode(), string(x.Response.FactText(proto.FactErrorText))
+}
+
+// FailureText returns what Failure does in one text: the code, and the server's words behind a colon unless these begin with it.
+func FailureText(x *exchange.Exchange) string {
+	code, text := Failure(x)
+	switch {
+	case text == "":
+		return code
+	case code == "" || strings.HasPrefix(text, code+" "):
+		return text
+	}
+	return code + ": " + text
+}
+
+// RowOf returns what the rows of a result are called.
+func RowOf(protocol string) string {
+	switch protocol {
+	case "redis", "memcached":
+		return "value"
+	case "mongodb":
+		return "document"
+	}
+	return "row"
 }

@@ -28,6 +28,8 @@ func FuzzDecode(f *testing.F) {
 		f.Add(uint16(101), uint16(0), ip4(ProtoUDP, udp(50000, port, concat(x("3cff 0000 00000085 01100900 00000000"), v4))))
 	}
 	f.Add(uint16(101), uint16(0), ip4(protoGRE, concat(x("1000 22eb 00000001 20070001 00000000 0000 0801"), make([]byte, 8), v4)))
+	f.Add(uint16(101), uint16(0), ip4Back(protoICMP, icmpMessage(3, 4, x("00000578"), v4)))
+	f.Add(uint16(101), uint16(0), ip6Back(protoICMPv6, icmpMessage(1, 4, make([]byte, 4), ip6(protoHopByHop, concat(x("2c000104 00000000 06000001 00000007"), tcp)))))
 	f.Fuzz(func(t *testing.T, link, more uint16, frame []byte) {
 		d := NewDecoder(DefaultLimits())
 		var p Packet
@@ -35,7 +37,12 @@ func FuzzDecode(f *testing.F) {
 		// Twice: the second time what the first one left is there.
 		for range 2 {
 			r := capture.Record{Data: frame, WireLen: len(frame) + int(more), Link: capture.LinkType(link % 280)}
-			if d.Decode(&p, &r) == Decoded {
+			switch d.Decode(&p, &r) {
+			case ICMPError:
+				if p.Proto != ProtoTCP && p.Proto != ProtoUDP && p.Proto != ProtoSCTP || p.ICMP.Type == 0 || p.PayloadLen != 0 {
+					t.Fatalf("an error about %+v", p)
+				}
+			case Decoded:
 				if p.PayloadLen < len(p.Payload) {
 					t.Fatalf("%d bytes captured of %d", len(p.Payload), p.PayloadLen)
 				}

@@ -191,7 +191,7 @@ func (d *Decoder) transport(p *Packet, proto uint8, l layer) Result {
 	case ProtoSCTP:
 		return d.sctp(p, l)
 	case protoICMP, protoICMPv6:
-		return ICMP
+		return icmp(p, proto, l)
 	case protoIPv4, protoIPIP:
 		return d.etherType(p, typeIPv4, l.inner(0))
 	case protoIPv6:

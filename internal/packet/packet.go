@@ -74,6 +74,9 @@ type Packet struct {
 	// PayloadLen is the payload's length on the wire, in bytes; it exceeds len(Payload) when the snap
 	// length cut the packet. It follows the IP header, even beyond the length of the frame.
 	PayloadLen int
+
+	// ICMP is the error message that quotes the packet, valid iff the result of Decode is ICMPError.
+	ICMP ICMPHeader
 }
 
 // Flow is the key of a conversation without direction: the lower (address, port) first.
@@ -127,15 +130,18 @@ func mix(h, a, b uint64) uint64 {
 // Result says what Decode made of a frame.
 type Result uint8
 
-// The results of Decode. All but Decoded and Held are reasons for which a packet is ignored, and
-// have a name that the reconciliation shows.
+// The results of Decode. All but Decoded, Held and ICMPError are reasons for which a packet is ignored. They have the name that the
+// reconciliation shows; ICMPError has that of the errors about packets of no known flow.
 const (
 	// Decoded: the packet holds a TCP, UDP or SCTP packet.
 	Decoded Result = iota
 	// Held: a fragment that waits for the others. Decoder.Counts tells what becomes of it.
 	Held
 	ARP
-	ICMP
+	ICMP // but for the next
+	// ICMPError: the packet holds what an ICMP error message quotes of the packet that it is about: the addresses, the
+	// ports, and for TCP the sequence number.
+	ICMPError
 	NonIP       // another network protocol: LLDP, STP, IPX, a management frame, ...
 	OtherProto  // IP, but neither TCP, UDP, SCTP nor a tunnel that is known
 	Encrypted   // ESP, or an 802.11 frame whose payload is encrypted
@@ -148,7 +154,7 @@ const (
 )
 
 var resultNames = [numResults]string{
-	Decoded: "decoded", Held: "fragment", ARP: "arp", ICMP: "icmp", NonIP: "non-ip", OtherProto: "other-ip",
+	Decoded: "decoded", Held: "fragment", ARP: "arp", ICMP: "icmp", ICMPError: "icmp", NonIP: "non-ip", OtherProto: "other-ip",
 	Encrypted: "encrypted", Malformed: "malformed", SnapCut: "snap-cut", UnknownLink: "unknown-link",
 	BadFragment: "bad-fragment", TooDeep: "too-deep",
 }

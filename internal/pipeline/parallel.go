@@ -34,6 +34,8 @@ type item struct {
 	length  int32
 	shard   uint8
 	fromLo  bool
+	// icmp: it is what an ICMP error quotes.
+	icmp bool
 }
 
 type controlKind uint8
@@ -65,8 +67,8 @@ type result struct {
 	standing      standing
 }
 
-// send queues a packet for the worker, the nth of the run. The block that the packet lies in is held until it is done.
-func (w *worker) send(p *packet.Packet, key *packet.Flow, fromLo bool, r *capture.Record, s uint8, elapsed int64, nth uint64) {
+// send queues a packet for the worker. The block that it lies in is held until it is done.
+func (w *worker) send(it *item, r *capture.Record) {
 	b := w.filling
 	if b == nil {
 		select {
@@ -76,8 +78,8 @@ func (w *worker) send(p *packet.Packet, key *packet.Flow, fromLo bool, r *captur
 		}
 		w.filling = b
 	}
-	b.items = append(b.items, item{*p, *key, elapsed, nth, int32(len(r.Data)), s, fromLo})
-	if !within(r.Data, p.Payload) || !within(r.Data, p.Options) {
+	b.items = append(b.items, *it)
+	if p := &it.packet; !within(r.Data, p.Payload) || !within(r.Data, p.Options) {
 		// It was put together from fragments, in memory that the decoder uses again.
 		it := &b.items[len(b.items)-1].packet
 		it.Payload = slices.Clone(p.Payload)
@@ -114,6 +116,10 @@ func (w *worker) work() {
 	for b := range w.in {
 		for i := range b.items {
 			it := &b.items[i]
+			if it.icmp {
+				w.shards[it.shard].icmp(&it.packet, &it.key, it.fromLo, int(it.length))
+				continue
+			}
 			w.shards[it.shard].packet(&it.packet, &it.key, it.fromLo, int(it.length), it.elapsed, it.nth)
 		}
 		for _, block := range b.blocks {

@@ -28,6 +28,7 @@ import (
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/body"
+	"github.com/culprit-http/culprit/internal/statement"
 	"github.com/culprit-http/culprit/internal/tcp"
 	"github.com/culprit-http/culprit/internal/tls"
 	"github.com/culprit-http/culprit/internal/tls/keylog"
@@ -178,7 +179,7 @@ func (r *run) start() {
 	r.config.wanted = func() { r.wanted.Store(true) }
 	r.config.Exchange.Peeks = peeks
 	for i := range n {
-		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody}
+		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody, statements: statement.New()}
 		for s := range w.shards {
 			if s%n == i {
 				w.shards[s] = newShard(&r.config, &w.tally, r.taps.get, &w.out)
@@ -253,10 +254,15 @@ func (r *run) packets(ctx context.Context) error {
 			r.filtered.add(1, uint64(len(rec.Data)))
 			continue
 		}
-		if r.decoder.Decode(&p, &rec) != packet.Decoded {
+		result := r.decoder.Decode(&p, &rec)
+		if result != packet.Decoded && result != packet.ICMPError {
 			if r.config.Recorder != nil {
 				r.config.Recorder.Packet(&rec, nil, nil)
 			}
+			continue
+		}
+		if result == packet.ICMPError {
+			r.icmp(&p, &rec)
 			continue
 		}
 		if r.config.Own != nil && r.config.Own(&p) {
@@ -277,8 +283,22 @@ func (r *run) packets(ctx context.Context) error {
 			continue
 		}
 		w := r.workers[int(s)%len(r.workers)]
-		w.send(&p, &key, fromLo, &rec, uint8(s), r.clock.Elapsed(), r.stats.Received.Packets)
+		w.send(&item{p, key, r.clock.Elapsed(), r.stats.Received.Packets, int32(len(rec.Data)), uint8(s), fromLo, false}, &rec)
 	}
+}
+
+// icmp gives an ICMP error to the flow of the packet that it is about.
+func (r *run) icmp(p *packet.Packet, rec *capture.Record) {
+	if r.config.Recorder != nil {
+		r.config.Recorder.Packet(rec, nil, nil)
+	}
+	key, fromLo := p.Key()
+	s := key.Hash() % Shards
+	if r.merger == nil {
+		r.workers[0].shards[s].icmp(p, &key, fromLo, len(rec.Data))
+		return
+	}
+	r.workers[int(s)%len(r.workers)].send(&item{*p, key, r.clock.Elapsed(), r.stats.Received.Packets, int32(len(rec.Data)), uint8(s), fromLo, true}, rec)
 }
 
 // idle says that the input pauses: what is finished is shown, and time goes on.
@@ -384,6 +404,15 @@ func (w *worker) total(s *Stats) {
 			s.Analysed.subtract(c)
 		}
 	}
+	if c := w.tally.errors; c.Packets > 0 { // the decoder took them for ignored
+		s.Analysed.add(c.Packets, c.Bytes)
+		left := s.Ignored[packet.ICMPError.String()]
+		if left.subtract(c); left.Packets > 0 {
+			s.Ignored[packet.ICMPError.String()] = left
+		} else {
+			delete(s.Ignored, packet.ICMPError.String())
+		}
+	}
 	for name, c := range w.tally.ignored {
 		s.ignore(name, c.Packets, c.Bytes)
 		s.Analysed.subtract(c)
@@ -441,7 +470,8 @@ type worker struct {
 	chunks follow.Collector
 	tally  tally
 	// maxBody is how much is kept of bodies.
-	maxBody int
+	maxBody    int
+	statements *statement.Analyzer
 	// keys is what the worker was told of them.
 	keys tls.State
 

@@ -16,7 +16,10 @@ func peeks(m *proto.Message) int { return operation.Wants(m) }
 func (w *worker) prepare(done []*exchange.Exchange) {
 	for _, x := range done {
 		measure.Time(x)
-		if x.Family == exchange.HTTP && x.HasRequest {
+		switch {
+		case x.Family == exchange.Database:
+			x.Statement = w.statements.Of(x)
+		case x.Family == exchange.HTTP && x.HasRequest:
 			x.Operation = operation.Of(x, x.Peeked(proto.Request))
 		}
 		x.Unpeek(w.maxBody)

@@ -159,6 +159,20 @@ func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length i
 	s.tally.evicted += s.table.Counters.Evicted - evicted // not the ones that were over
 }
 
+// icmp takes an ICMP error: p is what it quotes of the packet that it is about.
+func (s *shard) icmp(p *packet.Packet, key *packet.Flow, fromLo bool, length int) {
+	v := tcp.Unrelated
+	switch p.Proto {
+	case packet.ProtoTCP:
+		v = s.table.ICMP(p, key, fromLo)
+	case packet.ProtoUDP:
+		v = s.udp.ICMP(p, key, fromLo)
+	}
+	if v == tcp.Analysed {
+		s.tally.errors.add(1, uint64(length))
+	}
+}
+
 // datagram takes a decoded packet of UDP. It is analysed if a protocol takes it, and else ignored by name.
 func (s *shard) datagram(p *packet.Packet, key *packet.Flow, fromLo bool, length int) {
 	s.ignored = ""

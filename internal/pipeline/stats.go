@@ -60,6 +60,8 @@ type tally struct {
 	connections, carried map[string]uint64
 	// ignored are the datagrams that no protocol took, by what they were recognised as.
 	ignored map[string]Count
+	// errors are the ICMP errors about packets of flows that are known.
+	errors  Count
 	evicted uint64
 }
 

@@ -119,11 +119,12 @@ func (c *Counter) Stats() Stats {
 	return Stats{Rows: c.rows.Load(), Others: c.others.Load(), Early: c.early.Load(), Memory: c.held.Load()}
 }
 
-// Add counts an exchange, which is borrowed until return. The messages of a session aren't counted: the session is.
+// Add counts an exchange, which is borrowed until return. The messages of a session aren't counted: the session is. Neither are
+// flows, of which nothing is known but what was sent.
 func (c *Counter) Add(x *exchange.Exchange) {
 	c.advance(x.Completed.Time)
 	c.handOut(rowsPerAdd)
-	if x.Message != nil {
+	if x.Message != nil || x.Period != nil {
 		return
 	}
 	m := c.minute(x.Start.Time)

@@ -57,11 +57,19 @@ var Fields = append([]Field{
 	{"service.name", "keyword", "", "name of the service that answers",
 		text(func(r *Row) string { return r.Series.Service })},
 	{"http.request.method", "keyword", "", "method, as sent",
-		text(func(r *Row) string { return r.Series.Method })},
+		of(exchange.HTTP, func(r *Row) string { return r.Series.Method })},
 	{"url.domain", "keyword", "", "host that was asked for",
-		text(func(r *Row) string { return r.Series.Domain })},
+		of(exchange.HTTP, func(r *Row) string { return r.Series.Domain })},
+	{"db.namespace", "keyword", "", "database",
+		of(exchange.Database, func(r *Row) string { return r.Series.Domain })},
+	{"db.operation.name", "keyword", "", "kind of the statement, or the command",
+		of(exchange.Database, func(r *Row) string { return r.Series.Method })},
+	{"db.query.summary", "keyword", "", "statement with its literals replaced",
+		of(exchange.Database, func(r *Row) string { return r.Series.Route })},
+	{"dns.question.type", "keyword", "", "type of the records that were asked for",
+		of(exchange.Names, func(r *Row) string { return r.Series.Method })},
 	{"culprit.route", "keyword", "", "path with its variable parts replaced",
-		text(func(r *Row) string { return r.Series.Route })},
+		of(exchange.HTTP, func(r *Row) string { return r.Series.Route })},
 	{"culprit.rollup.interval", "long", "ns", "length of the minute",
 		number(func(r *Row) int64 { return r.Interval })},
 	{"culprit.rollup.other", "boolean", "", "true: the row stands for all series of its service for which there was no room; method, domain and route are absent",
@@ -106,6 +114,16 @@ func withinFields() []Field {
 			timed(func(r *Row) int64 { return r.Within[i] })}
 	}
 	return all
+}
+
+// of is a text that only series of one family of protocols have.
+func of(f exchange.Family, value func(r *Row) string) func([]byte, *Row) []byte {
+	return text(func(r *Row) string {
+		if exchange.FamilyOf(r.Series.Protocol) != f {
+			return ""
+		}
+		return value(r)
+	})
 }
 
 // text is a text that is absent when it is empty.

@@ -22,7 +22,8 @@ type Series struct {
 	// Observer and Tap are where the exchanges were seen.
 	Observer, Tap string
 	// Service is the name of the service that answered, by the configuration; empty: not known. Domain is the
-	// virtual host, Route the route, Method the method.
+	// virtual host, or the database; Route the route, or the template of the statement; Method the method, the kind of the statement,
+	// or the type of the records asked for.
 	Service, Domain, Route, Method string
 	// StatusClass is 1 to 5, and 0 without a response, or with a status that belongs to no class.
 	StatusClass uint8

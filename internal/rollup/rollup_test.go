@@ -481,9 +481,27 @@ func sample() *Row {
 	return r
 }
 
-// The document has what the table says, and nothing else.
+// The document has what the table says for its protocol, and nothing else.
 func TestDocument(t *testing.T) {
 	got := document(t, sample())
+	for protocol, fields := range map[string][]string{
+		"mysql": {"db.namespace", "db.operation.name", "db.query.summary"}, "dns": {"dns.question.type"},
+	} {
+		r := sample()
+		r.Series.Protocol = protocol
+		other := document(t, r)
+		for _, name := range fields {
+			if got[name] != nil {
+				t.Errorf("%s is in the document of HTTP", name)
+			}
+			got[name] = other[name]
+		}
+		for _, name := range []string{"http.request.method", "url.domain", "culprit.route"} {
+			if other[name] != nil {
+				t.Errorf("%s is in the document of %s", name, protocol)
+			}
+		}
+	}
 	var names []string
 	for i := range Fields {
 		f := &Fields[i]

@@ -20,8 +20,17 @@ func partsOf(x *exchange.Exchange) parts {
 		service: x.Enriched.Service[x.Server()], route: x.Enriched.Route,
 		class: StatusClass(x),
 	}
-	if x.HasRequest {
-		p.domain, p.method = x.URL().Host, x.Request.Bytes(x.Request.Method)
+	p.method = x.Verb()
+	switch x.Family {
+	case exchange.Database:
+		p.route = x.Statement.Template
+		if x.HasRequest {
+			p.domain = x.Request.FactText("database")
+		}
+	case exchange.HTTP:
+		if x.HasRequest {
+			p.domain = x.URL().Host
+		}
 	}
 	return p
 }

@@ -36,28 +36,29 @@ func TestICMPErrors(t *testing.T) {
 		name   string
 		play   func(w *wire)
 		want   string
-		errors uint32
+		errors uint32 // of the last connection
+		opened int
 	}{
 		{"the port of a SYN is unreachable", func(w *wire) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.icmp(portUnreachable, o, -1)
 			w.pass(time.Second)
-		}, "<rst >rst", 1},
+		}, "<rst >rst", 1, 1},
 		{"the host of a SYN is unreachable", func(w *wire) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.icmp(hostUnreachable, o, -1)
 			w.pass(time.Second)
-		}, "<rst >rst", 1},
+		}, "<rst >rst", 1, 1},
 		{"a SYN is too big", func(w *wire) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.icmp(tooBig, o, -1)
 			w.pass(time.Second)
-		}, "", 1},
+		}, "", 1, 1},
 		{"the capture ends before it is believed", func(w *wire) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.icmp(portUnreachable, o, -1)
 			w.table.Close(clock.Mark{Time: w.now + 1})
-		}, "<rst >rst", 1},
+		}, "<rst >rst", 1, 1},
 		{"the SYN is sent again, at once", func(w *wire) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.icmp(hostUnreachable, o, -1)
@@ -65,7 +66,7 @@ func TestICMPErrors(t *testing.T) {
 			w.pass(time.Second)
 			w.send(r, packet.SYN, -1, 0, "")
 			w.send(o, 0, 0, 0, "get")
-		}, ">get", 1},
+		}, ">get", 1, 1},
 		{"the SYN is sent again, later", func(w *wire) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.icmp(hostUnreachable, o, -1)
@@ -73,34 +74,53 @@ func TestICMPErrors(t *testing.T) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.send(r, packet.SYN, -1, 0, "")
 			w.send(o, 0, 0, 0, "get")
-		}, "<rst >rst >get", 0}, // of the second attempt
+		}, "<rst >rst >get", 0, 2},
 		{"the SYN is answered", func(w *wire) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.icmp(portUnreachable, o, -1)
 			w.send(r, packet.SYN, -1, 0, "")
 			w.pass(time.Second)
 			w.send(o, 0, 0, 0, "get")
-		}, ">get", 1},
+			w.send(o, packet.FIN, 3, 0, "")
+			w.send(r, packet.FIN, 0, 4, "")
+			w.send(r, packet.SYN, -1, 0, "") // late
+		}, ">get >fin <fin", 1, 1},
+		{"both ends begin", func(w *wire) {
+			w.send(o, packet.SYN, -1, -1, "")
+			w.send(r, packet.SYN, -1, -1, "")
+			w.icmp(hostUnreachable, o, -1)
+			w.pass(time.Second)
+			w.send(r, packet.SYN, -1, 0, "")
+			w.send(o, 0, 0, 0, "get")
+		}, ">get", 1, 1},
+		{"of bytes, where one direction was captured", func(w *wire) {
+			w.send(o, packet.SYN, -1, -1, "")
+			w.send(o, 0, 0, 0, "get")
+			w.icmp(hostUnreachable, o, 0)
+			w.pass(time.Second)
+			w.send(o, 0, 3, 0, "more")
+		}, ">get >more", 1, 1},
 		{"a reset beside the error", func(w *wire) {
 			w.send(o, packet.SYN, -1, -1, "")
 			w.icmp(portUnreachable, o, -1)
 			w.send(r, packet.RST, -1-serverISN, 0, "")
+			w.send(o, 0, 0, 0, "") // what was on its way
 			w.pass(time.Second)
-		}, "<rst >rst", 1},
+		}, "<rst >rst", 1, 1},
 		{"an open connection goes on", func(w *wire) {
 			w.handshake()
 			w.send(o, 0, 0, 0, "get")
 			w.icmp(hostUnreachable, o, 0)
 			w.pass(time.Second)
 			w.send(r, 0, 0, 3, "ok")
-		}, ">get <ok", 1},
+		}, ">get <ok", 1, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWire(t, DefaultLimits)
 			c.play(w)
 			w.want(c.want)
-			if w.facts.Errors != c.errors {
-				t.Errorf("%d errors, want %d", w.facts.Errors, c.errors)
+			if w.facts.Errors != c.errors || w.opened != c.opened {
+				t.Errorf("%d errors, %d connections, want %d, %d", w.facts.Errors, w.opened, c.errors, c.opened)
 			}
 			if half := w.facts.Half[o]; half.OutOfWindow > 0 {
 				t.Errorf("%d segments outside the window", half.OutOfWindow)
@@ -159,8 +179,9 @@ func TestForgedICMP(t *testing.T) {
 	check("of bytes that weren't sent", o, 9, Unrelated)
 	w.send(o, packet.FIN, 8, 0, "")
 	check("of the FIN", o, 8, Analysed)
-	check("behind the FIN", o, 10, Unrelated)
-	if w.facts.Errors != 4 {
+	check("of an ACK behind the FIN", o, 9, Analysed)
+	check("behind all", o, 10, Unrelated)
+	if w.facts.Errors != 5 {
 		t.Errorf("%d errors", w.facts.Errors)
 	}
 }

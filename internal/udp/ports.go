@@ -1,7 +1,22 @@
 package udp
 
+import (
+	"net/netip"
+
+	"github.com/culprit-http/culprit/internal/packet"
+)
+
+// answers reports whether the first datagram of a flow looks like an answer: it comes from a service's port and goes to none, and to
+// one host.
+func answers(p *packet.Packet) bool {
+	if !servicePort(p.SrcPort) || servicePort(p.DstPort) {
+		return false
+	}
+	to := p.Dst.Netip()
+	return !to.IsMulticast() && to != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
 // servicePort reports whether a port is one that servers of UDP listen on (IANA's registry), and that nobody else is likely to use.
-// It decides only who asked when a capture begins with an answer.
 func servicePort(port uint16) bool {
 	switch port {
 	case 53, 853, 5353, 5355, // DNS, over QUIC, mDNS, LLMNR

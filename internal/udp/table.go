@@ -60,6 +60,7 @@ type Counters struct {
 }
 
 // Opener makes what takes the datagrams of a new flow. p is the first. f never changes; facts are the table's, to be read during calls.
+// When the flow is closed, their Closed marks its last datagram, or the ICMP error that ended it.
 type Opener func(f *proto.Flow, facts *proto.Facts, p *packet.Packet) proto.Datagrams
 
 // Table holds the flows of one shard. It isn't safe for concurrent use.
@@ -109,21 +110,26 @@ type flow struct {
 	// recent are the last datagrams of each side; nth counts them.
 	recent [2][4]sent
 	nth    [2]uint8
+	// latest marks the last datagram.
+	latest clock.Mark
 
 	seen       int64
 	in         *list
 	prev, next *flow
 }
 
+// reset empties a flow that is used again, but for what is set at once, and for recent, of which nth says how much there is.
+func (f *flow) reset() {
+	f.hasAlias, f.facts, f.nth = false, proto.Facts{}, [2]uint8{}
+}
+
 // flowSize is what a flow is estimated to take, with its place in the map.
 const flowSize = int(unsafe.Sizeof(flow{})+unsafe.Sizeof(proto.Flow{})) + 128
 
-// sent remembers a datagram, to know it when it was captured twice.
+// sent remembers a datagram, to know it when it was captured twice: by a sum of its bytes, its length and its IP id.
 type sent struct {
-	at   int64
-	hash uint64
-	size int32
-	id   uint16
+	at  int64
+	sum uint64
 }
 
 // Times within which equal datagrams are taken for one captured twice: those with an IP id that counts can only be equal if they
@@ -192,6 +198,7 @@ func (t *Table) Packet(p *packet.Packet, key *packet.Flow, fromLo bool) tcp.Verd
 		f.in.remove(f)
 		l.push(f)
 	}
+	f.latest = at
 	f.to.Datagram(d, p.Payload, p.PayloadLen, at)
 	return tcp.Analysed
 }
@@ -245,14 +252,14 @@ func (t *Table) begin(p *packet.Packet, key *packet.Flow, fromLo bool) *flow {
 	if f != nil {
 		t.free = f.next
 		t.spares--
-		*f = flow{}
+		f.reset()
 	} else {
 		f = new(flow)
 	}
 	f.key = *key
 	from := proto.Originator
-	if servicePort(p.SrcPort) && !servicePort(p.DstPort) {
-		from = proto.Responder // the capture begins with an answer
+	if answers(p) {
+		from = proto.Responder // the capture begins later
 	}
 	f.loIs = from
 	if !fromLo {
@@ -291,20 +298,22 @@ func (t *Table) newFlow() *proto.Flow {
 
 // twice reports whether a datagram that d sent was captured before, and remembers it.
 func (t *Table) twice(f *flow, d proto.Direction, p *packet.Packet) bool {
-	s := sent{at: p.Time, hash: maphash.Bytes(t.seed, p.Payload), size: int32(p.PayloadLen), id: p.IPID}
+	s := sent{p.Time, maphash.Bytes(t.seed, p.Payload) + uint64(p.PayloadLen)<<16 + uint64(p.IPID)}
 	within := duplicateWithinNoID
-	if s.id != 0 {
+	if p.IPID != 0 {
 		within = duplicateWithin
 	}
-	recent := &f.recent[d]
-	for i := range recent {
-		r := &recent[i]
-		if r.hash == s.hash && r.size == s.size && r.id == s.id && r.at != 0 && s.at-r.at <= within {
+	recent, n := &f.recent[d], f.nth[d]
+	for i := range min(int(n), len(recent)) {
+		if r := &recent[i]; r.sum == s.sum && s.at-r.at <= within && r.at-s.at <= within {
 			return true
 		}
 	}
-	recent[f.nth[d]%uint8(len(recent))] = s
-	f.nth[d]++
+	recent[n%uint8(len(recent))] = s
+	if n++; n == 2*uint8(len(recent)) {
+		n -= uint8(len(recent))
+	}
+	f.nth[d] = n
 	return false
 }
 
@@ -336,9 +345,12 @@ func (t *Table) ICMP(p *packet.Packet, key *packet.Flow, fromLo bool) tcp.Verdic
 	return tcp.Analysed
 }
 
-// end ends a flow.
+// end ends a flow. at marks when that is found; what is over because nothing comes any more has ended with its last datagram.
 func (t *Table) end(f *flow, why proto.CloseReason, at clock.Mark) {
-	f.facts.Why, f.facts.Closed = why, at
+	f.facts.Why, f.facts.Closed = why, f.latest
+	if why == proto.Reset {
+		f.facts.Closed = at
+	}
 	f.to.Close(at, why)
 	f.in.remove(f)
 	delete(t.flows, f.key)

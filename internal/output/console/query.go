@@ -47,7 +47,7 @@ func (o *Output) query(x *exchange.Exchange) {
 	m := &x.Response
 	items := []string{}
 	if rows, ok := x.Rows(); ok {
-		items = append(items, number(rows, "row"))
+		items = append(items, number(rows, output.RowOf(x.Protocol)))
 		if n := m.Fact("columns"); n != nil {
 			items = append(items, number(n.Number, "column"))
 		}
@@ -68,9 +68,9 @@ func (o *Output) query(x *exchange.Exchange) {
 			items = append(items, fact.what+o.name(string(text)))
 		}
 	}
-	if code, text := output.Failure(x); code != "" {
-		o.note(terminal.Red, strings.Fields("error "+string(terminal.AppendSafe(nil, []byte(code+": "+text)))), " ")
-	} else if len(items) == 0 {
+	if failure := output.FailureText(x); failure != "" {
+		o.note(terminal.Red, strings.Fields("error "+string(terminal.AppendSafe(nil, []byte(failure)))), " ")
+	} else if len(items) == 0 && x.Grade != exchange.Aborted {
 		items = append(items, "done")
 	}
 	o.note(terminal.Bold, items, " · ")

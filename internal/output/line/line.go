@@ -284,17 +284,23 @@ func appendSaid(b []byte, x *exchange.Exchange) []byte {
 	return b
 }
 
+// rowUnits are what rows are called in the column of sizes.
+var rowUnits = map[string]string{"value": "val", "document": "doc", "row": "row"}
+
 // appendRows appends a number of rows, which takes no more than the column of sizes up to a million.
-func appendRows(b []byte, n int64) []byte {
+func appendRows(b []byte, n int64, protocol string) []byte {
+	unit := rowUnits[output.RowOf(protocol)]
 	switch {
 	case n == 1:
-		return append(b, "1 row"...)
+		return append(append(b, "1 "...), unit...)
 	case n >= 1e6:
-		return append(strconv.AppendInt(b, n/1e6, 10), "M rows"...)
+		b = append(strconv.AppendInt(b, n/1e6, 10), 'M')
 	case n >= 1000:
-		return append(strconv.AppendInt(b, n/1e3, 10), "k rows"...)
+		b = append(strconv.AppendInt(b, n/1e3, 10), 'k')
+	default:
+		b = strconv.AppendInt(b, n, 10)
 	}
-	return append(strconv.AppendInt(b, n, 10), " rows"...)
+	return append(append(append(b, ' '), unit...), 's')
 }
 
 // appendMillis appends a duration in milliseconds with three decimals, so that lines sort by it.
@@ -574,7 +580,7 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	b = append(b, ' ')
 	o.scratch = o.scratch[:0]
 	if rows, ok := x.Rows(); ok && output.KindOf(x) == output.Query {
-		o.scratch = appendRows(o.scratch, rows)
+		o.scratch = appendRows(o.scratch, rows, x.Protocol)
 	} else if size := sizeOf(x); size >= 0 {
 		o.scratch = terminal.AppendBytes(o.scratch, size)
 	}
@@ -604,11 +610,8 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 	if grpc != "" {
 		b = o.appendNote(b, "gRPC status "+grpc, style)
 	}
-	if code, text := output.Failure(x); code != "" {
-		o.scratch = terminal.AppendSafe(append(o.scratch[:0], "error "...), []byte(code))
-		if text != "" {
-			o.scratch = terminal.AppendSafe(append(o.scratch, ": "...), []byte(text))
-		}
+	if failure := output.FailureText(x); failure != "" {
+		o.scratch = terminal.AppendSafe(append(o.scratch[:0], "error "...), []byte(failure))
 		b = o.appendNote(b, string(o.scratch), style)
 	}
 	if output.KindOf(x) == output.Session {

@@ -73,6 +73,7 @@ type Metrics struct {
 	durations                     *prometheus.HistogramVec
 	others                        prometheus.Counter
 	held                          prometheus.Gauge
+	databases                     *databases
 
 	// series are those that are told apart; coarse those of all others of a service.
 	series, coarse map[labels]*series
@@ -123,6 +124,7 @@ func New(o Options) *Metrics {
 		others: prometheus.NewCounter(prometheus.CounterOpts{Name: "culprit_metrics_others_total", Help: "Exchanges that count as other: there was no room for their series."}),
 		held:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "culprit_metrics_series", Help: "Combinations of service, route and method that are told apart."}),
 	}
+	m.databases = newDatabases(m.registry, buckets)
 	m.registry.MustRegister(m.requests, m.errors, m.sent, m.received, m.waits, m.durations, m.others, m.held, collectors.NewGoCollector())
 	if o.Own != nil {
 		m.registry.MustRegister(newOwnCollector(o.Own))
@@ -138,10 +140,15 @@ func (m *Metrics) Handler() http.Handler {
 	})
 }
 
-// Exchange implements output.Output. What is no request isn't counted: a TLS session that wasn't read, and what was said on a
-// WebSocket, whose request is an exchange of its own.
+// Exchange implements output.Output. What is no request isn't counted: a TLS session that wasn't read, what was said on a WebSocket,
+// whose request is an exchange of its own, and flows.
 func (m *Metrics) Exchange(x *exchange.Exchange) error {
-	if output.KindOf(x) != output.Exchange {
+	switch output.KindOf(x) {
+	case output.Query, output.Lookup:
+		m.databases.count(x)
+		return nil
+	case output.Exchange:
+	default:
 		return nil
 	}
 	s := m.find(x)
