@@ -120,6 +120,9 @@ func (u *datagrams) Close(at clock.Mark, why proto.CloseReason) {
 		u.streams.Closed(proto.Originator, at, true)
 		u.context.Sink = nil
 	}
+	if closed := u.link.Facts().Closed; closed.Time > 0 {
+		at = closed // the last datagram: silence isn't a part of the flow
+	}
 	u.flow.end(s, at)
 	s.held -= u.charged
 	u.charged = 0

@@ -396,7 +396,8 @@ func (r *run) read() Stats {
 
 // total adds what the worker has counted, and takes what it ignored from the packets analysed.
 func (w *worker) total(s *Stats) {
-	s.BudgetEvicted += w.tally.evicted
+	s.BudgetEvicted += w.tally.evicted + w.tally.evictedFlows
+	s.UDP.Evicted -= w.tally.evictedFlows
 	s.TCP.Evicted -= w.tally.evicted // counted there too
 	for v, c := range w.tally.verdicts {
 		if tcp.Verdict(v) != tcp.Analysed && c.Packets > 0 {

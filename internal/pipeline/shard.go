@@ -153,10 +153,7 @@ func (s *shard) packet(p *packet.Packet, key *packet.Flow, fromLo bool, length i
 	c := &s.tally.verdicts[v]
 	c.Packets++
 	c.Bytes += uint64(length)
-	evicted := s.table.Counters.Evicted
-	for s.memory() > s.budget && s.table.EvictOne(p) {
-	}
-	s.tally.evicted += s.table.Counters.Evicted - evicted // not the ones that were over
+	s.relieve(p)
 }
 
 // icmp takes an ICMP error: p is what it quotes of the packet that it is about.
@@ -182,10 +179,26 @@ func (s *shard) datagram(p *packet.Packet, key *packet.Flow, fromLo bool, length
 	} else {
 		s.tally.verdicts[v].add(1, uint64(length))
 	}
-	evicted := s.udp.Counters.Evicted
-	for s.memory() > s.budget && s.udp.EvictOne(p) {
+	s.relieve(p)
+}
+
+// relieve forgets flows as long as the shard holds more than it may: of the transport that holds most.
+func (s *shard) relieve(p *packet.Packet) {
+	if s.memory() <= s.budget {
+		return
 	}
-	s.tally.evicted += s.udp.Counters.Evicted - evicted
+	connections, flows := s.table.Counters.Evicted, s.udp.Counters.Evicted
+	for s.memory() > s.budget {
+		first, second := s.table.EvictOne, s.udp.EvictOne
+		if s.udp.Memory() > s.table.Memory() {
+			first, second = second, first
+		}
+		if !first(p) && !second(p) {
+			break
+		}
+	}
+	s.tally.evicted += s.table.Counters.Evicted - connections // not the ones that were over
+	s.tally.evictedFlows += s.udp.Counters.Evicted - flows
 }
 
 // memory returns how many bytes the shard holds, estimated.

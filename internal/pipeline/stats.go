@@ -41,7 +41,7 @@ type Stats struct {
 	// Aggregated counts subframes of 802.11 aggregates that weren't decoded.
 	Aggregated uint64
 	ClockJumps uint64
-	// BudgetEvicted counts connections forgotten for the memory budget, which TCP.Evicted leaves out.
+	// BudgetEvicted counts connections forgotten for the memory budget, which TCP.Evicted and UDP.Evicted leave out.
 	BudgetEvicted uint64
 }
 
@@ -61,8 +61,9 @@ type tally struct {
 	// ignored are the datagrams that no protocol took, by what they were recognised as.
 	ignored map[string]Count
 	// errors are the ICMP errors about packets of flows that are known.
-	errors  Count
-	evicted uint64
+	errors Count
+	// evicted are the connections of TCP that were forgotten for the memory budget, evictedFlows the flows of UDP.
+	evicted, evictedFlows uint64
 }
 
 func newTally() tally {

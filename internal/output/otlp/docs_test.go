@@ -15,7 +15,7 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{httpDuration, exchangeDuration, exchangeWait, unknownService, otherMethod, "http.request.method_original", "server.address", "server.port",
+	names := []string{httpDuration, dbDuration, dnsDuration, exchangeDuration, exchangeWait, unknownService, otherMethod, "http.request.method_original", "server.address", "server.port",
 		"error.type", "culprit.request.sent", "culprit.response.begun", "host.name", "container.id", "k8s.pod.uid", "culprit.rollup.status_class"}
 	for i := range counters {
 		names = append(names, counters[i].name)

@@ -56,8 +56,19 @@ func TestKinds(t *testing.T) {
 		"GraphQL":                  {graphQL, "GET", fine, map[string]any{"graphql.operation.name": "Cart", "graphql.operation.type": "query", "rpc.system": nil}},
 		"GraphQL, several":         {batch, "GET", fine, map[string]any{"graphql.operation.name": nil, "graphql.operation.type": "query"}},
 		"JSON-RPC":                 {call, "GET", fine, map[string]any{"rpc.system": "jsonrpc", "rpc.method": "eth_call"}},
-		"RST_STREAM":               {reset, "GET", failed, map[string]any{"error.type": "CANCEL", "culprit.http.reset.by": "client"}},
-		"TLS":                      {handshake, "TLS handshake", failed, map[string]any{"error.type": "unknown_ca", "server.address": "shop.example", "network.protocol.name": "tls", "http.request.method": nil}},
+		"a statement": {outputtest.WithFacts(outputtest.Query("mysql", "SELECT", "SELECT * FROM users WHERE id = ?")), "SELECT * FROM users WHERE id = ?", fine, map[string]any{
+			"db.system.name": "mysql", "db.operation.name": "SELECT", "db.query.summary": "SELECT * FROM users WHERE id = ?", "db.collection.name": "users",
+			"db.namespace": "the database", "db.response.returned_rows": int64(3), "server.address": "10.0.0.9", "server.port": int64(3306),
+			"network.peer.address": "10.0.0.9", "network.local.address": "10.0.0.2", "http.request.method": nil, "url.scheme": nil, "event.outcome": "success",
+		}},
+		"a statement that failed": {outputtest.Failed(outputtest.Query("postgresql", "SELECT", "SELECT 1"), "42P01", "no such table"), "SELECT 1", failed, map[string]any{
+			"error.type": "42P01", "db.response.status_code": "42P01",
+		}},
+		"a question for a name": {outputtest.Lookup("A", "www.shop.example", "10.0.0.7"), "DNS A", fine, map[string]any{
+			"dns.question.name": "www.shop.example", "dns.answers": []string{"10.0.0.7"}, "network.transport": "udp", "error.type": nil,
+		}},
+		"RST_STREAM": {reset, "GET", failed, map[string]any{"error.type": "CANCEL", "culprit.http.reset.by": "client"}},
+		"TLS":        {handshake, "TLS handshake", failed, map[string]any{"error.type": "unknown_ca", "server.address": "shop.example", "network.protocol.name": "tls", "http.request.method": nil}},
 		"WebSocket": {outputtest.Session(), "GET", fine, map[string]any{"network.protocol.name": "websocket", "culprit.messages.client.count": int64(3),
 			"culprit.websocket.close_code": int64(1011), "culprit.stream": true}},
 	} {

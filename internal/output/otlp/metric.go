@@ -55,9 +55,11 @@ var counters = [...]struct {
 	{"culprit.exchange.response.size", "Length of the responses, heads and framing included.", "By", func(r *rollup.Row) int64 { return r.ResponseBytes }},
 }
 
-// Names of the histograms of durations: HTTP has a name of its own.
+// Names of the histograms of durations, by what the conventions call them, where they do.
 const (
 	httpDuration     = "http.server.request.duration"
+	dbDuration       = "db.client.operation.duration"
+	dnsDuration      = "dns.lookup.duration"
 	exchangeDuration = "culprit.exchange.duration"
 	exchangeWait     = "culprit.exchange.wait"
 )
@@ -96,8 +98,13 @@ func (e *Encoder) Rollup(dst []byte, r *rollup.Row) []byte {
 		dst = closed(closed(closed(dst, point), sum), metric)
 	}
 	name := exchangeDuration
-	if isHTTP(r.Series.Protocol) {
+	switch family := exchange.FamilyOf(r.Series.Protocol); {
+	case isHTTP(r.Series.Protocol):
 		name = httpDuration
+	case family == exchange.Database:
+		name = dbDuration
+	case family == exchange.Names:
+		name = dnsDuration
 	}
 	dst = distribution(dst, r, name, "From the first byte of the request to the last of the response.", &r.Duration)
 	dst = distribution(dst, r, exchangeWait, "From the end of the request to the first byte of the response.", &r.Wait)
@@ -124,13 +131,23 @@ func interval(dst []byte, r *rollup.Row) []byte {
 // series appends what tells the row from others of its time.
 func series(dst []byte, field protowire.Number, r *rollup.Row) []byte {
 	s := &r.Series
-	known := method([]byte(s.Method))
-	dst = stringAttribute(dst, field, "http.request.method", known)
-	if known == otherMethod {
-		dst = stringAttribute(dst, field, "http.request.method_original", s.Method)
+	switch exchange.FamilyOf(s.Protocol) {
+	case exchange.Database:
+		dst = stringAttribute(dst, field, "db.system.name", s.Protocol)
+		dst = stringAttribute(dst, field, "db.namespace", s.Domain)
+		dst = stringAttribute(dst, field, "db.operation.name", s.Method)
+		dst = stringAttribute(dst, field, "db.query.summary", s.Route)
+	case exchange.Names:
+		dst = stringAttribute(dst, field, "dns.question.type", s.Method)
+	default:
+		known := method([]byte(s.Method))
+		dst = stringAttribute(dst, field, "http.request.method", known)
+		if known == otherMethod {
+			dst = stringAttribute(dst, field, "http.request.method_original", s.Method)
+		}
+		dst = stringAttribute(dst, field, "http.route", s.Route)
+		dst = stringAttribute(dst, field, "server.address", s.Domain)
 	}
-	dst = stringAttribute(dst, field, "http.route", s.Route)
-	dst = stringAttribute(dst, field, "server.address", s.Domain)
 	dst = stringAttribute(dst, field, "network.protocol.name", protocolName(s.Protocol))
 	dst = stringAttribute(dst, field, "observer.ingress.interface.name", s.Tap)
 	if s.StatusClass > 0 {

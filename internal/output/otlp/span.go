@@ -7,6 +7,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output"
+	"github.com/culprit-http/culprit/internal/proto"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -53,6 +54,7 @@ const (
 	statusCode    = 3
 
 	kindServer  = 2
+	kindClient  = 3
 	statusError = 2
 )
 
@@ -111,6 +113,29 @@ var spanFields = [...]struct{ attribute, field string }{
 	{"rpc.method", "culprit.grpc.method"},
 	{"rpc.grpc.status_code", "culprit.grpc.status_code"},
 
+	{"db.system.name", "db.system.name"},
+	{"db.namespace", "db.namespace"},
+	{"db.collection.name", "db.collection.name"},
+	{"db.operation.name", "db.operation.name"},
+	{"db.query.text", "db.query.text"},
+	{"db.query.summary", "db.query.summary"},
+	{"db.response.status_code", "db.response.status_code"},
+	{"db.response.returned_rows", "db.response.returned_rows"},
+	{"db.response.affected_rows", "db.response.affected_rows"},
+	{"db.user", "db.user"},
+	{"dns.question.name", "dns.question.name"},
+	{"dns.question.type", "dns.question.type"},
+	{"dns.response_code", "dns.response_code"},
+	{"dns.answers", "dns.answers.data"},
+
+	{"culprit.db.first_row", "culprit.db.first_row"},
+	{"culprit.db.returned_bytes", "culprit.db.returned_bytes"},
+	{"culprit.db.results", "culprit.db.results"},
+	{"culprit.db.transaction", "culprit.db.transaction"},
+	{"culprit.proxied.client.ip", "culprit.proxied.client.ip"},
+	{"culprit.net.error.name", "culprit.net.error.name"},
+	{"culprit.net.error.from", "culprit.net.error.from"},
+	{"culprit.retries", "culprit.retries"},
 	{"culprit.grade", "culprit.grade"},
 	{"culprit.missing_bytes", "culprit.missing_bytes"},
 	{"culprit.anomalies", "culprit.anomalies"},
@@ -166,6 +191,23 @@ var spanFields = [...]struct{ attribute, field string }{
 	{"culprit.net.closed.how", "culprit.net.closed.how"},
 }
 
+// clientFields are the fields that attributes of spans of clients have instead: of statements and of questions for names.
+var clientFields = map[string]string{
+	"network.peer.address": "server.ip", "network.peer.port": "server.port", "network.local.address": "client.ip", "network.local.port": "client.port",
+}
+
+// isAsker reports whether an exchange has a span of the client's. Databases and name servers have none of their own in traces: what
+// is seen of them is what an application did, as the conventions for databases have it.
+func isAsker(x *exchange.Exchange) bool { return x.Family == exchange.Database || x.Family == exchange.Names }
+
+// spanSide returns the side whose span it is.
+func spanSide(x *exchange.Exchange) proto.Direction {
+	if isAsker(x) {
+		return x.Client
+	}
+	return x.Server()
+}
+
 // isHTTP reports whether a protocol is a version of HTTP. protocolName is its name in the conventions, which tell versions
 // apart by another attribute.
 func isHTTP(protocol string) bool { return protocol == "http" || protocol == "http2" }
@@ -204,7 +246,8 @@ type field struct {
 
 // Encoder makes the bodies of events. It implements ship.Encoder.
 type Encoder struct {
-	fields          []field
+	// fields are those of a server's span, clientFields those of a client's.
+	fields, clientFields []field
 	service         string
 	scope           []byte // scope and schema URL of ScopeSpans and ScopeMetrics
 	traces, metrics bool
@@ -219,8 +262,11 @@ type Encoder struct {
 func NewEncoder(o *Options) *Encoder {
 	e := &Encoder{fields: make([]field, len(spanFields)), service: o.Service, traces: o.sends(Traces), metrics: o.sends(Metrics)}
 	for i, f := range spanFields {
-		at := slices.IndexFunc(exchange.Fields, func(have exchange.Field) bool { return have.Name == f.field })
-		e.fields[i] = field{f.attribute, exchange.Fields[at].Get}
+		e.fields[i] = fieldOf(f.attribute, f.field)
+		if name := clientFields[f.attribute]; name != "" {
+			f.field = name
+		}
+		e.clientFields = append(e.clientFields, fieldOf(f.attribute, f.field))
 	}
 	var at int
 	e.scope, at = open(nil, scopeScope)
@@ -229,6 +275,11 @@ func NewEncoder(o *Options) *Encoder {
 	e.scope = closed(e.scope, at)
 	e.scope = appendString(e.scope, scopeSchemaURL, SchemaURL)
 	return e
+}
+
+func fieldOf(attribute, name string) field {
+	at := slices.IndexFunc(exchange.Fields, func(have exchange.Field) bool { return have.Name == name })
+	return field{attribute, exchange.Fields[at].Get}
 }
 
 // Exchange appends the span of an exchange.
@@ -240,7 +291,7 @@ func (e *Encoder) Exchange(dst []byte, x *exchange.Exchange) []byte {
 	dst, inner := open(dst, resourceResource)
 	dst = e.serviceName(dst, x)
 	dst = stringAttribute(dst, resourceAttributes, "host.name", x.Tap.Observer)
-	if p := x.Process[x.Server()]; p != nil {
+	if p := x.Process[spanSide(x)]; p != nil {
 		dst = stringAttribute(dst, resourceAttributes, "container.id", p.ContainerID)
 		dst = stringAttribute(dst, resourceAttributes, "k8s.pod.uid", p.PodUID)
 	}
@@ -253,27 +304,34 @@ func (e *Encoder) Exchange(dst []byte, x *exchange.Exchange) []byte {
 }
 
 // isOperation reports whether an exchange has a span: somebody asked for something, or failed to agree on TLS for it. What an
-// application says within TLS that wasn't read is nobody's operation, as far as can be known, and the messages of a session are a
-// part of it.
+// application says within TLS that wasn't read, or in flows, is nobody's operation, as far as can be known, what a server pushes is
+// none, and the messages of a session are a part of it.
 func isOperation(x *exchange.Exchange) bool {
 	switch output.KindOf(x) {
-	case output.Message:
+	case output.Message, output.Flow:
 		return false
+	case output.Query, output.Lookup:
+		return x.HasRequest
 	case output.TLS:
 		return x.Grade == exchange.Aborted
 	}
 	return true
 }
 
-// serviceName appends the service that answers: by the configuration, or else that of the options, or else the name of the
+// serviceName appends the service that answers, or whose span it is otherwise: by the configuration, or else that of the options, or else the name of the
 // server's address, or the address itself. Never the Host header, of which a client can make any number of services.
 func (e *Encoder) serviceName(dst []byte, x *exchange.Exchange) []byte {
-	for _, name := range [...]string{x.Enriched.Service[x.Server()], e.service, x.Enriched.Domain[x.Server()]} {
+	side := spanSide(x)
+	for _, name := range [...]string{x.Enriched.Service[side], e.service, x.Enriched.Domain[side]} {
 		if name != "" {
 			return stringAttribute(dst, resourceAttributes, "service.name", name)
 		}
 	}
-	return stringAttribute(dst, resourceAttributes, "service.name", x.Flow.End(x.Server()))
+	if isAsker(x) { // whose port is another each time
+		e.scratch = x.Flow.Addr[side].Netip().AppendTo(e.scratch[:0])
+		return textAttribute(dst, resourceAttributes, "service.name", e.scratch)
+	}
+	return stringAttribute(dst, resourceAttributes, "service.name", x.Flow.End(side))
 }
 
 // span appends the fields of a span.
@@ -290,7 +348,11 @@ func (e *Encoder) span(dst []byte, x *exchange.Exchange) []byte {
 		dst = appendBytes(dst, spanParentID, c.parent[:])
 	}
 	dst = protowire.AppendFixed32(protowire.AppendTag(dst, spanFlags, protowire.Fixed32Type), c.flags)
-	dst = appendVarint(dst, spanKind, kindServer)
+	kind, fields := uint64(kindServer), e.fields
+	if isAsker(x) {
+		kind, fields = kindClient, e.clientFields
+	}
+	dst = appendVarint(dst, spanKind, kind)
 
 	start := max(x.Start.Time, 0)
 	end := x.Completed.Time
@@ -303,8 +365,8 @@ func (e *Encoder) span(dst []byte, x *exchange.Exchange) []byte {
 	dst = e.host(dst, x)
 	dst = stringAttribute(dst, spanAttributes, "network.protocol.name", protocolName(x.Protocol))
 	dst = e.operation(dst, x)
-	for i := range e.fields {
-		dst = e.attribute(dst, x, &e.fields[i])
+	for i := range fields {
+		dst = e.attribute(dst, x, &fields[i])
 	}
 	dst = e.failure(dst, x)
 	if t := &x.Timing; x.HasRequest && x.HasResponse && t.Send >= 0 && t.Wait >= 0 {
@@ -346,6 +408,9 @@ func (e *Encoder) nameAndMethod(dst []byte, x *exchange.Exchange) []byte {
 	if output.KindOf(x) == output.TLS {
 		return appendString(dst, spanName, "TLS handshake") // the name that was asked for is the server's address
 	}
+	if isAsker(x) {
+		return appendText(dst, spanName, e.askerName(x))
+	}
 	var sent []byte
 	if x.HasRequest {
 		sent = x.Request.Bytes(x.Request.Method)
@@ -368,6 +433,30 @@ func (e *Encoder) nameAndMethod(dst []byte, x *exchange.Exchange) []byte {
 		dst = textAttribute(dst, spanAttributes, "http.request.method_original", sent)
 	}
 	return dst
+}
+
+// maxName is the longest name of a span that is a template, in bytes: one that is longer gives way to the kind of the statement and
+// what it is about.
+const maxName = 255
+
+// askerName returns the name of the span of a statement, or of a question for a name: its template, or else what it does and to
+// what; of a question its type, since there are any number of names.
+func (e *Encoder) askerName(x *exchange.Exchange) []byte {
+	s := &x.Statement
+	switch {
+	case x.Family == exchange.Names:
+		return append(append(e.scratch[:0], "DNS "...), x.Verb()...)
+	case s.Template != "" && len(s.Template) <= maxName:
+		return append(e.scratch[:0], s.Template...)
+	}
+	name := append(e.scratch[:0], x.Verb()...)
+	if s.Collection != "" {
+		name = append(append(name, ' '), s.Collection...)
+	}
+	if len(name) == 0 {
+		name = append(name, x.Protocol...)
+	}
+	return name
 }
 
 // host appends the server's name as the client knows it, or else its address's, with the port.
@@ -434,9 +523,10 @@ func (e *Encoder) attribute(dst []byte, x *exchange.Exchange, f *field) []byte {
 // did wrong (4xx, NOT_FOUND) is no failure of a server's span.
 func (e *Encoder) failure(dst []byte, x *exchange.Exchange) []byte {
 	failed := x.HasResponse && x.Response.Status >= 500
+	refused := isAsker(x) && x.Failed()
 	status, fault := output.GRPCError(x)
 	broke := x.Grade == exchange.Aborted
-	if !failed && !fault && !broke {
+	if !failed && !fault && !broke && !refused {
 		return dst
 	}
 	e.scratch = append(e.scratch[:0], x.Grade.String()...)
@@ -445,13 +535,16 @@ func (e *Encoder) failure(dst []byte, x *exchange.Exchange) []byte {
 		e.scratch = strconv.AppendInt(e.scratch[:0], int64(x.Response.Status), 10)
 	case fault:
 		e.scratch = append(e.scratch[:0], status...)
-	case x.ErrorCode() != "": // an HTTP/2 error, an alert
+	case x.ErrorCode() != "": // an HTTP/2 error, an alert, the error of a database
 		e.scratch = append(e.scratch[:0], x.ErrorCode()...)
 	}
 	dst = textAttribute(dst, spanAttributes, "error.type", e.scratch)
 	dst, at := open(dst, spanStatus)
-	if broke && x.Reason != "" {
+	switch {
+	case broke && x.Reason != "":
 		dst = appendText(dst, statusMessage, bytesOf(x.Reason))
+	case refused:
+		dst = appendText(dst, statusMessage, x.Response.FactText(proto.FactErrorText))
 	}
 	return closed(appendVarint(dst, statusCode, statusError), at)
 }
