@@ -42,6 +42,7 @@ func agentGroups(c *config.Trace, path *string) []flagGroup {
 	what.StringVar(&c.Where, "where", "", "only those for which `EXPR` holds (docs/filter.md)")
 	what.Var(&c.MaxBody, "max-body", "`SIZE` to keep of bodies (default 0)")
 	what.BoolVar(&c.Reveal, "reveal", false, "deliver secrets: no redaction (docs/redaction.md)")
+	what.BoolVar(&c.Redaction.Literals, "literals", false, "deliver literals of statements, and results; not secrets")
 	what.Var(&c.Rotate, "rotate", "files: `N`xSIZE, NxTIME or both, as in 10x100MB,1h")
 	recordingFlags(what, c)
 

@@ -126,7 +126,9 @@ func applyConfig(f *config.File, flags *pflag.FlagSet, c *config.Capture, keys [
 		}
 		c.Live.Complete(len(c.Inputs) > 0)
 	}
+	literals := c.Redaction.Literals // an option, not of the section
 	c.Redaction = f.Redaction
+	c.Redaction.Literals = literals
 	c.Enrichment.Services, c.Enrichment.Hosts, c.Enrichment.Routes = f.Services, f.Hosts, f.Routes
 	return nil
 }

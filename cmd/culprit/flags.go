@@ -93,6 +93,7 @@ func serveGroups(c *config.Serve, path *string) []flagGroup {
 	keep.StringVar(&c.Where, "where", "", "only those for which `EXPR` holds (docs/filter.md)")
 	keep.Var(&c.MaxBody, "max-body", "`SIZE` to keep of bodies (default 0)")
 	keep.BoolVar(&c.Reveal, "reveal", false, "store and serve secrets: no redaction (docs/redaction.md)")
+	keep.BoolVar(&c.Redaction.Literals, "literals", false, "store and serve literals of statements, and results; not secrets")
 	keep.Var(&c.KeepPackets, "keep-packets", "`SIZE` of the ring of packets (docs/kept-packets.md; default none)")
 	keep.Var(&c.Retain, "retain", "delete what is older than `TIME`, as in 7d (default never)")
 	keep.Var(&c.RetainSize, "retain-size", "delete the oldest beyond `SIZE`; 0: never")

@@ -69,7 +69,7 @@ func (c *clusterStore) open(ctx context.Context) (store.Reader, error) {
 // forFolders are the flags of serve that say what to put into a store on this machine, and how long it stays there. A cluster
 // is filled by agents, and its lifecycle policy deletes.
 var forFolders = []string{
-	"read", "interface", "where", "max-body", "reveal", "keep-packets", "retain", "retain-size", "host-metrics",
+	"read", "interface", "where", "max-body", "reveal", "literals", "keep-packets", "retain", "retain-size", "host-metrics",
 }
 
 // serveCluster serves what is in a cluster.

@@ -63,6 +63,7 @@ Examples:
 	show.BoolVar(&c.NoHeaders, "no-headers", false, "no header fields on console")
 	show.Var(&c.MaxBody, "max-body", "`SIZE` to keep of bodies (default 0; console 4KiB)")
 	show.BoolVar(&c.Reveal, "reveal", false, "show secrets: no redaction (docs/redaction.md)")
+	show.BoolVar(&c.Redaction.Literals, "literals", false, "show literals of statements, and results; not secrets")
 	show.StringVar(&c.Color, "color", c.Color, "`WHEN`: auto, always or never")
 	show.Var(&c.Rotate, "rotate", "files: `N`xSIZE, NxTIME or both, as in 10x100MB,1h")
 	recordingFlags(show, &c)

@@ -69,6 +69,8 @@ type Redaction struct {
 	Names, Keep, KeepCookies []string
 	// Patterns are regular expressions.
 	Patterns []string
+	// Literals: the literals of statements of databases, their parameters and their results are shown, but for what is secret.
+	Literals bool
 }
 
 // Enrichment is what the user knows of addresses and paths; docs/enrichment.md says how it is meant.

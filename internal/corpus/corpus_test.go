@@ -131,7 +131,7 @@ func run(path, keys string, workers int, f receiver) (pipeline.Stats, error) {
 		Keys:    store,
 		Packet:  packet.DefaultLimits(),
 		TCP:     tcp.DefaultLimits,
-		Parser:  proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20},
+		Parser:  proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 64 << 10},
 		Exchange: exchange.Limits{
 			MaxWaiting: 1000, MaxBody: maxBody, ExchangeTimeout: 5 * time.Minute,
 		},

@@ -57,7 +57,7 @@ func (l *log) End(*proto.Message)                   {}
 func (l *log) Lost(d proto.Direction, _ clock.Mark) {}
 func (l *log) Abort(*proto.Abort)                   {}
 func (l *log) Session(*proto.TLS)                   {}
-func (l *log) Proxied(*proto.Proxied) {}
+func (l *log) Proxied(*proto.Proxied)               {}
 func (l *log) Nest(proto.Nested) proto.Parser       { return nil }
 func (l *log) Prior() *proto.Message                { return nil }
 
@@ -124,9 +124,9 @@ func TestDetection(t *testing.T) {
 		{"unknown, short", "> ??", false, nil, "recognised unknown"},
 		{"unknown, in many pieces", strings.Repeat("> ?\n< !\n", 100), false, nil, "recognised unknown"},
 		{"empty", ">close fin\n<close fin", false, nil, "recognised empty"},
-		{"a hint", "> ??\n< !!", false, map[uint16]string{3307: "mysql"}, "recognised mysql"},
+		{"a hint", "> ??\n< !!", false, map[uint16]string{3307: "smb"}, "recognised smb"},
 		{"a hint to a parser", "> FOO\\x01BAR /x\\r\\n\\r\\n", false, map[uint16]string{3307: "http"}, "http client=originator, FOO\x01BAR /x"},
-		{"content is stronger than a hint", `> GET / HTTP/1.1\r\n\r\n`, false, map[uint16]string{3307: "mysql"}, "http client=originator, GET /"},
+		{"content is stronger than a hint", `> GET / HTTP/1.1\r\n\r\n`, false, map[uint16]string{3307: "smb"}, "http client=originator, GET /"},
 		{"midstream", "<repeat 100 x\n" + `> GET / HTTP/1.1\r\nHost: a\r\n\r\n`, true, nil, "http client=originator resumed, GET /"},
 		{"midstream, unknown", "<repeat 5000 x", true, nil, "recognised unknown"},
 		{"midstream, the responder asks", "> yz\n" + `> HTTP/1.1 204 No Content\r\n\r\n`, true, nil, "http client=responder resumed, 204"},
@@ -137,7 +137,6 @@ func TestDetection(t *testing.T) {
 		{"CONNECT, then HTTP sent early", `> CONNECT b:80 HTTP/1.1\r\n\r\nGET /in HTTP/1.1\r\n\r\n` + "\n" + `< HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n`, false, nil, "http client=originator, CONNECT b:80, 200, http client=originator, GET /in, 204"},
 		{"an upgrade", `> GET /chat HTTP/1.1\r\nUpgrade: websocket\r\n\r\n` + "\n" + `< HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x05hello`, false, nil, "http client=originator, GET /chat, 101, websocket client=originator, 0"},
 		{"STARTTLS", `< 220 mail ready\r\n` + "\n" + `> EHLO a\r\n` + "\n" + `> STARTTLS\r\n` + "\n" + `< 220 go ahead\r\n` + "\n> " + hello, false, nil, "recognised smtp-or-ftp, tls client=originator"},
-		{"PostgreSQL asks for TLS", `> \x00\x00\x00\x08\x04\xd2\x16\x2f` + "\n< S\n> " + hello, false, nil, "recognised postgresql, tls client=originator"},
 		{"midstream, a ClientHello", "> " + hello, true, nil, "tls client=originator"},
 		{"SOCKS", `> \x05\x01\x00` + "\n" + `< \x05\x00` + "\n" + `> \x05\x01\x00\x01\x0a\x00\x00\x02\x00\x50` + "\n" + `< \x05\x00\x00\x01\x0a\x00\x00\x02\x00\x50` + "\n" + `> GET / HTTP/1.1\r\n\r\n`, false, nil, "socks client=originator, http client=originator, GET /"},
 	} {
@@ -193,12 +192,6 @@ var signatures = []struct {
 	{"rtsp", "RTSP/1.0 200 OK\r\nCSeq: 2\r\n\r\n", proto.Server},
 	{"sip", "INVITE sip:bob@b.example SIP/2.0\r\nVia: SIP/2.0/TCP a\r\n\r\n", proto.Client},
 	{"sip", "SIP/2.0 180 Ringing\r\n\r\n", proto.Server},
-	{"mysql", "\x4a\x00\x00\x00\x0a8.0.36\x00\x08\x00\x00\x00", proto.Server},
-	{"postgresql", "\x00\x00\x00\x29\x00\x03\x00\x00user\x00app\x00", proto.Client},
-	{"postgresql", "\x00\x00\x00\x08\x04\xd2\x16\x2f", proto.Client},                                 // SSLRequest
-	{"postgresql", "\x00\x00\x00\x08\x04\xd2\x16\x30", proto.Client},                                 // GSSENCRequest
-	{"postgresql", "\x00\x00\x00\x10\x04\xd2\x16\x2e\x00\x00\x10\x01\x12\x34\x56\x78", proto.Client}, // CancelRequest
-	{"redis", "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", proto.Client},
 	{"mongodb", "\x3a\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xd4\x07\x00\x00\x00\x00\x00\x00admin.$cmd\x00", proto.Client},
 	{"mongodb", "\x85\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00", proto.Client},
 	{"amqp", "AMQP\x00\x00\x09\x01", proto.Client},
@@ -209,7 +202,6 @@ var signatures = []struct {
 	{"smb", "\x00\x00\x00\xa4\xfeSMB\x40\x00\x00\x00", proto.AnyRole},
 	{"smb", "\x00\x00\x00\x85\xffSMB\x72\x00\x00\x00", proto.AnyRole},
 	{"rdp", "\x03\x00\x00\x2b\x26\xe0\x00\x00\x00\x00\x00Cookie: mstshash=a\r\n", proto.Client},
-	{"fastcgi", "\x01\x01\x00\x01\x00\x08\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00", proto.Client},
 	{"http", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", proto.Client},
 	{"socks", "\x05\x02\x00\x02", proto.Client},
 	{"socks", "\x04\x01\x00\x50\x0a\x00\x00\x02\x00", proto.Client},

@@ -16,9 +16,6 @@ var Recognised = []proto.Protocol{
 	{Name: "imap", Probe: prefix(proto.Server, "* OK ", "* PREAUTH "), Upgrades: true},
 	{Name: "rtsp", Probe: startLine(" RTSP/1.0", "RTSP/1.0 ")},
 	{Name: "sip", Probe: startLine(" SIP/2.0", "SIP/2.0 ")},
-	{Name: "mysql", Probe: mysqlGreeting, Upgrades: true},
-	{Name: "postgresql", Probe: postgresStartup, Upgrades: true},
-	{Name: "redis", Probe: redisCommand},
 	{Name: "mongodb", Probe: mongoMessage},
 	{Name: "amqp", Probe: prefix(proto.Client, "AMQP")},
 	{Name: "nats", Probe: prefix(proto.Server, "INFO {")},
@@ -26,7 +23,6 @@ var Recognised = []proto.Protocol{
 	{Name: "bittorrent", Probe: prefix(proto.AnyRole, "\x13BitTorrent protocol")},
 	{Name: "smb", Probe: smb},
 	{Name: "rdp", Probe: rdp},
-	{Name: "fastcgi", Probe: prefix(proto.Client, "\x01\x01\x00\x01\x00\x08\x00\x00\x00")},
 }
 
 // prefix makes a probe for fixed beginnings.
@@ -60,43 +56,6 @@ func startLine(request, status string) func([]byte) (proto.Match, proto.Role) {
 		}
 		return proto.No, proto.AnyRole
 	}
-}
-
-// mysqlGreeting recognises the server's handshake: a length, sequence 0, protocol 10, a version that
-// begins with a digit.
-func mysqlGreeting(b []byte) (proto.Match, proto.Role) {
-	if len(b) < 6 || b[3] != 0 || b[4] != 10 || b[2] != 0 || b[5] < '0' || b[5] > '9' {
-		return proto.No, proto.AnyRole
-	}
-	return proto.Yes, proto.Server
-}
-
-// postgresStartup recognises a startup, SSL, GSS or cancel request.
-func postgresStartup(b []byte) (proto.Match, proto.Role) {
-	if len(b) < 8 || b[0] != 0 || b[1] != 0 {
-		return proto.No, proto.AnyRole
-	}
-	switch binary.BigEndian.Uint32(b[4:]) {
-	case 0x00030000, 80877103, 80877104, 80877102:
-		return proto.Yes, proto.Client
-	}
-	return proto.No, proto.AnyRole
-}
-
-// redisCommand recognises a command as an array of bulk strings (RESP).
-func redisCommand(b []byte) (proto.Match, proto.Role) {
-	if len(b) < 2 || b[0] != '*' || b[1] < '1' || b[1] > '9' {
-		return proto.No, proto.AnyRole
-	}
-	i := 1
-	for i < len(b) && i < 8 && '0' <= b[i] && b[i] <= '9' {
-		i++
-	}
-	return prefixAt(b[i:], "\r\n$")
-}
-
-func prefixAt(b []byte, t string) (proto.Match, proto.Role) {
-	return prefix(proto.Client, t)(b)
 }
 
 // mongoMessage recognises a message header: its length, and an operation that clients send.

@@ -30,6 +30,7 @@ var groups = []group{
 	{"dns.", asksNames},
 	{"flow.", isFlow},
 	{"culprit.flow.", isFlow},
+	{"culprit.cgi.", func(x *Exchange) bool { return x.Protocol == "fastcgi" || x.Protocol == "uwsgi" }},
 	{"culprit.fastcgi.", speaks("fastcgi")},
 	{"culprit.proxied.", func(x *Exchange) bool { return x.Proxied != nil }},
 	{"culprit.net.error.", func(x *Exchange) bool { return x.Conn.Errors > 0 }},

@@ -65,7 +65,7 @@ func TestICMPErrors(t *testing.T) {
 		{"v6 time exceeded", v6(3, 0, none, q6), ProtoTCP, ICMPHeader{Type: 3, V6: true}},
 		{"v6 parameter problem", v6(4, 1, u32(6), q6), ProtoTCP, ICMPHeader{Type: 4, Code: 1, V6: true}},
 		{"v6 quoted extension headers", v6(1, 4, none, ip6(protoHopByHop, concat(
-			x("2b 00 0104 00000000"), x("3c 00 0000 00000000"), x("33 00 0104 00000000"), x("2c 04 0000 00000001 00000001 000000000000000000000000"),
+			x("2b 01 0104 00000000 ffffffffffffffff"), x("3c 00 0000 00000000"), x("33 00 0104 00000000"), x("2c 04 0000 00000001 00000001 000000000000000000000000"),
 			x("06 00 0001 00000007"), segment))), ProtoTCP, ICMPHeader{Type: 1, Code: 4, V6: true}},
 
 		{"echo", v4(8, 0, none, q4), 0, ICMPHeader{}},

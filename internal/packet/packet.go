@@ -1,5 +1,5 @@
 // Package packet decodes captured frames: link layers, VLAN tags, tunnels, IP with
-// defragmentation, and the TCP, UDP and SCTP headers. It allocates nothing for a packet that isn't a
+// defragmentation, the TCP, UDP and SCTP headers, and those that ICMP errors quote. It allocates nothing for a packet that isn't a
 // fragment.
 package packet
 

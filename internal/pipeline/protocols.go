@@ -7,9 +7,18 @@ import (
 
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/proto/dns"
+	"github.com/culprit-http/culprit/internal/proto/fastcgi"
 	"github.com/culprit-http/culprit/internal/proto/http1"
 	"github.com/culprit-http/culprit/internal/proto/http2"
+	"github.com/culprit-http/culprit/internal/proto/memcached"
+	"github.com/culprit-http/culprit/internal/proto/mongodb"
+	"github.com/culprit-http/culprit/internal/proto/mysql"
+	"github.com/culprit-http/culprit/internal/proto/postgres"
+	"github.com/culprit-http/culprit/internal/proto/proxyprotocol"
+	"github.com/culprit-http/culprit/internal/proto/redis"
 	"github.com/culprit-http/culprit/internal/proto/socks"
+	"github.com/culprit-http/culprit/internal/proto/uwsgi"
 	"github.com/culprit-http/culprit/internal/proto/websocket"
 	"github.com/culprit-http/culprit/internal/tls"
 )
@@ -19,7 +28,18 @@ var protocols = []proto.Protocol{
 	http1.Protocol,
 	http2.Protocol,
 	websocket.Protocol,
+	proxyprotocol.Protocol,
+	fastcgi.Protocol,
+	uwsgi.Protocol,
 	socks.Protocol,
+	postgres.Protocol,
+	mysql.Protocol,
+	memcached.Protocol,
+	mongodb.Protocol,
+	redis.Protocol,
+	dns.DNS,
+	dns.MDNS,
+	dns.LLMNR,
 }
 
 // CheckHints returns an error for a hint that names no protocol.

@@ -189,6 +189,11 @@ type Context struct {
 	Spare Parser
 	// SpareDatagrams is the same for NewDatagrams.
 	SpareDatagrams Datagrams
+	// Shared is where the parsers of a protocol keep what they share within a shard, where they are called one after the other:
+	// what they need during a call alone. The first sets it. Nil: nothing is shared.
+	Shared *any
+	// Group: the datagrams go to a group (multicast), so that who answers does it on a flow of its own.
+	Group bool
 	// Prior is the response that handed the connection over to this protocol, nil when there was none or it isn't known. It is
 	// borrowed until New returns.
 	Prior *Message

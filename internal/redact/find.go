@@ -192,7 +192,7 @@ func (r *Redactor) free(v []byte, i, to int) {
 // within calls a finder on v[from:to].
 func (r *Redactor) within(v []byte, from, to int, find finder) {
 	n := len(r.spans)
-	if n == MaxSecrets {
+	if n >= MaxSecrets {
 		r.add(v, from, to)
 		return
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/statement"
 )
 
 // MaxSecrets is how many secrets of one header, target or body are told apart. When there are more,
@@ -54,6 +55,14 @@ type Redactor struct {
 	name, body, sum, scratch []byte
 	known                    [256]known
 	seed                     maphash.Seed
+	// literals: those of statements are shown. analyzer finds them; language and method are those of the statement at hand,
+	// found its literals, and secretParameters the numbers of its parameters that are credentials.
+	literals         bool
+	analyzer         *statement.Analyzer
+	language         string
+	method           []byte
+	found            []statement.Literal
+	secretParameters []int
 	// processes are the redacted forms of processes; those of redacted ones are themselves.
 	processes map[*exchange.Process]hiddenProcess
 }
@@ -64,12 +73,15 @@ type span struct {
 	// quotes: the mark needs quotes around it, to be a JSON value; 1: plain ones, 2: those of JSON in a string
 	// of JSON, and so on.
 	quotes uint8
+	// quote, if it isn't 0, stands around the mark. literal: it is data, for which a ? stands.
+	quote   byte
+	literal bool
 }
 
 // New returns a Redactor. key is the secret that fingerprints depend on, so that they can't be
 // compared with those of guessed secrets; see LoadKey.
 func New(key []byte) *Redactor {
-	return &Redactor{mac: hmac.New(sha256.New, key), names: newNames(&vocabulary{}), seed: maphash.MakeSeed()}
+	return &Redactor{mac: hmac.New(sha256.New, key), names: newNames(&vocabulary{}), seed: maphash.MakeSeed(), analyzer: statement.New()}
 }
 
 // Exchange hides the secrets of an exchange in place: spans of messages are moved to redacted copies
@@ -87,6 +99,10 @@ func (r *Redactor) exchange(x *exchange.Exchange) {
 	x.Enriched.Route = r.route(x.Enriched.Route)
 	for d, p := range x.Process {
 		x.Process[d] = r.process(p)
+	}
+	if x.Family == exchange.Database {
+		r.statements(x)
+		return
 	}
 	if x.HasRequest {
 		r.message(&x.Request)
@@ -108,6 +124,11 @@ func (r *Redactor) exchange(x *exchange.Exchange) {
 // nothing else of a message but its method and status, and no arguments of processes. It leaves x.Secrets as
 // it is, which would be a part of the truth.
 func (r *Redactor) Target(x *exchange.Exchange) {
+	if x.Family == exchange.Database {
+		r.statement(x, &x.Request)
+		r.statement(x, &x.Response)
+		return
+	}
 	if m := &x.Request; x.HasRequest {
 		m.Target = r.rewrite(m, m.Target, (*Redactor).url)
 	}
@@ -201,15 +222,21 @@ func (r *Redactor) add(v []byte, from, to int) { r.addQuoted(v, from, to, 0) }
 
 // addQuoted is add for what needs quotes around its mark.
 func (r *Redactor) addQuoted(v []byte, from, to int, quotes uint8) {
-	if from >= to || markLen(v[from:to]) == to-from {
+	r.addSpan(v, span{from: from, to: to, quotes: quotes})
+}
+
+// addSpan is add for a span with all that is known of its mark.
+func (r *Redactor) addSpan(v []byte, s span) {
+	if s.from >= s.to || markLen(v[s.from:s.to]) == s.to-s.from {
 		return
 	}
-	if len(r.spans) < MaxSecrets {
-		r.spans = append(r.spans, span{from, to, quotes})
+	// There are as many literals as there are, unless one mark stands for all that follows.
+	if n := len(r.spans); n < MaxSecrets || s.literal && r.spans[n-1].to != len(v) {
+		r.spans = append(r.spans, s)
 		return
 	}
-	if last := &r.spans[MaxSecrets-1]; last.to != len(v) {
-		last.to = len(v)
+	if last := &r.spans[len(r.spans)-1]; last.to != len(v) {
+		*last = span{from: last.from, to: len(v)}
 		r.Lumped++
 	}
 }
@@ -219,10 +246,17 @@ func (r *Redactor) appendRedacted(dst, v []byte) []byte {
 	from := 0
 	for _, s := range r.spans {
 		dst = append(dst, v[from:s.from]...)
-		dst = appendQuote(dst, s.quotes)
-		dst = r.appendMark(dst, v[s.from:s.to])
-		dst = appendQuote(dst, s.quotes)
 		from = s.to
+		switch {
+		case s.literal:
+			dst = append(dst, literalMark)
+		case s.quote != 0:
+			dst = append(r.appendMark(append(dst, s.quote), v[s.from:s.to]), s.quote)
+		default:
+			dst = appendQuote(dst, s.quotes)
+			dst = r.appendMark(dst, v[s.from:s.to])
+			dst = appendQuote(dst, s.quotes)
+		}
 	}
 	return append(dst, v[from:]...)
 }

@@ -33,6 +33,8 @@ type Rules struct {
 	// Patterns are regular expressions (RE2 syntax) for values of headers, targets, bodies and arguments of
 	// processes. What their groups match is secret, or all that they match when they have none.
 	Patterns []string
+	// Literals: the literals of statements, their parameters and their results are shown, but for what is secret in them.
+	Literals bool
 }
 
 // NewWithRules is New with the rules of the user. An error names the rule that is wrong.
@@ -42,7 +44,7 @@ func NewWithRules(key []byte, rules Rules) (*Redactor, error) {
 		return nil, err
 	}
 	r := New(key)
-	r.names, r.patterns = newNames(&c.vocabulary), c.patterns
+	r.names, r.patterns, r.literals = newNames(&c.vocabulary), c.patterns, rules.Literals
 	return r, nil
 }
 
@@ -192,7 +194,7 @@ func (r *Redactor) match(v []byte) {
 			r.spans[n-1] = union(r.spans[n-1], s)
 			continue
 		}
-		r.addQuoted(v, s.from, s.to, s.quotes)
+		r.addSpan(v, s)
 	}
 }
 
@@ -239,7 +241,7 @@ func union(a, b span) span {
 	s := span{from: a.from, to: max(a.to, b.to)}
 	for _, one := range [2]span{a, b} {
 		if one.from == s.from && one.to == s.to {
-			s.quotes = max(s.quotes, one.quotes)
+			s.quotes, s.quote, s.literal = max(s.quotes, one.quotes), max(s.quote, one.quote), s.literal || one.literal
 		}
 	}
 	return s

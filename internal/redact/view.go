@@ -71,7 +71,7 @@ func (w *view) unescapeJSON(v []byte) {
 func (r *Redactor) inView(v []byte, from, to int, unescape func(*view, []byte)) {
 	n := len(r.spans)
 	switch {
-	case n == MaxSecrets:
+	case n >= MaxSecrets:
 		r.add(v, from, to)
 		return
 	case r.nested == maxNested:

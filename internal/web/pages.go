@@ -3,12 +3,9 @@ package web
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/culprit-http/culprit/internal/correlate/pageload"
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -38,6 +35,12 @@ var pageFields = fieldsNamed("event.duration", "event.end", "event.outcome", "ob
 	"culprit.stream", "culprit.http.interim", "culprit.timing.connect", "culprit.timing.tls", "culprit.timing.idle", "culprit.timing.send",
 	"culprit.timing.wait", "culprit.timing.receive")
 
+// requests is the condition of the exchanges that page loads can be made of: statements and questions for names, of which there may
+// be many more, take no room from them.
+func requests() filter.Node {
+	return &filter.Has{Operand: filter.Operand{Field: exchange.Lookup("http.request.method")}}
+}
+
 func fieldsNamed(names ...string) (all []*exchange.Field) {
 	for _, name := range names {
 		all = append(all, exchange.Lookup(name))
@@ -63,7 +66,7 @@ func (s *Server) pages(c *call) error {
 	g := s.newGrouping(c.Context())
 	margin := pageload.MaxIdle.Nanoseconds()
 	w := window{scope: scope, before: MaxSighted, split: scope.To, behind: MaxBehind}
-	w.scope.Where, w.scope.Text = nil, ""
+	w.scope.Where, w.scope.Text = requests(), ""
 	if scope.From > 0 {
 		w.scope.From = max(scope.From-margin, 1)
 	}
@@ -212,7 +215,7 @@ func (s *Server) onePage(c *call) error {
 	w := window{
 		scope: store.Scope{
 			From: max(at-(pageload.MaxAge+pageload.MaxIdle).Nanoseconds(), 1), To: at + pageload.MaxAge.Nanoseconds() + 1,
-			Where:   &filter.In{Operand: filter.Operand{Field: exchange.Lookup("client.ip")}, Values: []filter.Constant{client}},
+			Where:   and(requests(), &filter.In{Operand: filter.Operand{Field: exchange.Lookup("client.ip")}, Values: []filter.Constant{client}}),
 			Timeout: s.options.QueryTimeout,
 		},
 		before: MaxBehind, split: at, behind: MaxSighted,
@@ -239,36 +242,14 @@ func (s *Server) onePage(c *call) error {
 	}{viewOf(found), g.found()})
 }
 
-// window is which exchanges pages are made of: the newest before of those from scope.From to split, and the oldest behind
-// of those from split to scope.To. Without a split, there are only the first, up to the last that is stored.
-type window struct {
-	scope          store.Scope
-	split          int64
-	before, behind int
-	border         border
-}
-
-// border is where the newest exchanges before an end begin: from that time on they are all looked at, and so are as many
-// as there is room for of the nanosecond before it, by the order of their ids.
-type border struct {
-	from, end int64
-	room      int
-}
-
-// grouping makes pages, and counts what that takes.
+// grouping makes pages of what it reads.
 type grouping struct {
-	s   *Server
-	ctx context.Context
-
-	// end is when all questions together have to be done.
-	end       time.Time
-	cost      store.Cost
-	groups    *pageload.Grouper
-	truncated bool
+	reading
+	groups *pageload.Grouper
 }
 
 func (s *Server) newGrouping(ctx context.Context) *grouping {
-	return &grouping{s: s, ctx: ctx, end: s.options.Now().Add(s.options.QueryTimeout)}
+	return &grouping{reading: s.newReading(ctx, "page loads")}
 }
 
 // foundPages says of what pages were made.
@@ -285,18 +266,6 @@ func (g *grouping) found() foundPages {
 	return foundPages{g.groups.Assigned + g.groups.Unassigned, g.groups.Unassigned, g.truncated, costOf(g.cost)}
 }
 
-// choose returns the ids of the exchanges of a window that a scope selects.
-func (g *grouping) choose(w *window, scope *store.Scope) (map[[exchange.IDSize]byte]bool, error) {
-	ids := map[[exchange.IDSize]byte]bool{}
-	q := store.Search{Fields: fieldsNamed("event.id")}
-	q.Where, q.Text = scope.Where, scope.Text
-	err := g.each(w, &q, func(x *exchange.Exchange) error {
-		ids[x.ID(x.Tap.Observer)] = true
-		return nil
-	})
-	return ids, err
-}
-
 // group makes pages of the exchanges of a window.
 func (g *grouping) group(w *window, done func(*pageload.Page)) error {
 	g.groups = pageload.New(done)
@@ -308,125 +277,4 @@ func (g *grouping) group(w *window, done func(*pageload.Page)) error {
 	})
 	g.groups.End()
 	return err
-}
-
-// begin finds the border of a window, by counts in buckets of time, and then in buckets of the one that doesn't fit, down
-// to a nanosecond. Reading the newest first would cost a look at the whole store for each page of a search.
-func (g *grouping) begin(w *window) error {
-	q := store.Aggregate{Scope: w.scope, Order: -1}
-	q.To = w.split
-	if q.From <= 0 || q.To == 0 {
-		status, err := g.s.options.Store.Status(g.ctx)
-		if err != nil {
-			return err
-		}
-		if q.From <= 0 {
-			// Scopes have no bounds before 1970, so what is that old isn't looked at.
-			q.From = max(status.First, 1)
-		}
-		if q.To == 0 {
-			// What comes meanwhile isn't looked at.
-			q.To = min(max(status.Last, q.From), math.MaxInt64-1) + 1
-		}
-	}
-	w.border = border{end: q.To}
-	for room := int64(w.before); ; {
-		q.Interval = max(q.To-q.From, 0)/borderBuckets + 1
-		rows, err := g.count(&q)
-		if err != nil {
-			return err
-		}
-		n := len(rows)
-		for ; n > 0 && rows[n-1].Count <= room; n-- {
-			room -= rows[n-1].Count
-		}
-		if n == 0 {
-			w.border.from = q.From
-			return nil
-		}
-		g.truncated = true
-		start, end := max(rows[n-1].Start, q.From), q.To
-		if rows[n-1].Start < q.To-q.Interval {
-			end = rows[n-1].Start + q.Interval
-		}
-		if room == 0 || q.Interval == 1 {
-			w.border.from, w.border.room = end, int(room)
-			return nil
-		}
-		q.From, q.To = start, end
-	}
-}
-
-// each calls found for the exchanges of a window that a search selects, in the order of time.
-func (g *grouping) each(w *window, q *store.Search, found func(x *exchange.Exchange) error) error {
-	b := &w.border
-	q.Ascending = true
-	for _, part := range []struct {
-		from, to int64
-		limit    int
-	}{
-		{b.from - 1, b.from, b.room},
-		// What was stored meanwhile comes on top.
-		{b.from, b.end, w.before - b.room + store.MaxLimit},
-		{w.split, w.scope.To, w.behind},
-	} {
-		if part.limit == 0 || part.from >= part.to {
-			continue
-		}
-		q.From, q.To = part.from, part.to
-		if err := g.scan(q, part.limit, found); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// scan calls found for the exchanges of a search, up to a limit.
-func (g *grouping) scan(q *store.Search, limit int, found func(x *exchange.Exchange) error) (err error) {
-	for page := *q; ; {
-		page.Limit = min(limit, store.MaxLimit)
-		if page.Timeout, err = g.left(); err != nil {
-			return err
-		}
-		p, err := g.s.options.Store.Search(g.ctx, &page, found)
-		if err != nil {
-			return err
-		}
-		g.spend(&p.Cost)
-		if limit -= page.Limit; limit <= 0 || p.Next == "" {
-			return nil
-		}
-		page.After = p.Next
-	}
-}
-
-// count returns how many exchanges there are in buckets of time, the oldest first; there are no empty ones.
-func (g *grouping) count(q *store.Aggregate) (rows []store.BucketRow, err error) {
-	if q.Timeout, err = g.left(); err != nil {
-		return nil, err
-	}
-	t, err := g.s.options.Store.Aggregate(g.ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	g.spend(&t.Cost)
-	return t.Rows, nil
-}
-
-// left is the time that is left for the next question.
-func (g *grouping) left() (time.Duration, error) {
-	left := g.end.Sub(g.s.options.Now())
-	if left <= 0 {
-		return 0, fmt.Errorf("%w: looking for page loads took all of %v", store.ErrLimit, g.s.options.QueryTimeout)
-	}
-	return left, nil
-}
-
-// spend adds what a question took.
-func (g *grouping) spend(c *store.Cost) {
-	g.cost.Rows += c.Rows
-	g.cost.Skipped += c.Skipped
-	g.cost.Bytes += c.Bytes
-	g.cost.Elapsed += c.Elapsed
-	g.cost.Stored = c.Stored
 }

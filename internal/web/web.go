@@ -245,6 +245,8 @@ func routes() []route {
 		{"/api/heatmap", (*Server).heatmap, private, query, with("interval", "buckets", "field")},
 		{"/api/host", (*Server).host, private, query, []string{"from", "to", "last", "interval", "buckets"}},
 		{"/api/aggregate", (*Server).aggregate, private, query, with("interval", "group", "metric", "sort", "limit")},
+		{"/api/statements", (*Server).statements, private, query, with("by", "sort", "limit")},
+		{"/api/repeats", (*Server).repeats, private, query, with("least", "confidence", "limit")},
 		{"/api/terms", (*Server).terms, private, query, with("field", "metric", "sort", "limit")},
 		{"/api/cardinality", (*Server).cardinality, private, query, with("field")},
 		{"/api/differences", (*Server).differences, private, query, with("selection", "fields", "limit")},

@@ -1,0 +1,216 @@
+package memcached
+
+import (
+	"bytes"
+
+	"github.com/culprit-http/culprit/internal/clock"
+	"github.com/culprit-http/culprit/internal/proto"
+)
+
+// maxLine is how much of a first line is looked at.
+const maxLine = 1024
+
+// Probe implements proto.Protocol. Of the text protocol it wants a whole line: a command in lower case, with what must follow it.
+func Probe(b []byte) (proto.Match, proto.Role) {
+	if len(b) == 0 {
+		return proto.NeedMore, proto.AnyRole
+	}
+	if b[0] == magicRequest || b[0] == magicResponse {
+		return probeHeader(b)
+	}
+	line, whole := firstLine(b)
+	if i := bytes.IndexByte(b, '\n'); !whole && i >= 0 {
+		if i < len(b)-1 {
+			return proto.No, proto.AnyRole
+		}
+		line, whole = b[:i], true // servers take a line that ends without CR too
+	}
+	if !whole {
+		word, _, further := bytes.Cut(b, space)
+		if beginsCommand(word, further) && len(b) < maxLine {
+			return proto.NeedMore, proto.Client
+		}
+		if c := commands[string(word)]; c.kind&getting != 0 && printable(b) {
+			return proto.Yes, proto.Client // a line that is longer than is looked at
+		}
+		return proto.No, proto.AnyRole
+	}
+	if c, ok := isCommand(line); ok && c.sure {
+		return proto.Yes, proto.Client
+	}
+	if a, ok := isReply(line); ok && a.sure {
+		return proto.Yes, proto.Server
+	}
+	return proto.No, proto.AnyRole
+}
+
+// Resume implements proto.Protocol: a whole line at the start of a segment, or a header of the binary protocol.
+func Resume(b []byte) (proto.Match, proto.Role) {
+	if len(b) == 0 {
+		return proto.No, proto.AnyRole
+	}
+	if b[0] == magicRequest || b[0] == magicResponse {
+		if len(b) < headerSize {
+			return proto.No, proto.AnyRole
+		}
+		return probeHeader(b)
+	}
+	line, whole := firstLine(b)
+	if !whole {
+		return proto.No, proto.AnyRole
+	}
+	if c, ok := isCommand(line); ok && c.sure && c.least > 0 {
+		return proto.Yes, proto.Client
+	}
+	if a, ok := isReply(line); ok && (a.surely || a.sure && a.shape != entry) {
+		return proto.Yes, proto.Server
+	}
+	return proto.No, proto.AnyRole
+}
+
+// ProbeDatagram implements proto.Protocol: a frame header, and a request or a response behind it.
+func ProbeDatagram(b []byte, _, _ uint16) (proto.Match, proto.Role) {
+	f, ok := readFrame(b)
+	if !ok {
+		return proto.No, proto.AnyRole
+	}
+	switch match, role := Resume(f.payload); {
+	case match != proto.Yes:
+	case role == proto.Client && f.total == 1 || role == proto.Server && f.sequence == 0:
+		return match, role
+	}
+	return proto.No, proto.AnyRole
+}
+
+// probeHeader is Probe for the binary protocol.
+func probeHeader(b []byte) (proto.Match, proto.Role) {
+	role := proto.Client
+	if b[0] == magicResponse {
+		role = proto.Server
+	}
+	if len(b) < headerSize {
+		if _, ok := operations[b[min(1, len(b)-1)]]; ok || len(b) == 1 {
+			return proto.NeedMore, role
+		}
+		return proto.No, proto.AnyRole
+	}
+	if k := readHeader(b); k.plausible() {
+		return proto.Yes, role
+	}
+	return proto.No, proto.AnyRole
+}
+
+// firstLine returns the first line without its end; whole tells whether the end is there.
+func firstLine(b []byte) (line []byte, whole bool) {
+	b = b[:min(len(b), maxLine)]
+	i := bytes.IndexByte(b, '\n')
+	if i < 1 || b[i-1] != '\r' {
+		return nil, false
+	}
+	return b[:i-1], true
+}
+
+// beginsCommand reports whether a line may begin so; whole: there is a space behind it.
+func beginsCommand(word []byte, whole bool) bool {
+	if whole {
+		return commands[string(word)].sure
+	}
+	word = bytes.TrimSuffix(word, []byte("\r"))
+	for name, c := range commands {
+		if c.sure && len(word) <= len(name) && name[:len(word)] == string(word) {
+			return true
+		}
+	}
+	return false
+}
+
+// isCommand reports whether a line is a command with what must follow it.
+func isCommand(line []byte) (command, bool) {
+	w := words{line: line}
+	name, _ := w.next()
+	c, ok := commands[string(name)]
+	if !ok || !printable(line) {
+		return c, false
+	}
+	count := 0
+	for word, _ := w.next(); len(word) > 0; word, _ = w.next() {
+		count++
+		if w.at == len(line) && hasPrefix(word, "HTTP/") {
+			return c, false
+		}
+		numeric := count == c.size || count == c.exptime || c.kind == storing && count == 2 || c.kind == counting && count == 2
+		switch {
+		case count == c.exptime && word[0] == '-' && isNumber(word[1:]):
+		case count == c.size && c.kind == metaSet && word[0] == 'S' && isNumber(word[1:]):
+		case numeric && !isNumber(word), len(word) > maxKey && count >= c.keys && count <= c.last:
+			return c, false
+		case count > c.least && c.last == 1 && c.kind&(metas|storing) == 0 && string(word) != "noreply" && string(word) != "0":
+			return c, false
+		}
+	}
+	return c, count >= c.least
+}
+
+// isReply reports whether a line is one of a response.
+func isReply(line []byte) (answer, bool) {
+	w := words{line: line}
+	word, _ := w.next()
+	a, ok := answers[string(word)]
+	if !ok || !printable(line) {
+		return a, false
+	}
+	rest := 0
+	for word, _ := w.next(); len(word) > 0; word, _ = w.next() {
+		if rest++; a.shape == item && (rest == 2 || rest == 3) && !isNumber(word) {
+			return a, false
+		}
+	}
+	switch a.shape {
+	case item:
+		return a, rest == 3 || rest == 4
+	case single:
+		return a, rest == 0
+	case itemAlone:
+		return a, rest > 0
+	}
+	return a, true
+}
+
+// printable reports whether bytes are a text without control characters.
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// found looks for the beginning of a message at the start of a segment, and reports whether there is one.
+func (p *Parser) found(h *half, b []byte, at clock.Mark) bool {
+	match, role := Resume(b)
+	isClient := h.msg.Dir == p.client
+	if isClient {
+		if match == proto.Yes && role == proto.Client {
+			h.state = inHead
+		}
+		return h.state == inHead
+	}
+	switch line, whole := firstLine(b); {
+	case p.dialect == speaksBinary:
+		// Of a series of packets any may be meant, and only the first begins the response.
+		if match == proto.Yes && role == proto.Server && b[1] != opStat {
+			h.state = inHead
+		}
+	case whole:
+		a, ok := isReply(line)
+		if !ok {
+			a, ok = number, isNumber(line)
+		}
+		// Other words end with ERROR.
+		if ok && (a.surely || a.shape != failure && p.waiting.expects(at.Offset)) {
+			h.state = inHead
+		}
+	}
+	return h.state == inHead
+}
