@@ -37,6 +37,7 @@ Examples:
   culprit query --last 1h --where 'status >= 500'
   culprit query --group-by route --metric 'p50(duration),p99(duration),error_rate'
   culprit query --last 1d --interval 1h --metric 'rate,p99(duration)' -o csv
+  culprit query --group-by template,db --metric 'sum(duration),p99(duration)' --sort 'sum(duration)'
   culprit query --trace 4bf92f3577b34da6a3ce929d0e0e4736 -o har=trace.har`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -270,7 +271,10 @@ func (a *asking) run(ctx context.Context) error {
 func (a *asking) showExchanges(ctx context.Context, t target) error {
 	out := a.answer.exchanges(a, t)
 	q := store.Search{Scope: a.scope, Sort: a.sort, Ascending: a.config.Ascending || a.config.Trace != "" && a.sort == nil}
-	if a.answer.fields { // the others show everything
+	switch {
+	case a.answer.name == "table" && len(a.config.Fields) == 0:
+		q.Fields = needed()
+	case a.answer.fields: // the others show everything
 		q.Fields = a.fields
 	}
 	if a.answer.name == "parquet" && a.sort == nil {

@@ -104,11 +104,27 @@ func columnName(f *exchange.Field) string {
 	return f.Name
 }
 
-// usual are the columns of a list when none are named, and which are left out first where there is no room.
+// usual are the columns of a list when none are named, and which are left out first where there is no room. or are the fields that
+// say the same of other protocols, which the table for people has in the same column.
 var usual = []struct {
 	field string
 	drop  int
-}{{"time", 0}, {"client", 2}, {"method", 0}, {"vhost", 4}, {"path", 0}, {"status", 0}, {"size", 3}, {"duration", 0}, {"grade", 1}}
+	or    []string
+}{
+	{"time", 0, nil}, {"client", 2, nil}, {"method", 0, []string{"db.operation.name", "dns.question.type"}}, {"vhost", 4, []string{"db.namespace", "tls.client.server_name"}},
+	{"path", 0, []string{"db.query.text", "dns.question.name", "network.protocol"}}, {"status", 0, []string{"db.response.status_code", "dns.response_code"}},
+	{"size", 3, []string{"culprit.db.returned_bytes"}}, {"duration", 0, nil}, {"grade", 1, nil},
+}
+
+// needed are the fields that the table for people needs when none are named.
+func needed() (all []*exchange.Field) {
+	for _, c := range usual {
+		for _, name := range append([]string{c.field}, c.or...) {
+			all = append(all, exchange.Lookup(name))
+		}
+	}
+	return all
+}
 
 func parseFields(names []string) (all []*exchange.Field, err error) {
 	if len(names) == 0 {
@@ -170,13 +186,15 @@ func isNumeric(f *exchange.Field) bool {
 type list struct {
 	grid   grid
 	fields []*exchange.Field
+	// or are the fields that stand in for each where it is absent.
+	or     [][]*exchange.Field
 	target target
 	value  exchange.Value
 }
 
 // newList makes a list of these fields; named: the user chose them, so that all are wanted.
 func newList(fields []*exchange.Field, named bool, t target) *list {
-	l := &list{fields: fields, target: t}
+	l := &list{fields: fields, or: make([][]*exchange.Field, len(fields)), target: t}
 	for i, f := range fields {
 		c := gridColumn{name: columnName(f), unit: f.Unit, numeric: isNumeric(f)}
 		if f.Kind == exchange.Text || f.Kind == exchange.List || f.Kind == exchange.Headers {
@@ -184,6 +202,9 @@ func newList(fields []*exchange.Field, named bool, t target) *list {
 		}
 		if !named {
 			c.drop = usual[i].drop
+			for _, name := range usual[i].or {
+				l.or[i] = append(l.or[i], exchange.Lookup(name))
+			}
 		}
 		l.grid.columns = append(l.grid.columns, c)
 	}
@@ -195,7 +216,17 @@ func (l *list) Exchange(x *exchange.Exchange) error {
 	l.grid.rows++
 	for i, f := range l.fields {
 		c := &l.grid.columns[i]
-		c.values = append(c.values, cellOf(x, f, &l.value, l.target.location))
+		cell := cellOf(x, f, &l.value, l.target.location)
+		for _, f := range l.or[i] {
+			if cell.present {
+				break
+			}
+			cell = cellOf(x, f, &l.value, l.target.location)
+			if v := &l.value; v.Kind == exchange.Text && v.Text == "" { // statements may have many lines
+				cell = textValue(bytes.Join(bytes.Fields(v.Bytes), []byte(" ")))
+			}
+		}
+		c.values = append(c.values, cell)
 	}
 	return nil
 }
@@ -278,7 +309,7 @@ func (c *gridColumn) scaled() (cells []string, unit string) {
 	cells = make([]string, len(c.values))
 	largest, smallest, whole := 0.0, math.Inf(1), true
 	for i := range c.values {
-		if v := &c.values[i]; v.present {
+		if v := &c.values[i]; v.present && v.text == "" {
 			n := math.Abs(v.number)
 			largest, whole = max(largest, n), whole && v.isInt
 			if n > 0 {
@@ -300,6 +331,8 @@ func (c *gridColumn) scaled() (cells []string, unit string) {
 		switch v := &c.values[i]; {
 		case !v.present:
 			cells[i] = "-"
+		case v.text != "": // the code of an error among statuses
+			cells[i] = v.text
 		case unit == "" && whole && c.grouped:
 			cells[i] = string(terminal.AppendCount(nil, v.int))
 		case unit == "" && whole:

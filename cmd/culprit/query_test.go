@@ -133,6 +133,50 @@ func TestQueryAnswers(t *testing.T) {
 	}
 }
 
+// The table has exchanges of all protocols in the same columns, and the tables of figures know statements.
+func TestQueryOfOthers(t *testing.T) {
+	s := storetest.NewNaive()
+	var b record.Batch
+	for i, x := range []*exchange.Exchange{
+		outputtest.Exchange("GET /orders HTTP/1.1\nHost: shop.example\n\n", "HTTP/1.1 200 OK\n\n[]"),
+		outputtest.Lookup("AAAA", "db.shop.example", "2001:db8::9"),
+		outputtest.Query("mysql", "SELECT", "SELECT *\n\tFROM users\n WHERE name = '\x1b[31m'"),
+		outputtest.Failed(outputtest.Query("postgresql", "INSERT", "INSERT INTO users VALUES ($1)"), "23505", "duplicate key"),
+		outputtest.Query("redis", "GET", "GET user:7"),
+		outputtest.FlowRecord("ssh"),
+	} {
+		x.Start.Time += int64(i) * int64(time.Second)
+		x.KnownID = &[exchange.IDSize]byte{1, 3, byte(i)}
+		if x.Protocol == "postgresql" {
+			x.Request.Say("database", []byte("shop"))
+		}
+		b.Add(x)
+	}
+	if _, err := s.Append(&b); err != nil {
+		t.Fatal(err)
+	}
+	byTemplate := config.Query{GroupBy: []string{"template", "db"}, Metrics: []string{"sum(duration)", "p99(duration)", "errors", "sum(rows)"}, Sort: "sum(duration)", Where: "has(db)"}
+	for _, c := range []struct {
+		name  string
+		width int
+		q     config.Query
+	}{
+		{"others", 120, config.Query{Ascending: true}}, {"others-plain", 0, config.Query{Ascending: true}},
+		{"others.csv", 0, config.Query{Ascending: true, Output: "csv", Fields: []string{"protocol", "verb", "table", "statement", "rows", "qname", "rcode"}}},
+		{"others-figures", 140, byTemplate},
+	} {
+		c.q.Limit = -1
+		got, err := ask(t, s, c.width, c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsRune(got, 0x1b) {
+			t.Errorf("%s: what was captured reaches the terminal", c.name)
+		}
+		outputtest.Golden(t, *update, filepath.Join("query", c.name+".golden"), []byte(got))
+	}
+}
+
 // CSV and NDJSON can be read back.
 func TestQueryIsWellFormed(t *testing.T) {
 	all := make([]string, 0, len(exchange.Fields))

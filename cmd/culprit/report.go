@@ -110,7 +110,7 @@ func (t *capturing) nothing(s *pipeline.Stats) {
 		say("none of %s passes the capture filter", plural(s.Received.Packets, "packet"))
 		return
 	}
-	say("no HTTP exchange found in %s%s", plural(s.Received.Packets, "packet"), inventory(s))
+	say("no exchange found in %s%s", plural(s.Received.Packets, "packet"), inventory(s))
 	for _, name := range sorted(s.Connections) {
 		if next := nextSteps[name]; next != "" {
 			t.lossy = true
@@ -214,12 +214,13 @@ func totals(s *pipeline.Stats, shown string) string {
 		packets[name], bytes[name] = c.Packets, c.Bytes
 	}
 	connections := maps.Clone(s.Connections)
-	var read []string // those that are looked into
-	for _, name := range [...]string{"http", "http2", "tls", "socks"} {
-		if n := connections[name]; n > 0 || name == "http" {
-			read = append(read, name+" "+count(n))
+	delete(connections, "http")
+	read := []string{"http " + count(s.Connections["http"])} // those that are looked into
+	for _, name := range sorted(connections) {
+		if pipeline.Parsed(name) {
+			read = append(read, name+" "+count(connections[name]))
+			delete(connections, name)
 		}
-		delete(connections, name)
 	}
 	grades := map[string]uint64{}
 	for g, n := range s.Exchanges {

@@ -44,6 +44,22 @@ type Detector struct {
 	// Limits and Held go to the parsers. What detection keeps is in Held too.
 	Limits *proto.Limits
 	Held   *int
+
+	// shared is what the parsers of a protocol share, by its name.
+	shared map[string]*any
+}
+
+// Share returns where the parsers of a protocol keep what they share.
+func (d *Detector) Share(p *proto.Protocol) *any {
+	v := d.shared[p.Name]
+	if v == nil {
+		if d.shared == nil {
+			d.shared = map[string]*any{}
+		}
+		v = new(any)
+		d.shared[p.Name] = v
+	}
+	return v
 }
 
 // Opener is told what was decided.
@@ -373,6 +389,7 @@ func (s *Stream) choose(p *proto.Protocol, client proto.Direction, resumed bool,
 	s.context = proto.Context{
 		Client: client, Resumed: resumed, Sink: s.opener.Sink(p, client, resumed, at),
 		Limits: s.detector.Limits, Held: s.detector.Held, Prior: prior, Nest: s.opener.Nest,
+		Shared: s.detector.Share(p),
 	}
 	if s.spareOf == p {
 		s.context.Spare, s.spare, s.spareOf = s.spare, nil, nil

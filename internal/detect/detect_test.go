@@ -67,7 +67,7 @@ func play(t testing.TB, flow *proto.Flow, hints map[uint16]string, steps []proto
 	held := 0
 	d := &detect.Detector{
 		Protocols: []proto.Protocol{http1.Protocol, http2.Protocol, websocket.Protocol, socks.Protocol, tls.NewEngine(nil, tls.Limits{}, nil).Protocol()}, Known: detect.Recognised, Hints: hints,
-		Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100, MaxStreams: 10, MaxMessage: 1 << 20}, Held: &held,
+		Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100, MaxStreams: 10, MaxMessage: 1 << 20, MaxStatement: 16 << 10}, Held: &held,
 	}
 	l := &log{}
 	var s detect.Stream
@@ -192,8 +192,6 @@ var signatures = []struct {
 	{"rtsp", "RTSP/1.0 200 OK\r\nCSeq: 2\r\n\r\n", proto.Server},
 	{"sip", "INVITE sip:bob@b.example SIP/2.0\r\nVia: SIP/2.0/TCP a\r\n\r\n", proto.Client},
 	{"sip", "SIP/2.0 180 Ringing\r\n\r\n", proto.Server},
-	{"mongodb", "\x3a\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xd4\x07\x00\x00\x00\x00\x00\x00admin.$cmd\x00", proto.Client},
-	{"mongodb", "\x85\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\xdd\x07\x00\x00\x00\x00\x00\x00", proto.Client},
 	{"amqp", "AMQP\x00\x00\x09\x01", proto.Client},
 	{"nats", "INFO {\"server_id\":\"N\"}\r\n", proto.Server},
 	{"xmpp", "<?xml version='1.0'?><stream:stream to='a'>", proto.AnyRole},

@@ -16,7 +16,6 @@ var Recognised = []proto.Protocol{
 	{Name: "imap", Probe: prefix(proto.Server, "* OK ", "* PREAUTH "), Upgrades: true},
 	{Name: "rtsp", Probe: startLine(" RTSP/1.0", "RTSP/1.0 ")},
 	{Name: "sip", Probe: startLine(" SIP/2.0", "SIP/2.0 ")},
-	{Name: "mongodb", Probe: mongoMessage},
 	{Name: "amqp", Probe: prefix(proto.Client, "AMQP")},
 	{Name: "nats", Probe: prefix(proto.Server, "INFO {")},
 	{Name: "xmpp", Probe: prefix(proto.AnyRole, "<?xml version='1.0'?><stream", "<stream:stream"), Upgrades: true},
@@ -56,21 +55,6 @@ func startLine(request, status string) func([]byte) (proto.Match, proto.Role) {
 		}
 		return proto.No, proto.AnyRole
 	}
-}
-
-// mongoMessage recognises a message header: its length, and an operation that clients send.
-func mongoMessage(b []byte) (proto.Match, proto.Role) {
-	if len(b) < 16 {
-		return proto.No, proto.AnyRole
-	}
-	if n := binary.LittleEndian.Uint32(b); n < 16 || n > 48<<20 || binary.LittleEndian.Uint32(b[8:]) != 0 {
-		return proto.No, proto.AnyRole
-	}
-	switch binary.LittleEndian.Uint32(b[12:]) {
-	case 2001, 2002, 2004, 2005, 2006, 2007, 2010, 2012, 2013:
-		return proto.Yes, proto.Client
-	}
-	return proto.No, proto.AnyRole
 }
 
 // smb recognises SMB 1, 2 and 3 over direct TCP or NetBIOS.

@@ -107,6 +107,8 @@ func fact(name, alias, typ, unit string, kind ValueKind, meaning string) Field {
 		case of.Of == proto.Response && x.HasResponse:
 			m = &x.Response
 		case of.Of == proto.Request && x.HasRequest:
+		case of.Of == proto.Request && x.Family == Names && x.HasResponse: // which repeats the question
+			m = &x.Response
 		default:
 			return
 		}
@@ -187,10 +189,7 @@ func (v *Value) proxied(x *Exchange, text func(p *proto.Proxied) string) {
 
 // registeredDomain returns what was registered of the name that was asked for, empty when that can't be told.
 func (x *Exchange) registeredDomain() string {
-	if !x.HasRequest {
-		return ""
-	}
-	name := strings.ToLower(string(x.Request.FactText("name")))
+	name := strings.ToLower(string(x.asked("name", "")))
 	domain, err := publicsuffix.EffectiveTLDPlusOne(name)
 	if err != nil {
 		return ""

@@ -30,6 +30,10 @@ func (r *FlowReporter) Report(l *Layer, protocol string, client proto.Direction,
 	x.Period = &Period{Number: r.number, Final: final, Since: l.flow.First.Time}
 	x.Index = uint32(r.number)
 	x.before = r.before
+	if f := l.facts; final && f.Why != proto.Finished && f.Why != proto.Reset {
+		// Silence isn't a part of it, nor is what came on other connections meanwhile.
+		at.Time, at.Packet = max(f.Half[0].Last, f.Half[1].Last, r.since.Time), r.since.Packet
+	}
 	r.number++
 	r.since = at
 	for d := range r.before {

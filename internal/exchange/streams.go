@@ -57,7 +57,13 @@ func (p *StreamPairer) begin(m *proto.Message) *Exchange {
 	if old := p.streams[m.Stream]; old != nil {
 		p.complete(old, m.First) // its number is used again
 	}
-	x := p.Layer.begin(m, p.protocol, p.client)
+	client := p.client
+	if m.OneWay { // of which each end may send both kinds
+		if client = m.Dir; m.Kind != proto.Request {
+			client = m.Dir.Other()
+		}
+	}
+	x := p.Layer.begin(m, p.protocol, client)
 	x.pairer = p
 	x.lost = [2]bool{p.resumed, p.resumed}
 	p.streams[m.Stream] = x

@@ -22,7 +22,7 @@ func (x *Exchange) Verb() []byte {
 			return x.Response.Bytes(x.Response.Method)
 		}
 	case Names:
-		if op := x.Request.FactText("opcode"); x.HasRequest && len(op) > 0 && string(op) != "QUERY" {
+		if op := x.asked("opcode", ""); len(op) > 0 && string(op) != "QUERY" {
 			return op
 		}
 		return x.asked("type", "answer_type")
@@ -51,17 +51,20 @@ func (x *Exchange) Subject() []byte {
 	return nil
 }
 
-// asked returns what the question says by one name, or else the first answer by another.
+// asked returns what the question says by one name, which the response repeats, or else the first answer by another.
 func (x *Exchange) asked(question, answer string) []byte {
 	if x.HasRequest {
 		if b := x.Request.FactText(question); len(b) > 0 {
 			return b
 		}
 	}
-	if x.HasResponse {
-		return x.Response.FactText(answer)
+	if !x.HasResponse {
+		return nil
 	}
-	return nil
+	if b := x.Response.FactText(question); len(b) > 0 {
+		return b
+	}
+	return x.Response.FactText(answer)
 }
 
 // Answers returns what the response to a question for a name says, nil when there is none: one text an answer.

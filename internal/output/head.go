@@ -15,9 +15,13 @@ func AppendStartLine(dst []byte, m *proto.Message) []byte {
 		dst = appendPart(dst, m.Bytes(m.Target))
 		return appendPart(dst, m.Bytes(m.Proto))
 	}
-	dst = append(dst, m.Bytes(m.Proto)...)
+	said := m.Bytes(m.Proto)
+	dst = append(dst, said...)
 	if m.Status > 0 {
-		dst = strconv.AppendInt(append(dst, ' '), int64(m.Status), 10)
+		if len(said) > 0 { // CGI gives a status alone
+			dst = append(dst, ' ')
+		}
+		dst = strconv.AppendInt(dst, int64(m.Status), 10)
 	}
 	return appendPart(dst, m.Bytes(m.Reason))
 }

@@ -140,7 +140,7 @@ func observeWith(t *testing.T, pcap []byte, keys *keylog.Store) [][]seen {
 		Keys:    keys,
 		Packet:  packet.DefaultLimits(),
 		TCP:     tcp.DefaultLimits,
-		Parser:  proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20},
+		Parser:  proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{
 			MaxWaiting: 1000, MaxBody: maxBody, ExchangeTimeout: 5 * time.Minute,
 		},

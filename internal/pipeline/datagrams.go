@@ -106,7 +106,10 @@ func (u *datagrams) choose(p *proto.Protocol, client proto.Direction) {
 		spare = nil
 	}
 	u.streams.Open(&u.layer, p.Name, client, u.link.Flow().Midstream)
-	u.context = proto.Context{Client: client, Sink: &u.streams, Limits: s.detector.Limits, Held: s.detector.Held, SpareDatagrams: spare}
+	u.context = proto.Context{
+		Client: client, Sink: &u.streams, Limits: s.detector.Limits, Held: s.detector.Held, SpareDatagrams: spare,
+		Shared: s.detector.Share(p), Group: u.link.Flow().Addr[client.Other()].Netip().IsMulticast(),
+	}
 	u.parser, u.protocol = p.NewDatagrams(&u.context), p
 	u.flow.name, u.flow.client = p.Name, client
 	s.tally.connections[p.Name]++

@@ -103,7 +103,7 @@ var (
 func alone(keys *keylog.Store) (*shard, *exchange.Collector) {
 	c := &Config{
 		Keys: keys, Memory: 512 << 20, TLS: tls.DefaultLimits(),
-		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20},
+		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 300e9},
 	}
 	out, tap, tally := &exchange.Collector{}, &exchange.Tap{}, newTally()
@@ -416,7 +416,7 @@ func TestKeysBehindPackets(t *testing.T) {
 			}
 			config := Config{
 				Workers: workers, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits, TLS: tls.DefaultLimits(), Keys: keylog.NewStore(keylog.Options{}),
-				Parser: proto.Limits{MaxHead: 1 << 16, MaxFields: 256}, Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
+				Parser: proto.Limits{MaxHead: 1 << 16, MaxFields: 256, MaxStatement: 16 << 10}, Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
 			}
 			l := &tellings{}
 			if _, err := Run(context.Background(), &dsb{records: records, blocks: blocks}, config, l); err != nil {
@@ -555,7 +555,7 @@ func TestResetWebSocket(t *testing.T) {
 // A tunnel that makes room for other streams ends, with what it carries.
 func TestTunnelMakesRoom(t *testing.T) {
 	s, out := alone(nil)
-	s.detector.Limits = &proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 2, MaxMessage: 1 << 20}
+	s.detector.Limits = &proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 2, MaxMessage: 1 << 20, MaxStatement: 16 << 10}
 	w := dial(s, &proto.Flow{})
 	w.begin()
 	w.headers(proto.Originator, 1, false, ":method", "CONNECT", ":authority", "inner.example:80")

@@ -179,7 +179,7 @@ func (r *run) start() {
 	r.config.wanted = func() { r.wanted.Store(true) }
 	r.config.Exchange.Peeks = peeks
 	for i := range n {
-		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody, statements: statement.New()}
+		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody, limits: &r.config.Parser, statements: statement.New()}
 		for s := range w.shards {
 			if s%n == i {
 				w.shards[s] = newShard(&r.config, &w.tally, r.taps.get, &w.out)
@@ -472,6 +472,7 @@ type worker struct {
 	tally  tally
 	// maxBody is how much is kept of bodies.
 	maxBody    int
+	limits     *proto.Limits
 	statements *statement.Analyzer
 	// keys is what the worker was told of them.
 	keys tls.State

@@ -42,6 +42,11 @@ var protocols = []proto.Protocol{
 	dns.LLMNR,
 }
 
+// Parsed reports whether a protocol has a parser, by its name.
+func Parsed(name string) bool {
+	return name == "tls" || slices.ContainsFunc(protocols, func(p proto.Protocol) bool { return p.Name == name })
+}
+
 // CheckHints returns an error for a hint that names no protocol.
 func CheckHints(hints map[uint16]string) error {
 	var names []string

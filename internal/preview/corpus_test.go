@@ -42,7 +42,7 @@ func captured(t *testing.T, path string, f func(x *exchange.Exchange)) {
 	defer source.Close()
 	_, err = pipeline.Run(context.Background(), source, pipeline.Config{
 		Workers: 1, Memory: 256 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits,
-		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20},
+		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{MaxWaiting: 1000, MaxBody: 1 << 20, ExchangeTimeout: 5 * time.Minute},
 	}, receiver(f))
 	if err != nil {

@@ -118,7 +118,7 @@ var AnomalyTable = [numAnomalies]AnomalyInfo{
 	BadHeaderBlock:         {"bad-header-block", "a header block can't be decompressed (RFC 7541)"},
 	BadFrame:               {"bad-frame", "a frame is malformed, or isn't allowed where it stands"},
 	FrameTooLarge:          {"frame-too-large", "a frame is larger than its receiver allowed"},
-	StreamLimit:            {"stream-limit", "more streams at a time than the limit (max streams)"},
+	StreamLimit:            {"stream-limit", "more streams, or pipelined commands, at a time than the limit (max streams)"},
 	FloodOfFrames:          {"flood-of-frames", "frames that make work and carry nothing, over and over"},
 	BadPseudoHeader:        {"bad-pseudo-header", "a pseudo-header is unknown, twice there, missing or out of place (RFC 9113 §8.3)"},
 	WindowExceeded:         {"window-exceeded", "more was sent than the receiver's flow-control window allowed"},

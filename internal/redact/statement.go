@@ -201,7 +201,7 @@ func (r *Redactor) serverText(v []byte) {
 			i++
 		case braces > 0 && (isDigit(c) || c == '-') && !isAlphanumeric(v[i-1]):
 			end := i + 1
-			for end < len(v) && (isAlphanumeric(v[end]) || v[end] == '.') {
+			for end < len(v) && (isAlphanumeric(v[end]) || bytes.IndexByte([]byte(".'\""), v[end]) >= 0) { // a quote there opens nothing
 				end++
 			}
 			r.addLiteral(v, i, end)

@@ -148,6 +148,8 @@ var serverTexts = []struct{ text, want string }{
 	{"WRONGTYPE Operation against a key holding the wrong kind of value", "WRONGTYPE Operation against a key holding the wrong kind of value"},
 	{`E11000 duplicate key error collection: shop.users index: email_1 dup key: { email: "bob@x.y", n: 5 }`,
 		`E11000 duplicate key error collection: shop.users index: email_1 dup key: { email: ?, n: ? }`},
+	{"'user''0", "?0"},
+	{`{a 0A"b`, "{a ?"},
 	{"Data too long: 'cut off", "Data too long: ?"},
 }
 

@@ -202,10 +202,8 @@ func (s *scanner) until(k kind, from, to int) kind {
 	return k
 }
 
-// splits reports whether in this dialect another token begins within an operator: a comment or a variable.
-func (s *scanner) splits(sign string) bool {
-	return s.hashes && strings.IndexByte(sign, '#') >= 0 || s.variables && strings.IndexByte(sign, '@') >= 0
-}
+// splits reports whether in this dialect a variable begins within an operator.
+func (s *scanner) splits(sign string) bool { return s.variables && strings.IndexByte(sign, '@') >= 0 }
 
 func (s *scanner) one(k kind) kind { return s.until(k, s.at, s.at+1) }
 

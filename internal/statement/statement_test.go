@@ -68,6 +68,7 @@ var statements = []struct{ protocol, method, text, template, operation, collecti
 	{"postgresql", "CREATE", "CREATE INDEX CONCURRENTLY i ON s.t (a)", "CREATE INDEX CONCURRENTLY i ON s.t(a)", "CREATE", "s.t"},
 	{"postgresql", "COPY", "COPY t (a, b) FROM STDIN", "COPY t(a, b) FROM STDIN", "COPY", "t"},
 	{"postgresql", "TRUNCATE", "truncate t", "TRUNCATE t", "TRUNCATE", "t"},
+	{"mysql", "", "( . 2b", "(. 2b", "", ""},
 	{"mysql", "BEGIN", "begin", "BEGIN", "BEGIN", ""},
 	{"mysql", "SET", "SET NAMES utf8mb4; SET autocommit=1;;", "SET NAMES utf8mb4; SET autocommit = ?", "SET", ""},
 	{"mysql", "CALL", "CALL shop.total(5, 'x')", "CALL shop.total(?, ?)", "CALL", ""},
@@ -94,6 +95,7 @@ var statements = []struct{ protocol, method, text, template, operation, collecti
 	{"redis", "BLPOP", "BLPOP q:1 q:2 0", "BLPOP q:? ?", "BLPOP", "q"},
 	{"redis", "MESSAGE", "news.sport", "MESSAGE news.sport", "MESSAGE", "news"},
 	{"redis", "HSET", "HSET {user:1000}.cart a 1 b 2", "HSET {user:?}.cart ?", "HSET", "user"},
+	{"redis", "COPY", "COPY 1 2 REPLACE", "COPY ? ? ?", "COPY", "?"},
 	{"redis", "PING", "PING", "PING", "PING", ""},
 	{"redis", "AUTH", "AUTH …[redacted]", "AUTH ?", "AUTH", ""},
 	{"redis", "GET", "GET c0ffee42aa:10.0.0.1:2024-05-06:v2:abcdefghijklmnop7", "GET ?:?:?:v?:?", "GET", "?:?:?:v?:?"},
@@ -181,7 +183,20 @@ func TestLongTemplates(t *testing.T) {
 	if all[0] == all[1] {
 		t.Error("different long statements have the same template")
 	}
+	// One that was cut stays as it is.
+	cut := "VALUES (a), (a)…[0123456789abcdef]"
+	if got := a.OfText("mysql", nil, []byte(cut), false).Template; got != cut {
+		t.Errorf("%s became %s", cut, got)
+	}
+	key := a.OfText("redis", nil, []byte("GET "+strings.Repeat("ab:", 100)), false).Template
+	if len(key) > len("GET ")+maxPattern+len("…") || !strings.HasSuffix(key, "…") {
+		t.Errorf("%s", key)
+	}
 	// Behind MaxText a text is cut.
+	same := strings.Repeat("a ", MaxText/2)
+	if x, y := a.OfText("mysql", nil, []byte(same+"x"), false), a.OfText("mysql", nil, []byte(same+"y"), false); x != y {
+		t.Error("what is behind MaxText counts")
+	}
 	long := "SELECT " + strings.Repeat("a,", MaxText) + "'secret'"
 	if s := a.OfText("mysql", nil, []byte(long), false); strings.Contains(s.Template, "secret") || len(s.Template) > MaxTemplate {
 		t.Errorf("%d bytes: %s", len(s.Template), s.Template)
@@ -234,6 +249,12 @@ func TestAllocations(t *testing.T) {
 		method, text := []byte(c.method), []byte(c.text)
 		if n := testing.AllocsPerRun(10, func() { a.OfText(c.protocol, method, text, false) }); n > 0 {
 			t.Errorf("%s: %v allocations", c.text, n)
+		}
+	}
+	for _, text := range []string{strings.Repeat("x", 1000), "CLIENT " + strings.Repeat("x", 1000)} {
+		text := []byte(text)
+		if n := testing.AllocsPerRun(10, func() { a.OfText("redis", nil, text, false) }); n > 0 {
+			t.Errorf("%v allocations for what is no command", n)
 		}
 	}
 }
@@ -458,6 +479,8 @@ func TestLiterals(t *testing.T) {
 		{"redis", "CONFIG SET", "CONFIG SET maxmemory 100", "100"},
 		{"redis", "ACL SETUSER", "ACL SETUSER bob on >x ~*", "on >x! ~*"},
 		{"redis", "MIGRATE", "MIGRATE h 6379 k 0 1000 AUTH2 u x", "h 6379 0 1000 u! x!"},
+		{"redis", "GETSET", "GETSET session:…[redacted 16 #0b6f] ?", ""},
+		{"mysql", "", "SELECT - /* c */ 5", "#c 5"},
 		{"redis", "SET", `SET k "a b" EX 60 ?`, `"a b" 60`},
 		{"memcached", "set", "set k 0 60 5", ""},
 		{"mongodb", "find", `s.u.find({"name": "x", "n": {"$gt": 5}, password: {"$eq": 'y'}, "a": [1, ?]})`, `"x"=name 5=n 'y'=password 1=a`},

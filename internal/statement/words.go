@@ -104,11 +104,11 @@ const maxCommand = 64
 // find returns what is known of a command. word2 is its second word, if that is known.
 func (v *vocabulary) find(word1, word2 []byte) (c *command, container bool) {
 	var name [2*maxCommand + 1]byte
-	if len(word1) > maxCommand || len(word2) > maxCommand {
+	if len(word1) > maxCommand {
 		return v.other, false
 	}
 	n := upper(name[:0], word1)
-	if v.containers[string(n)] && len(word2) > 0 {
+	if v.containers[string(n)] && len(word2) > 0 && len(word2) <= maxCommand {
 		container = true
 		n = upper(append(n, ' '), word2)
 	}

@@ -85,6 +85,28 @@ var traits = [...]trait{
 	{"culprit.http.response.framing", "response framing"},
 	{"culprit.stream", "stream"},
 	{"culprit.secrets", "secret"},
+	{"network.protocol", "protocol"},
+	{"db.query.summary", "statement"},
+	{"db.collection.name", "table"},
+	{"db.operation.name", "kind of statement"},
+	{"db.response.status_code", "error of the database"},
+	{"magnitude(db.response.returned_rows)", "rows"},
+	{"db.system.name", "database system"},
+	{"db.namespace", "database"},
+	{"db.user", "user of the database"},
+	{"dns.question.name", "name asked for"},
+	{"dns.question.type", "record type"},
+	{"dns.response_code", "answer of DNS"},
+	{"magnitude(culprit.retries)", "retries"},
+}
+
+// ownTraits are the families whose exchanges have the fields that begin so: others aren't compared by them unless told.
+var ownTraits = []struct {
+	prefix string
+	family exchange.Family
+}{
+	{"http.", exchange.HTTP}, {"url.", exchange.HTTP}, {"user_agent.", exchange.HTTP}, {"culprit.http.re", exchange.HTTP},
+	{"culprit.route", exchange.HTTP}, {"culprit.device", exchange.HTTP}, {"db.", exchange.Database}, {"dns.", exchange.Names},
 }
 
 // consequences are fields whose values follow from another's: who selects by that one knows them.
@@ -96,6 +118,12 @@ var consequences = map[string][]string{
 	"client.ip":                 {"client.geo.country_iso_code", "client.as.organization.name"},
 	"source.ip":                 {"client.ip", "client.geo.country_iso_code", "client.as.organization.name"},
 	"destination.ip":            {"server.ip"},
+	"db.query.text":             {"db.query.summary", "db.collection.name", "db.operation.name"},
+	"db.query.summary":          {"db.collection.name", "db.operation.name"},
+	"db.response.status_code":   {"event.outcome", "error.message"},
+	"dns.response_code":         {"event.outcome", "error.message"},
+	"db.system.name":            {"network.protocol"},
+	"network.protocol":          {"db.system.name"},
 }
 
 // difference is a value that the selection has more often than the rest.
@@ -135,6 +163,8 @@ type comparison struct {
 	end time.Time
 	// universe is the scope of everything, selection that of what was selected.
 	universe, selection store.Scope
+	// kinds are those of the selection.
+	kinds map[likeness]bool
 
 	// compared is how many values were, found those that are far enough apart.
 	compared int
@@ -179,13 +209,17 @@ func (s *Server) differences(c *call) error {
 		Asked   []string `json:"asked"`
 		LeftOut []unseen `json:"left_out"`
 		Cut     []cut    `json:"cut"`
-		Cost    cost     `json:"cost"`
+		// Among is the filter for what was compared, Unlike how many exchanges that leaves out.
+		Among  string `json:"among"`
+		Unlike int64  `json:"unlike"`
+		Cost   cost   `json:"cost"`
 	}{Fields: []string{}, Asked: []string{}, LeftOut: []unseen{}}
-	selected, all, err := q.both(store.Aggregate{})
-	if err != nil {
+	if answer.Selected, answer.Rest, answer.Unlike, answer.Among, err = q.among(); err != nil {
 		return err
 	}
-	answer.Selected, answer.Rest = selected.Total.Count, max(all.Total.Count-selected.Total.Count, 0)
+	if c.values.Get("fields") == "" {
+		wanted = slices.DeleteFunc(wanted, func(w wantedTrait) bool { return !q.suits(w.group.Field) })
+	}
 	known := knownBy(these)
 	for _, t := range wanted {
 		name := t.group.String()
@@ -214,14 +248,81 @@ func (s *Server) differences(c *call) error {
 	return c.json(&answer)
 }
 
-// wanted is a trait, understood.
-type wanted struct {
+// likeness is what only like exchanges are compared by: whatever a slow request has more often than statements is that it is a request.
+type likeness struct {
+	family exchange.Family
+	flow   bool
+}
+
+// among finds out which kinds of exchanges the selection has, and takes the others out of the universe. It returns how many are
+// selected, how many are the rest, how many were taken out, and the filter that does so, empty when there are none.
+func (q *comparison) among() (selected, rest, unlike int64, where string, err error) {
+	protocol, final := exchange.Lookup("network.protocol"), exchange.Lookup("flow.final")
+	these, all, err := q.both(store.Aggregate{Groups: []store.Group{{Field: protocol}, {Field: final}}})
+	if err != nil {
+		return 0, 0, 0, "", err
+	}
+	kindOf := func(g *store.GroupRow) likeness {
+		if g.Keys[1].Kind != exchange.Absent {
+			return likeness{exchange.Other, true}
+		}
+		return likeness{exchange.FamilyOf(g.Keys[0].Text), false}
+	}
+	q.kinds = map[likeness]bool{}
+	for i := range these.Groups {
+		q.kinds[kindOf(&these.Groups[i])] = true
+	}
+	like := &filter.In{Operand: filter.Operand{Field: protocol}}
+	isFlow := &filter.Has{Operand: filter.Operand{Field: final}}
+	for i := range all.Groups {
+		g := &all.Groups[i]
+		k := kindOf(g)
+		if !q.kinds[k] {
+			unlike += g.Count
+			continue
+		}
+		if name := g.Keys[0]; !k.flow && name.Kind == exchange.Text {
+			like.Values = append(like.Values, filter.Constant{Kind: exchange.Text, Text: name.Text})
+		}
+	}
+	selected = these.Total.Count
+	rest = max(all.Total.Count-unlike-selected, 0)
+	if unlike == 0 || selected == 0 {
+		return selected, rest + unlike, 0, "", nil
+	}
+	var only filter.Node = isFlow
+	if len(like.Values) > 0 {
+		only = and(like, &filter.Not{Node: isFlow})
+		if q.kinds[likeness{exchange.Other, true}] {
+			only = &filter.Or{Nodes: []filter.Node{only, isFlow}}
+		}
+	}
+	if q.universe.Where == nil {
+		q.universe.Where = only
+	} else {
+		q.universe.Where = and(q.universe.Where, only)
+	}
+	return selected, rest, unlike, only.String(), nil
+}
+
+// suits reports whether exchanges of the selection may have a field.
+func (q *comparison) suits(f *exchange.Field) bool {
+	for _, own := range ownTraits {
+		if strings.HasPrefix(f.Name, own.prefix) {
+			return len(q.kinds) == 0 || q.kinds[likeness{own.family, false}]
+		}
+	}
+	return true
+}
+
+// wantedTrait is a trait, understood.
+type wantedTrait struct {
 	group store.Group
 	label string
 }
 
 // traits gives what the parameter fields names, or all traits.
-func (p *params) traits() (all []wanted, err error) {
+func (p *params) traits() (all []wantedTrait, err error) {
 	names := p.list("fields")
 	if len(names) > MaxTraits {
 		return nil, problems.parameter.about("fields", "has %d fields, and %d are allowed", len(names), MaxTraits)
@@ -245,7 +346,7 @@ func (p *params) traits() (all []wanted, err error) {
 				label = t.label
 			}
 		}
-		if w := (wanted{g, label}); !slices.Contains(all, w) {
+		if w := (wantedTrait{g, label}); !slices.Contains(all, w) {
 			all = append(all, w)
 		}
 	}
@@ -295,7 +396,7 @@ type count struct {
 }
 
 // compare looks for differences in one field.
-func (q *comparison) compare(w wanted) error {
+func (q *comparison) compare(w wantedTrait) error {
 	selected, all, err := q.both(store.Aggregate{Groups: []store.Group{w.group}, Limit: store.MaxGroups})
 	if err != nil {
 		return err
@@ -378,7 +479,7 @@ func countsOf(t *store.Table) map[store.Key]int64 {
 
 // ranges looks for the range of numbers that differs most, since one magnitude alone holds few of the exchanges of a
 // large difference; and at those without a number.
-func (q *comparison) ranges(w wanted, t tally, selected, all *store.Table) {
+func (q *comparison) ranges(w wantedTrait, t tally, selected, all *store.Table) {
 	ofSelection := countsOf(selected)
 	var bins []count
 	for i := range all.Groups {
@@ -412,7 +513,7 @@ func (q *comparison) ranges(w wanted, t tally, selected, all *store.Table) {
 }
 
 // note keeps a value when it is far enough apart; v is the value when it isn't that of a group.
-func (q *comparison) note(w wanted, t tally, n count, v *value) {
+func (q *comparison) note(w wantedTrait, t tally, n count, v *value) {
 	q.compared++
 	if t.effect(&n) < smallEffect {
 		return

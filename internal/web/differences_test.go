@@ -14,6 +14,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/filter"
+	"github.com/culprit-http/culprit/internal/output/outputtest"
 	"github.com/culprit-http/culprit/internal/store"
 	"github.com/culprit-http/culprit/internal/store/storetest"
 )
@@ -51,7 +52,7 @@ func TestDifferences(t *testing.T) {
 	if asked := fmt.Sprint(answer["asked"]); asked != "[http.response.status_code event.outcome culprit.http.reason]" {
 		t.Errorf("asked: %s", asked)
 	}
-	if n := len(answer["fields"].([]any)); n != len(traits)-3 || len(answer["left_out"].([]any)) != 0 || len(answer["cut"].([]any)) != 0 || answer["more"] != 0.0 {
+	if n := len(answer["fields"].([]any)); n != ofHTTP-3 || len(answer["left_out"].([]any)) != 0 || len(answer["cut"].([]any)) != 0 || answer["more"] != 0.0 {
 		t.Errorf("%d fields, %v", n, answer)
 	}
 
@@ -99,6 +100,11 @@ func TestAsked(t *testing.T) {
 		}
 	}
 }
+
+// ofHTTP is how many of the traits requests may have.
+var ofHTTP = len(slices.DeleteFunc(slices.Clone(traits[:]), func(t trait) bool {
+	return strings.Contains(t.group, "db.") || strings.Contains(t.group, "dns.")
+}))
 
 // counted asks a store how many exchanges a filter selects.
 func counted(t *testing.T, r store.Reader, nodes ...filter.Node) int64 {
@@ -254,7 +260,15 @@ func TestDifferencesAreCounted(t *testing.T) {
 			t.Fatal(err)
 		}
 		query := "limit=100&selection=" + url.QueryEscape(selection)
-		all, _ := differencesOf(t, whole, query)
+		all, answer := differencesOf(t, whole, query)
+		among, err := filter.Parse(cmp.Or(answer["among"].(string), "has(id)"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := counted(t, r, among.Root())
+		if answer["selected"].(float64)+answer["rest"].(float64) != float64(n) || answer["unlike"].(float64) != float64(counted(t, r)-n) {
+			t.Errorf("%s: %v of %d", selection, answer, n)
+		}
 		if !slices.IsSortedFunc(all, func(a, b map[string]any) int { return cmp.Compare(b["score"].(float64), a["score"].(float64)) }) {
 			t.Errorf("%s: %v aren't in the order of their scores", selection, all)
 		}
@@ -266,7 +280,7 @@ func TestDifferencesAreCounted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			with, inside := counted(t, r, f.Root()), counted(t, r, f.Root(), these.Root())
+			with, inside := counted(t, r, f.Root(), among.Root()), counted(t, r, f.Root(), these.Root())
 			if d["selected"] != float64(inside) || d["rest"] != float64(with-inside) || d["selected_share"].(float64) <= d["rest_share"].(float64) {
 				t.Errorf("%s: %v; counted %d and %d", selection, d, inside, with-inside)
 			}
@@ -308,6 +322,39 @@ func (f fewGroups) Aggregate(ctx context.Context, q *store.Aggregate) (*store.Ta
 		less.Limit = f.n
 	}
 	return f.Reader.Aggregate(ctx, &less)
+}
+
+// Only like exchanges are compared: what slow requests have more often than statements is that they are requests.
+func TestDifferencesOfLikeExchanges(t *testing.T) {
+	all := append(shop(60), orders()...)
+	s := serve(t, func(o *Options) {
+		o.Store = storeOf(t, append(all, place(outputtest.FlowRecord("http"), 999, "10.0.0.7", "10.0.0.2:8000", time.Minute, 100)))
+	})
+	whole, answer := differencesOf(t, s, "selection=status==503")
+	if answer["among"] != `network.protocol in ["http"] and not has(flow.final)` || answer["unlike"] != 35.0 || answer["selected"] != 12.0 || answer["rest"] != 51.0 {
+		t.Errorf("%v", answer)
+	}
+	for _, d := range whole {
+		if strings.HasPrefix(d["field"].(string), "db.") || d["field"] == "network.protocol" {
+			t.Errorf("%v", d)
+		}
+	}
+	if len(whole) < 2 || whole[0]["field"] != "culprit.route" {
+		t.Errorf("%v", whole)
+	}
+	whole, answer = differencesOf(t, s, "selection="+url.QueryEscape(`db == "mysql" and duration > 10ms`))
+	if answer["unlike"] != 69.0 || len(whole) == 0 || whole[0]["field"] != "db.query.summary" || whole[0]["value"] != byOrder {
+		t.Errorf("%v", answer)
+	}
+	if _, answer = differencesOf(t, s, "selection="+url.QueryEscape(`client == "10.0.0.3"`)); answer["unlike"] != 64.0 {
+		t.Errorf("%v", answer)
+	}
+	if _, answer = differencesOf(t, s, "selection=has(flow.final)+or+status==503"); answer["rest"] != 51.0 || answer["among"] != `network.protocol in ["http"] and not has(flow.final) or has(flow.final)` {
+		t.Errorf("%v", answer)
+	}
+	if _, answer = differencesOf(t, s, "selection=id==%22x%22"); answer["unlike"] != 0.0 || answer["rest"] != 98.0 || answer["among"] != "" {
+		t.Errorf("%v", answer)
+	}
 }
 
 // A selection that has nothing to do with what exchanges are has no differences: ids end with a hash.
@@ -373,7 +420,7 @@ func TestDifferencesLeftOut(t *testing.T) {
 		t.Errorf("%v", answer)
 	}
 	left := answer["left_out"].([]any)
-	if len(left) != len(traits)-3-3 || dig(left[0], "field") != "url.domain" || !strings.Contains(dig(left[0], "why").(string), "9s") {
+	if len(left) != ofHTTP-3-3 || dig(left[0], "field") != "url.domain" || !strings.Contains(dig(left[0], "why").(string), "9s") {
 		t.Errorf("%v", left)
 	}
 	if timeouts[0] != 9*time.Second || timeouts[len(timeouts)-1] != time.Second {

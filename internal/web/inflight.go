@@ -59,7 +59,10 @@ func (s *Server) inFlight(c *call) error {
 		}
 	}
 	type entry struct {
-		State         string          `json:"state"`
+		State string `json:"state"`
+		// Verb and Subject say in short what the exchange does, of all protocols.
+		Verb          text            `json:"verb"`
+		Subject       text            `json:"subject"`
 		Elapsed       int64           `json:"elapsed"`
 		RequestBytes  int64           `json:"request_bytes"`
 		ResponseBytes int64           `json:"response_bytes"`
@@ -86,7 +89,7 @@ func (s *Server) inFlight(c *call) error {
 			answer.LeftOut++
 		default:
 			answer.Exchanges = append(answer.Exchanges, entry{
-				State: u.State.String(), Elapsed: max(v.Now-x.Start.Time, 0),
+				State: u.State.String(), Verb: text(x.Verb()), Subject: text(x.Subject()), Elapsed: max(v.Now-x.Start.Time, 0),
 				RequestBytes: x.Request.BodyBytes, ResponseBytes: x.Response.BodyBytes,
 				Exchange: append(json.RawMessage(nil), docs.of(x)...),
 			})

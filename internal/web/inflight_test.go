@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/output/outputtest"
 )
 
 // capturing is the state of a capture, as culprit serve has it.
@@ -176,5 +177,25 @@ func TestInFlightWithout(t *testing.T) {
 		if after := do(s, request("/api/inflight")).Header().Get("Retry-After"); (after != "") != (c.status == 503) {
 			t.Errorf("%v: come again after %q", c.err, after)
 		}
+	}
+}
+
+// What is under way is told of all protocols.
+func TestInFlightOfOthers(t *testing.T) {
+	all := []*exchange.Exchange{
+		outputtest.Query("mysql", "SELECT", "SELECT SLEEP(?)"), outputtest.Lookup("AAAA", "shop.example"), shop(1)[0], outputtest.Push("news"),
+	}
+	s := serve(t, func(o *Options) {
+		o.InFlight = func(context.Context) (*InFlight, error) { return inFlightOf(all), nil }
+	})
+	v := ask(t, s, "/api/inflight?fields=db,qname")
+	for i, want := range []string{"SELECT SELECT SLEEP(?)", "AAAA shop.example", "GET /products/17?ref=mail", "MESSAGE news"} {
+		x := dig(v, "exchanges", i)
+		if got := fmt.Sprint(dig(x, "verb"), " ", dig(x, "subject")); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if name := dig(v, "exchanges", 1, "exchange", "dns", "question", "name"); name != "shop.example" {
+		t.Errorf("asked for %v", name)
 	}
 }

@@ -134,11 +134,16 @@ func TestOpenAPIResponses(t *testing.T) {
 		"/api/differences?selection=status==503", "/api/differences?" + scope + "&selection=duration%3E1s&fields=route,magnitude(size)&limit=1",
 		"/api/pages", "/api/pages?" + scope + "&confidence=0.4&limit=2", "/api/pages/" + pageID,
 		"/api/host?last=1h&interval=5m", "/api/cardinality?field=client&last=1h", "/api/complete?field=status&prefix=2&limit=1",
+		"/api/statements", "/api/statements?" + scope + "&by=qname&sort=p99&limit=2", "/api/statements?by=table", "/api/repeats", "/api/repeats?" + scope + "&least=2&confidence=0.5&limit=2",
 		"/api/inflight", "/api/inflight?where=has(status)&limit=1&fields=status",
 	} {
 		check(s, request(target), 200)
 	}
 	covered["/api/live"] = true // TestLive
+	shopping := orderedShop(t)
+	for _, target := range []string{"/api/statements?limit=2", "/api/statements?by=qname", "/api/statements?by=verb&sort=rows_max", "/api/repeats", "/api/repeats?least=2", "/api/differences?selection=duration%3E1ms"} {
+		check(shopping, request(target), 200)
+	}
 	check(s, request("/?token="+testToken), 303)
 	check(s, request("/search/x?token="+testToken), 303)
 	check(s, request("/api/status", "Authorization: "), 401)

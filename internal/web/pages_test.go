@@ -315,6 +315,19 @@ func TestOnePage(t *testing.T) {
 	}
 }
 
+// Statements and lookups take no room from what pages are made of.
+func TestPagesAmongStatements(t *testing.T) {
+	all := append(pageVisit(3*time.Minute, "10.0.0.7", "a"), orders()...)
+	v := ask(t, serve(t, func(o *Options) { o.Store = storeOf(t, all) }), "/api/pages?where=path==%22/photo.jpg%22")
+	if got := urls(v); !slices.Equal(got, []string{"a"}) || v["looked_at"] != 8.0 {
+		t.Errorf("%v of %v", got, v["looked_at"])
+	}
+	id := dig(v, "pages", 0, "resources", 1, "id")
+	if v := ask(t, serve(t, func(o *Options) { o.Store = storeOf(t, all) }), fmt.Sprint("/api/pages/", id)); dig(v, "page", "requests") != 5.0 {
+		t.Errorf("%v", v)
+	}
+}
+
 // endless is a store that counts so many exchanges at noon, and gives one again and again.
 type endless struct {
 	store.Reader

@@ -48,7 +48,10 @@ func (s *Server) newReading(ctx context.Context, what string) reading {
 func (r *reading) choose(w *window, scope *store.Scope) (map[[exchange.IDSize]byte]bool, error) {
 	ids := map[[exchange.IDSize]byte]bool{}
 	q := store.Search{Fields: fieldsNamed("event.id")}
-	q.Where, q.Text = scope.Where, scope.Text
+	q.Where, q.Text = w.scope.Where, scope.Text
+	if scope.Where != nil {
+		q.Where = and(q.Where, scope.Where)
+	}
 	err := r.each(w, &q, func(x *exchange.Exchange) error {
 		ids[x.ID(x.Tap.Observer)] = true
 		return nil

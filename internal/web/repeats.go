@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -241,11 +240,12 @@ func equals(field, value string) string {
 
 // domainOf is a Host header without its port, as url.domain has it.
 func domainOf(host string) string {
-	if a, err := netip.ParseAddrPort(host); err == nil {
-		return a.Addr().String()
+	if inner, bracketed := strings.CutPrefix(host, "["); bracketed {
+		inner, _, _ = strings.Cut(inner, "]")
+		return inner
 	}
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.Contains(host[i:], "]") {
-		host = host[:i]
+	if strings.Count(host, ":") == 1 {
+		host, _, _ = strings.Cut(host, ":")
 	}
-	return strings.ToLower(strings.Trim(host, "[]"))
+	return host
 }

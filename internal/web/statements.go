@@ -87,7 +87,7 @@ type statementRow struct {
 	Protocol  key `json:"protocol"`
 	figures
 	// First and Last are when the first and the last began, Slowest is the id of the one that took longest; null where there
-	// was no time left to look for them.
+	// was no time left to look for them, or the filter for them would be too long.
 	First   *stamp `json:"first"`
 	Last    *stamp `json:"last"`
 	Slowest *text  `json:"slowest"`
@@ -152,7 +152,7 @@ func (s *Server) statements(c *call) error {
 		Rows []statementRow `json:"rows"`
 		// Other are the rows beyond the limit.
 		Other struct {
-			Rows int64 `json:"rows"`
+			Groups int64 `json:"groups"`
 			figures
 		} `json:"other"`
 		Total figures `json:"total"`
@@ -161,7 +161,7 @@ func (s *Server) statements(c *call) error {
 		Cost    cost  `json:"cost"`
 	}{By: l.by, Sort: sort, Rows: make([]statementRow, len(t.Groups))}
 	answer.Total = m.figures(&t.Total, nil)
-	answer.Other.Rows, answer.Other.figures = t.OtherGroups, m.figures(&t.Other, &answer.Total)
+	answer.Other.Groups, answer.Other.figures = t.OtherGroups, m.figures(&t.Other, &answer.Total)
 	for i := range t.Groups {
 		row := &answer.Rows[i]
 		keys := t.Groups[i].Keys
@@ -183,7 +183,11 @@ func (s *Server) statements(c *call) error {
 	}
 	answer.Waiting = waits.Total.Count
 	for i := range answer.Rows {
-		switch err := r.detail(&answer.Rows[i], narrowed(scope, keyed(q.Where, q.Groups, t.Groups[i].Keys))); {
+		of := keyed(q.Where, q.Groups, t.Groups[i].Keys)
+		if parsed(of.String()) == "" {
+			continue // too long for stores as well
+		}
+		switch err := r.detail(&answer.Rows[i], narrowed(scope, of)); {
 		case err == nil:
 		case c.Context().Err() == nil && errors.Is(err, store.ErrLimit):
 			answer.Cost = costOf(r.cost)

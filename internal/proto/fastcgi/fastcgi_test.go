@@ -172,6 +172,23 @@ var cases = []prototest.Case{
 		Script: `
 			> ` + begin(1, authorizer, 1) + rec(params, 1, vars("GET", "/private")) + rec(params, 1, "") + begin(2, filter, 1) + rec(params, 2, vars("POST", "/filtered", "CONTENT_LENGTH=2")) + rec(params, 2, "") + rec(stdin, 2, "in") + rec(stdin, 2, "") + rec(data, 2, "the file") + rec(data, 2, "") + `
 			< ` + rec(stdout, 1, "Status: 403 Forbidden\r\n\r\n") + end(1, 0, 0) + rec(stdout, 2, page+"x") + end(2, 0, 0),
+		Want: `
+			>1 request GET /private HTTP/1.1 at 0 head 111 none
+			>1 role = authorizer
+			>1 end whole size 111 body 0
+			>2 request POST /filtered HTTP/1.1 at 111 head 130 length 2
+			>2 content-length: 2
+			>2 role = filter
+			>2 "in"
+			>2 end whole size 172 body 2
+			<1 response 403 Forbidden at 0 head 33 stream
+			<1 Status: 403 Forbidden
+			<1 end whole size 49 body 0
+			<2 response 200 OK at 49 head 52 stream
+			<2 Status: 200 OK
+			<2 Content-Type: text/plain
+			<2 "x"
+			<2 end whole size 69 body 1`,
 	},
 	{
 		Name: "given up by the web server",
@@ -504,6 +521,34 @@ var alone = []prototest.Case{
 			<2 end whole size 74 body 6`,
 	},
 	{
+		Name: "the id used again, while the beginning of the second answer is missing",
+		Script: `
+			> ` + ask(1, "GET", "/1") + `
+			< ` + rec(stdout, 1, page+"begin") + `
+			<gap 100
+			> ` + ask(1, "GET", "/2") + `
+			< ` + rec(stdout, 1, "<p>the rest\n\n") + end(1, 0, 0) + `
+			> ` + ask(1, "GET", "/3") + `
+			< ` + rec(stdout, 1, page) + end(1, 0, 0),
+		Want: `
+			>1 request GET /1 HTTP/1.1 at 0 head 108 none
+			>1 end whole size 116 body 0
+			<1 response 200 OK at 0 head 52 stream
+			<1 Status: 200 OK
+			<1 Content-Type: text/plain
+			<1 "begin"
+			< lost
+			<1 end broken size 57 body 5
+			>2 request GET /2 HTTP/1.1 at 116 head 108 none
+			>2 end whole size 116 body 0
+			>3 request GET /3 HTTP/1.1 at 232 head 108 none
+			>3 end whole size 116 body 0
+			<3 response 200 OK at 194 head 52 stream
+			<3 Status: 200 OK
+			<3 Content-Type: text/plain
+			<3 end whole size 68 body 0`,
+	},
+	{
 		Name: "the connection ends in a body that a gap may have ended",
 		Script: `
 			> ` + ask(1, "GET", "/1") + `
@@ -551,6 +596,31 @@ func lines(text string) string {
 func TestConformance(t *testing.T) { prototest.Run(t, New, cases) }
 
 func FuzzParser(f *testing.F) { prototest.Fuzz(f, New, cases) }
+
+// joiner is a sink that fails when it is given what is behind a hole, and isn't told of the hole.
+type joiner struct {
+	proto.Sink
+	t *testing.T
+}
+
+func (joiner) Head(*proto.Message) proto.Answers { return proto.AnswersOrdinary }
+func (joiner) WantsBody(*proto.Message) int      { return 1000 }
+func (joiner) End(*proto.Message)                {}
+func (joiner) Lost(proto.Direction, clock.Mark)  {}
+func (j joiner) Body(m *proto.Message, b []byte) {
+	if behind := string(b) == "behind"; behind != (m.MissingBytes > 0) {
+		j.t.Errorf("%q comes with %d bytes missing", b, m.MissingBytes)
+	}
+}
+
+func TestHolesAreTold(t *testing.T) {
+	held := 0
+	p := New(&proto.Context{Sink: joiner{t: t}, Limits: prototest.DefaultLimits(), Held: &held})
+	p.Data(proto.Originator, bytesOf(t, ">", ask(1, "GET", "/")), clock.Mark{})
+	p.Data(proto.Responder, bytesOf(t, "<", rec(stdout, 1, page+"before")), clock.Mark{})
+	p.Gap(proto.Responder, 100, clock.Mark{})
+	p.Data(proto.Responder, bytesOf(t, "<", rec(stdout, 1, "behind")+end(1, 0, 0)), clock.Mark{})
+}
 
 func TestProbe(t *testing.T) {
 	const begins = "\x01\x01\x00\x01\x00\x08\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00"

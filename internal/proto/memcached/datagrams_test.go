@@ -121,7 +121,8 @@ func TestDatagrams(t *testing.T) {
 			{up, frameOf(3, 0, 1, "get d\r\n"), 0},
 			{down, frameOf(3, 0, 1, "END\r\n"), 0},
 			{down, frameOf(2, 0, 1, "END\r\n"), 0},
-		}, `>2 get a; 2 whole 7; >2 get b; 2 whole 7; >3 get c; 3 whole 7; >4 get d; 4 whole 7; <4  END hits 0; 4 whole 5; <3  END hits 0; 3 whole 5`},
+			{down, frameOf(1, 0, 1, "END\r\n"), 0},
+		}, `>2 get a; 2 whole 7; >2 get b; 2 whole 7; >3 get c; 3 whole 7; >4 get d; 4 whole 7; <4  END hits 0; 4 whole 5; <3  END hits 0; 3 whole 5; <2  END; 2 whole 5`},
 		{"no frame", []datagram{{up, "\x00\x01", 0}, {up, frameOf(1, 0, 2, "get a\r\n"), 0}}, `lost; lost`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

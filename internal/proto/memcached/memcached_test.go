@@ -810,6 +810,61 @@ var cases = []prototest.Case{
 			<4 end whole size 29 body 0 [ambiguous-pairing]`,
 	},
 	{
+		Name: "answers that can't be",
+		Script: `
+			> get a\r\nincr n 1\r\n
+			< 5\r\n
+			> get b\r\n
+			< END\r\n`,
+		Want: `
+			>1 request get get a at 0 head 0 none
+			>1   key = a
+			>1   protocol_type = text
+			>1 end whole size 7 body 0
+			>2 request incr incr n 1 at 7 head 0 none
+			>2   key = n
+			>2   protocol_type = text
+			>2 end whole size 10 body 0
+			<3 response 0 at 0 head 0 rendered
+			<3 "5\n"
+			<3 end whole size 3 body 1 parts 1 of 1 largest 1
+			>4 request get get b at 17 head 0 none
+			>4   key = b
+			>4   protocol_type = text
+			>4 end whole size 7 body 0
+			<5 response 0 at 3 head 0 rendered [ambiguous-pairing]
+			<5   status = END
+			<5 end whole size 5 body 0 [ambiguous-pairing]`,
+	},
+	{
+		Name: "binary: a counter that isn't to be made, statistics that something else interrupts",
+		Script: `
+			> \x80\x05\x00\x01\x14\x00\x00\x00\x00\x00\x00\x15\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xffn
+			< \x81\x05\x00\x00\x00\x00\x00\x01\x00\x00\x00\x09\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00Not found
+			> \x80\x10\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00
+			< \x81\x10\x00\x03\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00pid42\x81\x0a\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00\x00`,
+		Want: `
+			>1 request incr incr n 2 at 0 head 0 none
+			>1   key = n
+			>1   protocol_type = binary
+			>1   opcode = Increment
+			>1   opaque = 4
+			>1 end whole size 45 body 0
+			<1 response 0 at 0 head 0 none
+			<1   status = Key not found
+			<1   misses = 1
+			<1 end whole size 33 body 0
+			>2 request stats stats at 45 head 0 none
+			>2   protocol_type = binary
+			>2   opcode = Stat
+			>2   opaque = 9
+			>2 end whole size 24 body 0
+			<2 response 0 at 33 head 0 rendered
+			<2 "pid\t42\n"
+			<2 end broken size 29 body 5 parts 1 of 5 largest 5
+			< lost`,
+	},
+	{
 		Name:   "the responder asks",
 		Client: proto.Responder,
 		Script: `

@@ -56,11 +56,13 @@ func (p *Parser) inflate(m *proto.Message, b []byte, whole bool) (opcode uint32,
 		content = out
 	case by == useSnappy:
 		n, err := snappy.DecodedLen(b)
-		if err != nil || int64(n) != size || n > p.limits.MaxMessage || !whole {
+		switch {
+		case err != nil || int64(n) != size:
 			m.Anomalies.Set(proto.BadFrame)
-			if n > p.limits.MaxMessage {
-				m.Anomalies.Set(proto.MessageTooLarge)
-			}
+			return opcode, nil, 0, compression
+		case n > p.limits.MaxMessage || !whole:
+			// A block is undone as a whole, or not at all.
+			m.Anomalies.Set(proto.MessageTooLarge)
 			return opcode, nil, 0, compression
 		}
 		out, err := snappy.Decode(p.plain[:cap(p.plain)], b)

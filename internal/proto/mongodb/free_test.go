@@ -118,3 +118,48 @@ func TestManyAsked(t *testing.T) {
 		t.Errorf("%d bytes are held", held)
 	}
 }
+
+// requests is a sink that keeps the requests as they ended.
+type requests struct {
+	silent
+	all []proto.Message
+}
+
+func (r *requests) End(m *proto.Message) {
+	if m.Kind == proto.Request {
+		r.all = append(r.all, *m)
+	}
+}
+
+// What reads on a cursor whose server waits for documents is told at the end, since other messages say so.
+func TestAwaited(t *testing.T) {
+	held := 0
+	var r requests
+	p := New(&proto.Context{Sink: &r, Limits: limits(), Held: &held})
+	say := func(d proto.Direction, b string) { p.Data(d, []byte(b), clock.Mark{}) }
+	say(proto.Originator, ask(1, d{"find", "c", "tailable", true, "awaitData", true, "$db", "t"}))
+	say(proto.Responder, reply(7, 1, d{"cursor", d{"firstBatch", a{}, "id", int64(77)}, "ok", 1.0}))
+	say(proto.Originator, ask(2, d{"getMore", int64(77), "collection", "c", "$db", "t"}))
+	say(proto.Originator, ask(3, d{"getMore", int64(78), "collection", "c", "$db", "t"}))
+	if len(r.all) != 3 || r.all[0].Blocks || !r.all[1].Blocks || r.all[2].Blocks {
+		t.Errorf("%+v", r.all)
+	}
+}
+
+// Of a document that is larger than the limit the beginning is kept to show it.
+func TestLargeDocument(t *testing.T) {
+	held, most := 0, 0
+	var c counter
+	p := New(&proto.Context{Sink: &c, Limits: limits(), Held: &held})
+	p.Data(proto.Originator, []byte(ask(1, d{"find", "c", "$db", "t"})), clock.Mark{})
+	response := []byte(reply(7, 1, d{"cursor", d{"firstBatch", a{d{"text", strings.Repeat("x", 1_000_000)}}, "id", int64(0)}, "ok", 1.0}))
+	for len(response) > 0 {
+		n := min(len(response), 1448)
+		p.Data(proto.Responder, response[:n], clock.Mark{})
+		most = max(most, held)
+		response = response[n:]
+	}
+	if most > maxRendered || held != 0 || c.body.Len() != 200 {
+		t.Errorf("%d bytes were held, %d still are; the body has %d", most, held, c.body.Len())
+	}
+}

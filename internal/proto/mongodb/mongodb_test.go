@@ -332,6 +332,36 @@ var cases = []prototest.Case{
 			> lost`,
 	},
 	{
+		Name:   "numbers that aren't of changes, and what goes beyond limits",
+		Limits: &proto.Limits{MaxMessage: 200, MaxStatement: 100},
+		Script: up(ask(1, d{"count", "c", "$db", "t"})) +
+			down(reply(7, 1, d{"n", 5, "ok", 1.0})) +
+			up(ask(2, d{"find", "c", "$db", "t"})) +
+			down(compressed(1, reply(8, 2, d{"cursor", d{"firstBatch", a{d{"b", strings.Repeat("y", 300)}}, "id", int64(0)}, "ok", 1.0}))) +
+			up(ask(3, d{"ping", 1, "$db", "t"})) +
+			down(packet(9, 3, opMsg, le32(0)+"\x00"+le32(20)+"\x10n\x00"+le32(1)+"\x00"+"\x10m\x00"+le32(1))) +
+			up(le32(maxLength+1)+le32(4)+le32(0)+le32(opMsg)+"0123456789"),
+		Want: `
+			>2 request count t.c.count() at 0 head 0 none
+			>2   database = t
+			>2   full_collection = t.c
+			>2 end whole size 50 body 0
+			<2 response 0 at 0 head 0 none
+			<2 end whole size 45 body 0
+			>3 request find t.c.find() at 50 head 0 none
+			>3   database = t
+			>3   full_collection = t.c
+			>3 end whole size 49 body 0
+			<3 response 0 at 45 head 0 none [message-too-large]
+			<3 end whole size 117 body 0 [message-too-large]
+			>4 request ping t.ping() at 99 head 0 none
+			>4   database = t
+			>4 end whole size 47 body 0
+			<4 response 0 at 162 head 0 none
+			<4 end whole size 40 body 0 [bad-value]
+			> lost`,
+	},
+	{
 		Name:    "picked up in the middle",
 		Resumed: true,
 		Script: up("tail of something") + up(ask(2, d{"ping", 1, "$db", "t"})) +

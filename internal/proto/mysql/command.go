@@ -3,6 +3,7 @@ package mysql
 import (
 	"bytes"
 	"strconv"
+	"unsafe"
 
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -396,6 +397,16 @@ type outstanding struct {
 	head  int
 	// doubt: commands may have been sent unseen. seen: one was found after a loss.
 	doubt, seen bool
+	// charged is what the queue counted for.
+	charged int
+}
+
+// settle counts what the queue takes.
+func (o *outstanding) settle(held *int) {
+	if n := cap(o.queue) * int(unsafe.Sizeof(command{})); n != o.charged {
+		*held += n - o.charged
+		o.charged = n
+	}
 }
 
 // next returns the command whose answer comes next, nil when there is none.

@@ -109,6 +109,7 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		b, at = b[n:], after(at, n)
 	}
 	p.feed(h, b, at)
+	p.commands.settle(p.held)
 	v := p.verdict
 	if v.Action == proto.Handover {
 		p.forget()
@@ -169,6 +170,7 @@ func (p *Parser) forget() {
 		p.halves[i].free(p.held)
 	}
 	p.commands.clear(&p.prepared)
+	p.commands.settle(p.held)
 	p.prepared.clear()
 	p.prepared.drop(&p.answer.command)
 	p.answer.command = command{}

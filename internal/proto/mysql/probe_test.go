@@ -31,6 +31,7 @@ func TestProbe(t *testing.T) {
 		{"within TLS", response41(2, capsNew|capSSL, "ann", "shop"), proto.Yes, proto.Client},
 		{"MariaDB's client", response41(1, capsNew&^capLongPassword|capMariaCacheMetadata, "ann", ""), proto.Yes, proto.Client},
 		{"a wish for TLS", packet(1, response41(1, capsNew|capSSL, "", "")[4:36]), proto.Yes, proto.Client},
+		{"a filler that isn't empty", response[:20] + "x" + response[21:], proto.No, proto.AnyRole},
 		{"not a response", packet(1, strings.Repeat("x", 60)), proto.No, proto.AnyRole},
 		{"a query", query("SELECT 1"), proto.No, proto.AnyRole},
 		{"HTTP", "GET / HTTP/1.1\r\n", proto.No, proto.AnyRole},

@@ -437,11 +437,13 @@ func (p *Parser) room(h *half) bool {
 	return false
 }
 
-// bad says that values contradict their lengths, or that the limit is why they aren't whole.
+// bad says that values contradict their lengths, or that the limit is why they aren't whole. After a loss neither is known: what was sent
+// beforehand may be missing.
 func (p *Parser) bad(h *half) {
-	if h.size > int64(p.limits.MaxStatement+overhead) { // its end wasn't looked at
+	switch {
+	case h.size > int64(p.limits.MaxStatement+overhead): // its end wasn't looked at
 		h.msg.Anomalies.Set(proto.StatementCut)
-		return
+	case !p.commands.seen:
+		h.msg.Anomalies.Set(proto.BadValue)
 	}
-	h.msg.Anomalies.Set(proto.BadValue)
 }

@@ -528,8 +528,8 @@ func (p *Parser) endAnswer(how proto.End) {
 	a.raw, a.notices, a.unsaid = a.raw[:0], a.notices[:0], false
 }
 
-// one begins a response that nobody asked for.
-func (p *Parser) one(h *half, method string) *proto.Message {
+// beginPush begins a response that nobody asked for.
+func (p *Parser) beginPush(h *half, method string) *proto.Message {
 	m := &p.push
 	p.streams++
 	p.pushed = append(p.pushed[:0], method...)
@@ -542,7 +542,7 @@ func (p *Parser) one(h *half, method string) *proto.Message {
 
 // notified takes a NotificationResponse.
 func (p *Parser) notified(h *half, body []byte) {
-	m := p.one(h, "NOTIFY")
+	m := p.beginPush(h, "NOTIFY")
 	channel, payload, _ := word(body[4:])
 	payload, _, _ = word(payload)
 	at := len(p.pushed)
@@ -556,7 +556,7 @@ func (p *Parser) notified(h *half, body []byte) {
 	if want := p.sink.WantsBody(m); want > 0 && n > 0 {
 		p.sink.Body(m, payload[:min(len(payload), want)])
 	}
-	p.endOne(m)
+	p.endPush(m)
 }
 
 // unaskedError takes an error while nothing is asked: the server ends the session. Where a request may have been missed it may be
@@ -571,17 +571,17 @@ func (p *Parser) unaskedError(h *half, body []byte) {
 		}
 		return
 	}
-	m := p.one(h, "ERROR")
+	m := p.beginPush(h, "ERROR")
 	m.Raw = p.pushed
 	m.Say(proto.FactError, t.code)
 	m.Say("severity", t.severity)
 	m.Say(proto.FactErrorText, t.message)
 	p.pushed = m.Raw
 	p.sink.Head(m)
-	p.endOne(m)
+	p.endPush(m)
 }
 
-func (p *Parser) endOne(m *proto.Message) {
+func (p *Parser) endPush(m *proto.Message) {
 	m.Raw, m.Facts, m.End = nil, m.Facts[:0], proto.Whole
 	p.sink.End(m)
 }

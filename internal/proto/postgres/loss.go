@@ -10,7 +10,7 @@ import (
 //
 //   - The client's messages are found again where a segment consists of whole messages, one of which asks for something, each
 //     checked as far as it can be.
-//   - The server's are found again behind a segment that ends with ReadyForQuery, if only one answer is waited for. Where nothing
+//   - The server's are found again behind a segment that ends with ReadyForQuery, as long as one answer is waited for at a time. Where nothing
 //     but the beginning of the connection is missing, the first answer is also found where the client, when it asked, had received
 //     all before.
 //   - A client that waits for each answer has had all of them when it asks again. That it waits is taken for granted until it is
@@ -22,7 +22,7 @@ func (p *Parser) lose(d proto.Direction, at clock.Mark) {
 	h := &p.halves[d]
 	h.lost, h.open, h.headLen = true, false, 0
 	if d == p.client {
-		p.holed, p.wasAsk, p.askSize = true, false, 0
+		p.holed, p.hasAsked, p.askedSize = true, false, 0
 		p.request.group.open = false
 		p.names.known, p.names.latest = false, nil // named ones are rarely made anew
 		if p.phase == phaseStartup {
@@ -73,8 +73,6 @@ func (p *Parser) regain(d proto.Direction, b []byte, at clock.Mark) (skip int, o
 	switch {
 	case p.adrift:
 		return 0, false
-	case p.readies() > 1:
-		return 0, false
 	case p.joined && at.Offset == p.due && beginsAnswer(b):
 		h.lost, p.joined = false, false
 		return 0, true
@@ -84,16 +82,6 @@ func (p *Parser) regain(d proto.Direction, b []byte, at clock.Mark) (skip int, o
 		return len(b), true
 	}
 	return 0, false
-}
-
-// readies counts the answers that are waited for and end with ReadyForQuery.
-func (p *Parser) readies() (n int) {
-	for i := p.next; i < len(p.waiting); i++ {
-		if p.waiting[i].ready {
-			n++
-		}
-	}
-	return n
 }
 
 const readySize = 6

@@ -86,9 +86,9 @@ type Parser struct {
 	earlyAt   clock.Mark
 	earlyLost bool
 	// asked marks the first request for encryption of the session.
-	asked   clock.Mark
-	wasAsk  bool
-	askSize int64
+	asked     clock.Mark
+	hasAsked  bool
+	askedSize int64
 
 	// streams counts the requests and the pushes.
 	streams uint64
@@ -140,7 +140,6 @@ func New(c *proto.Context) proto.Parser {
 	p.answer.types, p.answer.line, p.pushed = old.answer.types[:0], old.answer.line[:0], old.pushed[:0]
 	p.request.types = old.request.types[:0]
 	p.push.Facts = old.push.Facts[:0]
-	p.names.clear()
 	if c.Resumed {
 		p.phase, p.holed, p.joined, p.due = phaseTyped, true, true, -1
 		p.halves[0].lost, p.halves[1].lost = true, true
@@ -347,6 +346,9 @@ func (p *Parser) message(d proto.Direction, h *half, body []byte) {
 		p.startup(h, body)
 	default:
 		p.sent(h, body)
+	}
+	if cap(h.buf) > keepBuffer {
+		h.buf = nil
 	}
 }
 

@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -246,6 +247,7 @@ var cases = []prototest.Case{
 	{Name: "a cancel request", Script: say(packet("", u32(codeCancel), u32(4711), u32(99))) + ">close fin\n<close fin\n",
 		Want: `
 			>1 request one-way CANCEL 4711 at 0 head 0 none
+			>1   session = 4711
 			>1 end whole size 16 body 0`,
 	},
 	{Name: "several statements in one query", Script: asked +
@@ -876,7 +878,8 @@ var cases = []prototest.Case{
 			<4   transaction = idle`,
 	},
 	{Name: "a request is missing", Script: asked + ">gap 20\n" + reply(columns(0, oidInt4), row("1"), complete("SELECT 1"), ready("I")) +
-		say(query("select 2")) + reply(columns(0, oidInt4), row("2"), complete("SELECT 1"), ready("I")),
+		say(query("select 2")) + reply(columns(0, oidInt4), row("2"), complete("SELECT 1"), ready("I")) +
+		reply(failure("FATAL", "57P01", "terminating")),
 		Want: loggedIn + `
 			> lost
 			<2 response 0 at 15 head 0 rendered
@@ -894,7 +897,145 @@ var cases = []prototest.Case{
 			<3 end whole size 60 body 7 parts 1 of 7 largest 7
 			<3   columns = 1
 			<3   command_tag = SELECT 1
+			<3   transaction = idle
+			<4 response 0 one-way ERROR at 135 head 0 none
+			<4   error_code = 57P01
+			<4   severity = FATAL
+			<4   error_message = terminating
+			<4 end whole size 40 body 0`,
+	},
+	{Name: "a request is missing from a pipeline", Script: asked + say(query("select 1"), query("select 2")) +
+		reply(complete("SELECT 1"), ready("I"), complete("SELECT 2"), ready("I")) +
+		">gap 14\n" + say(query("select 4")) + reply(complete("SELECT 3"), ready("I"), complete("SELECT 4"), ready("I")),
+		Want: loggedIn + `
+			>2 request SELECT select 1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 14 body 0
+			>3 request SELECT select 2 at 32 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 14 body 0
+			<2 response 0 at 15 head 0 none
+			<2 end whole size 20 body 0
+			<2   command_tag = SELECT 1
+			<2   transaction = idle
+			<3 response 0 at 35 head 0 none
+			<3 end whole size 20 body 0
+			<3   command_tag = SELECT 2
+			<3   transaction = idle
+			> lost
+			< lost
+			>4 request SELECT select 4 at 60 head 0 none
+			>4   database = app
+			>4   user = app
+			>4 end whole size 14 body 0`,
+	},
+	{Name: "the unnamed statement may be another behind a loss", Script: asked + say(parse("", "select$1"), sync) + reply(parsed, ready("I")) +
+		">gap 30\n" + say(query("select 1")) + reply(complete("SELECT 1"), ready("I")) +
+		say(query("begin"), bind("", "", 0, "x"), execute(""), sync) + reply(complete("BEGIN"), ready("T"), bound, complete("SELECT 1"), ready("T")),
+		Want: loggedIn + `
+			>2 request PREPARE select$1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 17 body 0
+			<2 response 0 at 15 head 0 none
+			<2 end whole size 11 body 0
+			<2   transaction = idle
+			> lost
+			>3 request SELECT select 1 at 70 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 14 body 0
+			<3 response 0 at 26 head 0 none
+			<3 end whole size 20 body 0
+			<3   command_tag = SELECT 1
+			<3   transaction = idle
+			>4 request BEGIN begin at 84 head 0 none
+			>4   database = app
+			>4   user = app
+			>4 end whole size 11 body 0
+			>5 request ? ? at 95 head 0 none [statement-unknown]
+			>5   database = app
+			>5   user = app
+			>5   parameter = x
+			>5 end whole size 32 body 0 [statement-unknown]
+			<4 response 0 at 46 head 0 none
+			<4 end whole size 17 body 0
+			<4   command_tag = BEGIN
+			<4   transaction = open
+			<5 response 0 at 63 head 0 none
+			<5 end whole size 25 body 0
+			<5   command_tag = SELECT 1
+			<5   transaction = open`,
+	},
+	{Name: "an unnamed statement that is another before it is described", Resumed: true, Script: say(parse("", "select$1"), describe("S", ""), flush, parse("", "select$2"), flush) +
+		reply(parsed, packet("t", u16(1), u32(oidInt4)), columns(0, oidInt4), parsed) +
+		say(bind("", "", 1, u32(5)), execute(""), sync) + reply(bound, row(u32(5)), complete("SELECT 1"), ready("I")),
+		Want: `
+			resumed
+			>1 request PREPARE select$1 at 0 head 0 none
+			>1 end whole size 24 body 0
+			>2 request PREPARE select$2 at 29 head 0 none
+			>2 end whole size 17 body 0
+			<1 response 0 at 0 head 0 none
+			<1 end whole size 44 body 0
+			<2 response 0 at 44 head 0 none
+			<2 end whole size 5 body 0
+			>3 request SELECT select$2 at 51 head 0 none
+			>3   parameter = \\x00000005
+			>3 end whole size 35 body 0
+			<3 response 0 at 49 head 0 none
+			<3 "\\x00000005\n"
+			<3 end whole size 40 body 10 parts 1 of 10 largest 10
+			<3   columns = 1
+			<3   command_tag = SELECT 1
 			<3   transaction = idle`,
+	},
+	{Name: "two statements prepared at once", Script: asked +
+		say(parse("s1", "select$1"), describe("S", "s1"), parse("s2", "select$2"), describe("S", "s2"), sync) +
+		reply(parsed, packet("t", u16(1), u32(oidInt4)), columns(0, oidInt4), parsed, packet("t", u16(1), u32(oidBool)), columns(0, oidBool), ready("I")) +
+		say(bind("", "s2", 1, "\x01"), execute(""), bind("", "s1", 1, u32(1)), execute(""), sync) +
+		reply(bound, row("\x00"), complete("SELECT 1"), bound, row(u32(2)), complete("SELECT 1"), ready("I")),
+		Want: loggedIn + `
+			>2 request PREPARE select$1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2   prepared = s1
+			>2 end whole size 28 body 0
+			>3 request PREPARE select$2 at 46 head 0 none
+			>3   database = app
+			>3   user = app
+			>3   prepared = s2
+			>3 end whole size 28 body 0
+			<2 response 0 at 15 head 0 none
+			<2 end whole size 44 body 0
+			<3 response 0 at 59 head 0 none
+			<3 end whole size 50 body 0
+			<3   transaction = idle
+			>4 request SELECT select$2 at 79 head 0 none
+			>4   database = app
+			>4   user = app
+			>4   prepared = s2
+			>4   parameter = t
+			>4 end whole size 34 body 0
+			>5 request SELECT select$1 at 113 head 0 none
+			>5   database = app
+			>5   user = app
+			>5   prepared = s1
+			>5   parameter = 1
+			>5 end whole size 37 body 0
+			<4 response 0 at 109 head 0 none
+			<4 "f\n"
+			<4 end whole size 31 body 7 parts 1 of 7 largest 7
+			<4   columns = 1
+			<4   command_tag = SELECT 1
+			<5 response 0 at 140 head 0 none
+			<5 "2\n"
+			<5 end whole size 40 body 10 parts 1 of 10 largest 10
+			<5   columns = 1
+			<5   command_tag = SELECT 1
+			<5   transaction = idle`,
 	},
 	{Name: "bytes are missing from pipelines", Script: asked + say(query("select 1"), query("select 2")) + reply(complete("SELECT 1"), ready("I")) +
 		"<gap 10\n" + say(query("select 3")) + reply(complete("SELECT 1"), ready("I")),
@@ -1092,6 +1233,25 @@ func TestHeld(t *testing.T) {
 		if talk.held < c.most/8 {
 			t.Errorf("%s: %d bytes are held: is that all?", c.name, talk.held)
 		}
+	}
+}
+
+// TestAnswerOfTheMissing has an answer come after a request that the server hadn't received: it is that of one which is missing.
+func TestAnswerOfTheMissing(t *testing.T) {
+	talk := newTalk("", query("select"), complete("SELECT 0")+ready("I"))
+	talk.parser.Gap(proto.Originator, 20, talk.at[proto.Originator])
+	talk.at[proto.Originator].Offset += 20
+	early := talk.at[proto.Originator].Offset
+	talk.send(proto.Originator, talk.ask)
+	at := talk.at[proto.Responder]
+	at.Peer = early
+	streams := []uint64{}
+	talk.sink.ended = func(m *proto.Message) { streams = append(streams, m.Stream) }
+	talk.parser.Data(proto.Responder, talk.reply, at)
+	at.Offset, at.Peer = at.Offset+int64(len(talk.reply)), talk.at[proto.Originator].Offset
+	talk.parser.Data(proto.Responder, talk.reply, at)
+	if !slices.Equal(streams, []uint64{3, 2}) {
+		t.Errorf("the answers are %v, want one of nobody's and then that of request 2", streams)
 	}
 }
 

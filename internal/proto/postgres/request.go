@@ -33,8 +33,8 @@ func (r *request) say(name string, at int) {
 // group are messages of the extended protocol that make one request.
 type group struct {
 	open bool
-	// parsed, bound, described and closed say what it consists of.
-	parsed, bound, described, closed bool
+	// parsed, bound and described say what it consists of; else it closes something.
+	parsed, bound, described bool
 	// composed: the message has its texts.
 	composed bool
 	steps    int32
@@ -533,7 +533,6 @@ func (p *Parser) closeName(h *half, body []byte) {
 	} else {
 		p.names.drop(name)
 	}
-	g.closed = true
 	if !g.parsed && !g.bound && !g.described {
 		g.call(name)
 	}
@@ -593,7 +592,7 @@ func (p *Parser) finishGroup(e expected) {
 	m := &r.msg
 	m.First, m.Last, m.Size = g.first, g.last, g.size
 	e.steps, e.describes, e.executes, e.version, e.formats = g.steps, g.describes, g.statement, g.version, g.formats
-	g.open, g.parsed, g.bound, g.described, g.closed = false, false, false, false, false
+	g.open, g.parsed, g.bound, g.described = false, false, false, false
 	p.emit(e)
 }
 

@@ -11,16 +11,23 @@ import (
 // counter is a sink that counts, and wants so much of each body.
 type counter struct {
 	heads, ends, lost, want int
+	// ended is told of each message that ends, unless it is nil.
+	ended func(m *proto.Message)
 }
 
 func (c *counter) Head(*proto.Message) proto.Answers { c.heads++; return proto.AnswersUnknown }
 func (c *counter) Body(*proto.Message, []byte)       {}
 func (c *counter) WantsBody(*proto.Message) int      { return c.want }
-func (c *counter) End(*proto.Message)                { c.ends++ }
-func (c *counter) Lost(proto.Direction, clock.Mark)  { c.lost++ }
-func (c *counter) Abort(*proto.Abort)                {}
-func (c *counter) Session(*proto.TLS)                {}
-func (c *counter) Proxied(*proto.Proxied)            {}
+func (c *counter) End(m *proto.Message) {
+	c.ends++
+	if c.ended != nil {
+		c.ended(m)
+	}
+}
+func (c *counter) Lost(proto.Direction, clock.Mark) { c.lost++ }
+func (c *counter) Abort(*proto.Abort)               {}
+func (c *counter) Session(*proto.TLS)               {}
+func (c *counter) Proxied(*proto.Proxied)           {}
 
 // talk plays a transaction over and over.
 type talk struct {

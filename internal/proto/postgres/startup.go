@@ -21,10 +21,10 @@ func (p *Parser) startup(h *half, body []byte) {
 	body = body[4:]
 	switch {
 	case code == codeTLS || code == codeGSS:
-		if !p.wasAsk {
-			p.asked, p.wasAsk = h.first, true
+		if !p.hasAsked {
+			p.asked, p.hasAsked = h.first, true
 		}
-		p.askSize += h.size + h.length
+		p.askedSize += h.size + h.length
 		p.phase = phaseWaiting
 	case code == codeCancel && len(body) >= 4:
 		p.phase = phaseTyped
@@ -64,10 +64,10 @@ func (p *Parser) login(h *half, body []byte) {
 
 	p.compose("LOGIN")
 	p.span(h)
-	if p.wasAsk {
+	if p.hasAsked {
 		// The login began when the client asked for encryption, which the server refused.
 		r.msg.First = p.asked
-		r.msg.Size += p.askSize
+		r.msg.Size += p.askedSize
 	}
 	p.emit(expected{ready: true, login: true})
 }
@@ -76,7 +76,7 @@ func (p *Parser) login(h *half, body []byte) {
 func (p *Parser) refused() {
 	p.compose("LOGIN")
 	m := &p.request.msg
-	m.First, m.Last, m.Size = p.asked, p.halves[p.client].last, p.askSize
+	m.First, m.Last, m.Size = p.asked, p.halves[p.client].last, p.askedSize
 	p.emit(expected{ready: true, login: true})
 }
 
@@ -87,7 +87,7 @@ func (p *Parser) cancel(h *half, process uint32) {
 	at := len(p.request.raw)
 	p.request.raw = strconv.AppendUint(p.request.raw, uint64(process), 10)
 	m.Target = p.request.since(at)
-	m.OneWay = true
+	p.request.say("session", at)
 	m.First, m.Last, m.Size = h.first, h.last, h.size+h.length
 	p.emitAlone()
 }

@@ -27,7 +27,7 @@ func Fuzz(f *testing.F, newParser New, seeds []Case) {
 		if len(steps) > maxSteps {
 			t.Skip("longer than is worth the time")
 		}
-		c := Case{Resumed: len(how) > 0 && how[len(how)-1] == resumed, Limits: &proto.Limits{MaxHead: 4 << 10, MaxFields: 20, MaxStreams: 8, MaxMessage: 1 << 10}, MaxBody: 1 << 10}
+		c := Case{Resumed: len(how) > 0 && how[len(how)-1] == resumed, Limits: &proto.Limits{MaxHead: 4 << 10, MaxFields: 20, MaxStreams: 8, MaxMessage: 1 << 10, MaxStatement: 256}, MaxBody: 1 << 10}
 		s := suite{newParser: newParser, c: &c, steps: join(steps)}
 		whole := s.play(s.steps)
 		for _, cut := range [...][]Step{s.steps, steps, pieces(steps, 1)} {

@@ -179,7 +179,7 @@ func (p *Parser) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 		r := &p.replies
 		r.msg.Close = why
 		p.endReply(proto.Cut)
-		r.state, r.begun = replyLost, false
+		r.state, r.begun = replyOver, false
 		r.release()
 		p.awaited.clear()
 	}

@@ -3,6 +3,7 @@ package redis
 import (
 	"testing"
 
+	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/prototest"
 )
@@ -409,6 +410,36 @@ var cases = []prototest.Case{
 			< end whole size 7 body 1 parts 1 of 1 largest 1`,
 	},
 	{
+		Name: "a database that is selected without a reply",
+		Script: `
+			> CLIENT REPLY SKIP\r\nSELECT 2\r\nDBSIZE\r\n
+			< :3\r\n
+			>gap 1
+			> x`,
+		Want: `
+			> request one-way CLIENT REPLY CLIENT REPLY SKIP at 0 head 0 none
+			> end whole size 19 body 0
+			> request one-way SELECT SELECT 2 at 19 head 0 none
+			> database = 2
+			> end whole size 10 body 0
+			> request DBSIZE DBSIZE at 29 head 0 none
+			> database = 2
+			> end whole size 8 body 0
+			< response 0 at 0 head 0 rendered
+			< "(integer) 3"
+			< end whole size 4 body 1 parts 1 of 1 largest 1
+			> lost`,
+	},
+	{
+		Name: "the server closes first",
+		Script: `
+			> *2\r\n$3\r\nGET\r\n$1\r\na\r\n
+			< $1\r\nb\r\n
+			<close fin
+			> *2\r\n$3\r\nGET\r\n$1\r\na\r\n
+			>close fin`,
+	},
+	{
 		Name: "fewer confirmations than channels",
 		Script: `
 			> *3\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n$1\r\nb\r\n*1\r\n$4\r\nQUIT\r\n
@@ -562,6 +593,8 @@ var cases = []prototest.Case{
 		Name:   "more under way than the limit",
 		Limits: &proto.Limits{MaxStatement: 300, MaxStreams: 2},
 		Script: `
+			> PING 0\r\n
+			< +0\r\n
 			> PING\r\nPING\r\nPING 3\r\nGET 4\r\nSUBSCRIBE 5\r\nPING 6\r\n
 			< +1\r\n+2\r\n+3\r\n$1\r\n4\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\n5\r\n:1\r\n+6\r\n
 			> PING 7\r\n
@@ -569,30 +602,35 @@ var cases = []prototest.Case{
 			>gap 1
 			> x`,
 		Want: `
-			> request PING PING at 0 head 0 none
-			> end whole size 6 body 0
-			> request PING PING at 6 head 0 none
-			> end whole size 6 body 0
-			> request one-way PING PING 3 at 12 head 0 none [stream-limit]
-			> end whole size 8 body 0 [stream-limit]
-			> request one-way GET GET 4 at 20 head 0 none [stream-limit]
-			> end whole size 7 body 0 [stream-limit]
-			> request SUBSCRIBE SUBSCRIBE 5 at 27 head 0 none
-			> end whole size 13 body 0
-			> request one-way PING PING 6 at 40 head 0 none [stream-limit]
-			> end whole size 8 body 0 [stream-limit]
+			> request PING PING 0 at 0 head 0 none
+			> end whole size 8 body 0
 			< response 0 at 0 head 0 none
+			< "0"
+			< end whole size 4 body 1
+			> request PING PING at 8 head 0 none
+			> end whole size 6 body 0
+			> request PING PING at 14 head 0 none
+			> end whole size 6 body 0
+			> request one-way PING PING 3 at 20 head 0 none [stream-limit]
+			> end whole size 8 body 0 [stream-limit]
+			> request one-way GET GET 4 at 28 head 0 none [stream-limit]
+			> end whole size 7 body 0 [stream-limit]
+			> request SUBSCRIBE SUBSCRIBE 5 at 35 head 0 none
+			> end whole size 13 body 0
+			> request one-way PING PING 6 at 48 head 0 none [stream-limit]
+			> end whole size 8 body 0 [stream-limit]
+			< response 0 at 4 head 0 none
 			< "1"
 			< end whole size 4 body 1
-			< response 0 at 4 head 0 none
+			< response 0 at 8 head 0 none
 			< "2"
 			< end whole size 4 body 1
-			< response 0 at 19 head 0 rendered
+			< response 0 at 23 head 0 rendered
 			< "1) "subscribe"\n2) "5"\n3) (integer) 1"
 			< end whole size 30 body 11 parts 1 of 11 largest 11
-			> request PING PING 7 at 48 head 0 none
+			> request PING PING 7 at 56 head 0 none
 			> end whole size 8 body 0
-			< response 0 at 53 head 0 none
+			< response 0 at 57 head 0 none
 			< "7"
 			< end whole size 4 body 1
 			> lost`,
@@ -947,6 +985,31 @@ var cases = []prototest.Case{
 }
 
 func TestConformance(t *testing.T) { prototest.Run(t, New, cases) }
+
+// TestReuse: a parser that was used before does what a new one does.
+func TestReuse(t *testing.T) {
+	var spare proto.Parser
+	again := func(c *proto.Context) proto.Parser {
+		c.Spare = spare
+		spare = New(c)
+		return spare
+	}
+	prototest.Run(t, again, cases)
+}
+
+// TestOneSide: where only the client was captured, and it acknowledges replies, its commands aren't taken for a deep pipeline.
+func TestOneSide(t *testing.T) {
+	p, c := newCounted()
+	var at clock.Mark
+	for range 2 * prototest.DefaultLimits().MaxStreams {
+		at.Peer += int64(len("+PONG\r\n"))
+		p.Data(proto.Originator, []byte("*1\r\n$4\r\nPING\r\n"), at)
+		at.Offset += int64(len("*1\r\n$4\r\nPING\r\n"))
+	}
+	if c.requests == 0 || c.oneWay > 0 {
+		t.Errorf("%d of %d commands go one way", c.oneWay, c.requests)
+	}
+}
 
 // FuzzParser has limits that conversations reach.
 func FuzzParser(f *testing.F) {

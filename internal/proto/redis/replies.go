@@ -46,6 +46,8 @@ const streamed = -1
 type replies struct {
 	msg   proto.Message
 	state replyState
+	// seen: the server has said something.
+	seen bool
 	// line collects a line that comes in pieces; lineAt marks its first byte.
 	line   []byte
 	lineAt clock.Mark
@@ -88,6 +90,7 @@ var valueKinds = [256]byte{
 // reply takes bytes of the server.
 func (p *Parser) reply(b []byte, at clock.Mark) proto.Verdict {
 	r := &p.replies
+	r.seen = true
 	if r.state == replyLost {
 		if at.Offset != p.requests.peer || !plausible(b) {
 			return proceed

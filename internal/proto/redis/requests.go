@@ -419,7 +419,8 @@ func replyOf(b []byte) reply {
 }
 
 // head tells of the command. One beyond the limit of those under way goes one way, and its reply is passed over, so that the
-// others are still paired.
+// others are still paired. (Where the
+// client acknowledges what wasn't captured there is nothing to pair.)
 func (p *Parser) head() {
 	q, s, a := &p.requests, &p.session, &p.awaited
 	m := &q.msg
@@ -438,17 +439,17 @@ func (p *Parser) head() {
 	if !s.transaction {
 		p.setReply()
 	}
+	e := p.entry()
 	if !m.OneWay {
 		if a.size() >= 2*p.limits.MaxStreams*entrySize {
 			a.lost()
 			p.sink.Lost(p.client, m.First)
 		}
-		e := p.entry()
 		switch {
-		case e.effect == subscribes || e.effect == synchronises:
+		case (e.effect == subscribes || e.effect == synchronises) && p.replies.state != replyOver:
 			a.add(e) // without it their replies can't be understood
-		case a.unsure:
-		case a.waiting() < uint64(p.limits.MaxStreams):
+		case a.unsure, p.replies.state == replyOver:
+		case a.waiting() < uint64(p.limits.MaxStreams) || m.First.Peer > 0 && !p.replies.seen:
 			if e.effect != noEffect {
 				a.add(e)
 			}

@@ -12,12 +12,15 @@ import (
 // counter is a sink that counts exchanges and wants no bodies.
 type counter struct {
 	prototest.Recorder
-	requests, responses int
+	requests, responses, oneWay int
 }
 
 func (c *counter) Head(m *proto.Message) proto.Answers {
 	if m.Kind == proto.Request {
 		c.requests++
+		if m.OneWay {
+			c.oneWay++
+		}
 	} else {
 		c.responses++
 	}

@@ -100,7 +100,7 @@ func (s *show) Idle() error { return nil }
 func config() pipeline.Config {
 	return pipeline.Config{
 		Workers: 1, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits,
-		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256},
+		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
 	}
 }

@@ -89,7 +89,7 @@ func checkCapture(t *testing.T, path, keys string) (n int) {
 	defer source.Close()
 	_, err = pipeline.Run(context.Background(), source, pipeline.Config{
 		Workers: 1, Memory: 512 << 20, Keys: store, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits,
-		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20},
+		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{MaxWaiting: 1000, MaxBody: 1 << 20, ExchangeTimeout: 5 * time.Minute, Messages: true},
 	}, receiver(func(x *exchange.Exchange) {
 		n++

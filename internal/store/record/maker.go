@@ -98,6 +98,17 @@ func (k *Maker) finish(r *Row) {
 		x.Response.Last = clock.Mark{Time: x.Response.First.Time + max(x.Timing.Receive, 0), Packet: x.LastPacket}
 	}
 	x.Completed.Packet, x.Start.Packet = x.LastPacket, x.FirstPacket
+	if x.Family == exchange.Names && !x.HasRequest {
+		for i := range x.Request.Facts { // which the response repeats
+			f := &x.Request.Facts[i]
+			if f.Number != 0 || f.Value.Len == 0 {
+				x.Response.Count(f.Name, f.Number)
+			} else {
+				x.Response.Say(f.Name, x.Request.Bytes(f.Value))
+			}
+		}
+		x.Request.Reset()
+	}
 	if after, ok := r.Int(cols.firstRow); ok {
 		x.Response.Parts.First = start + after
 	}

@@ -26,7 +26,7 @@ var needs = []struct {
 	}, grpcStatus)},
 	{[]string{"error.message"}, []string{"culprit.grade", "server.bytes", "mysql.error_message", "pgsql.error_message", "redis.error", "mongodb.error", "memcache.response.error_msg"}},
 	{[]string{"dns.question.registered_domain"}, []string{"dns.question.name"}},
-	{[]string{"db.", "mysql.", "pgsql.", "redis.", "mongodb.", "memcache.", "dns.", "culprit.db.", "culprit.fastcgi."},
+	{[]string{"db.", "mysql.", "pgsql.", "redis.", "mongodb.", "memcache.", "dns.", "culprit.db.", "culprit.fastcgi.", "culprit.cgi."},
 		[]string{"client.bytes", "server.bytes", "culprit.stored.one_way"}},
 	{[]string{"db.response.returned_rows", "mysql.num_rows", "pgsql.num_rows", "mongodb.numberReturned", "memcache.response.count_values"},
 		[]string{"db.response.returned_rows"}},
