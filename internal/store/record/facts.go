@@ -15,6 +15,7 @@ func factSetters() map[string]setter {
 	}
 	m := map[string]setter{
 		"db.response.returned_rows":   rows,
+		"db.operation.name":           text(func(k *Maker) *string { return &k.x.Statement.Operation }),
 		"db.collection.name":          text(func(k *Maker) *string { return &k.x.Statement.Collection }),
 		"db.query.summary":            text(func(k *Maker) *string { return &k.x.Statement.Template }),
 		"culprit.db.returned_bytes":   number64(func(x *exchange.Exchange) *int64 { return &x.Response.Parts.Bytes }),

@@ -170,7 +170,6 @@ func (k *Maker) finishMessage(r *Row, c *messageColumns, m *proto.Message, has *
 	}
 	switch {
 	case k.x.Family == exchange.Database:
-		k.x.Statement.Operation = string(r.Text(cols.verb))
 		if m.Kind == proto.Request || m.OneWay {
 			m.Method, m.Target = span(r.Text(cols.verb)), span(r.Text(cols.statement))
 		}

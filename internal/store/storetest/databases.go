@@ -46,7 +46,7 @@ func (g *generator) other(x *exchange.Exchange) {
 		first, last, missing := m.First, m.Last, m.MissingBytes
 		kind, dir := m.Kind, m.Dir
 		*m = proto.Message{Kind: kind, Dir: dir, First: first, Last: last, MissingBytes: missing, End: proto.Whole, Length: -1, Size: g.up(1e6)}
-		if m.Kind == proto.Request || pushed {
+		if m.Kind == proto.Request && x.HasRequest || m.Kind == proto.Response && pushed {
 			verb, text := pick(&g.random, verbs...), pick(&g.random, statements...)
 			m.Raw = append(m.Raw, verb+text...)
 			m.Method, m.Target = proto.Span{Len: uint32(len(verb))}, proto.Span{Off: uint32(len(verb)), Len: uint32(len(text))}
@@ -63,9 +63,14 @@ func (g *generator) other(x *exchange.Exchange) {
 	if x.Family != exchange.Database {
 		return
 	}
-	x.Statement = exchange.Statement{Operation: string(x.Request.Bytes(x.Request.Method)), Template: pick(&g.random, templates...), Collection: pick(&g.random, collections...)}
-	if pushed {
+	switch {
+	case x.HasRequest:
+		x.Statement.Operation = string(x.Request.Bytes(x.Request.Method))
+	case pushed:
 		x.Statement.Operation = string(x.Response.Bytes(x.Response.Method))
+	}
+	if x.HasRequest || pushed {
+		x.Statement.Template, x.Statement.Collection = pick(&g.random, templates...), pick(&g.random, collections...)
 	}
 	if x.HasResponse && g.in(2) {
 		m := &x.Response
