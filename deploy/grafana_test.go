@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output/metrics"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
 	"github.com/culprit-http/culprit/internal/rollup"
@@ -62,7 +63,7 @@ type boardTarget struct {
 func boards(t *testing.T) (all []board) {
 	t.Helper()
 	paths, err := filepath.Glob("grafana/*.json")
-	if err != nil || len(paths) != 3 {
+	if err != nil || len(paths) != 4 {
 		t.Fatalf("%v, %v", paths, err)
 	}
 	for _, path := range paths {
@@ -254,8 +255,13 @@ func TestPrometheus(t *testing.T) {
 		for _, status := range []string{"200 OK", "404 Not Found", "500 Oops"} {
 			x := outputtest.Exchange("GET /a HTTP/1.1\nHost: a\n\n", "HTTP/1.1 "+status+"\n\n")
 			x.Enriched.Route, x.Enriched.Service[x.Server()] = "/a", "shop"
-			if err := m.Exchange(x); err != nil {
-				t.Error(err)
+			statement := outputtest.Query("mysql", "SELECT", "SELECT 1")
+			refused := outputtest.Failed(outputtest.Query("mysql", "SELECT", "SELECT 1"), "1146", "no such table")
+			for _, x := range []*exchange.Exchange{x, statement, refused, outputtest.Lookup("A", "a.example", "10.0.0.7")} {
+				x.Enriched.Service[x.Server()] = "shop"
+				if err := m.Exchange(x); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 		own.PacketsReceived += 9

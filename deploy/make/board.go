@@ -55,12 +55,19 @@ func grouping(by string) string {
 	return "by (" + by + ") "
 }
 
-// quantile is one of the classic histogram of durations.
+// failures limits them to what failed, too.
+const failures = `{service=~"$service",instance=~"$instance",outcome="failure"}`
+
+// quantile is one of the classic histogram of the durations of requests, quantileOf of another.
 func quantile(q, by string) string {
+	return quantileOf("culprit_http_request_duration_seconds_bucket", q, by)
+}
+
+func quantileOf(buckets, q, by string) string {
 	if by != "" {
 		by = ", " + by
 	}
-	return "histogram_quantile(" + q + ", " + rate("culprit_http_request_duration_seconds_bucket", chosen, "le"+by) + ")"
+	return "histogram_quantile(" + q + ", " + rate(buckets, chosen, "le"+by) + ")"
 }
 
 var grafana = []board{
@@ -88,6 +95,22 @@ var grafana = []board{
 			{title: "Routes by 99th percentile", kind: "timeseries", unit: "s", w: 12, h: 9, targets: []target{{expr: "topk(10, " + quantile("0.99", "route") + ")", legend: "{{route}}"}}},
 			{title: "Bytes", kind: "timeseries", unit: "Bps", w: 12, h: 9, targets: []target{
 				{expr: rate("culprit_http_request_bytes_total", chosen, ""), legend: "sent by clients"}, {expr: rate("culprit_http_response_bytes_total", chosen, ""), legend: "sent by servers"}}},
+		}},
+	{path: "grafana/culprit-databases.json", title: "culprit: databases and DNS", description: "Statements, commands and lookups: rate, errors and durations, of all exchanges, from culprit's metrics (docs/metrics.md).",
+		tags:      []string{"culprit", "databases"},
+		variables: []params{datasource(prometheusSource, "prometheus", "Prometheus"), labels("instance", "Instance", "culprit_build_info"), labels("service", "Service", "culprit_db_statements_total"+at)},
+		tiles: []tile{
+			{title: "Statements by system", kind: "timeseries", unit: "reqps", stacked: true, w: 12, h: 8, targets: []target{{expr: rate("culprit_db_statements_total", chosen, "system"), legend: "{{system}}"}}},
+			{title: "Statements that failed", kind: "timeseries", unit: "reqps", w: 12, h: 8, targets: []target{
+				{expr: rate("culprit_db_statements_total", failures, "system, operation") + " > 0", legend: "{{system}} {{operation}}"}}},
+			{title: "99th percentile by system", description: "From classic buckets, which end at 10 s: what takes longer counts as 10 s.", kind: "timeseries", unit: "s", w: 12, h: 8, targets: []target{
+				{expr: quantileOf("culprit_db_duration_seconds_bucket", "0.99", "system"), legend: "{{system}}"}}},
+			{title: "Operations by total time", description: "Seconds of all statements together, a second.", kind: "timeseries", unit: "short", stacked: true, w: 12, h: 8, targets: []target{
+				{expr: "topk(10, " + rate("culprit_db_duration_seconds_sum", chosen, "system, operation") + ")", legend: "{{system}} {{operation}}"}}},
+			{title: "Rows", kind: "timeseries", unit: "short", w: 12, h: 8, targets: []target{{expr: rate("culprit_db_rows_total", chosen, "system"), legend: "{{system}}"}}},
+			{title: "Lookups by answer", kind: "timeseries", unit: "reqps", stacked: true, w: 12, h: 8, targets: []target{{expr: rate("culprit_dns_lookups_total", at, "rcode"), legend: "{{rcode}}"}}},
+			{title: "Lookups: 99th percentile", kind: "timeseries", unit: "s", w: 12, h: 8, targets: []target{
+				{expr: "histogram_quantile(0.99, " + rate("culprit_dns_duration_seconds_bucket", at, "le") + ")", legend: "99 %"}}},
 		}},
 	{path: "grafana/culprit-agents.json", title: "culprit: agents", description: "Whether culprit sees everything, and whether what it sees arrives (docs/metrics.md).", tags: []string{"culprit"},
 		variables: []params{datasource(prometheusSource, "prometheus", "Prometheus"), labels("instance", "Instance", "culprit_build_info")},

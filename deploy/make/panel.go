@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // source is where a panel's data come from.
 type source string
 
@@ -35,7 +37,17 @@ const (
 	timed  = "_exists_:event.duration AND NOT culprit.stream:true AND NOT culprit.grade:onesided"
 	slow   = "event.duration:>=1000000000 AND NOT culprit.stream:true AND NOT culprit.grade:onesided"
 	failed = "event.outcome:failure"
+	// slowStatements are those of databases that took 100 ms.
+	slowStatements = databases + " AND event.duration:>=100000000 AND NOT culprit.stream:true"
+	// http, databases and names tell the families of protocols apart.
+	http      = "network.protocol:(http OR http2 OR fastcgi OR uwsgi)"
+	databases = "network.protocol:(mysql OR postgresql OR redis OR memcached OR mongodb)"
+	names     = "network.protocol:(dns OR mdns OR llmnr)"
 )
+
+// ofRequests are the panels that count requests of HTTP, and nothing else.
+var ofRequests = []string{"requests", "requests-by-class", "errors-by-service", "services", "routes-by-time", "routes-within", "time-parts", "errors", "errors-by-class",
+	"routes-with-errors", "hosts", "methods", "routes", "slow", "slow-routes", "slow-services", "slow-clients", "percentiles", "waits", "route-percentiles"}
 
 // What a document without the field is called.
 const (
@@ -43,6 +55,7 @@ const (
 	noResponse = "(no final response)"
 	noRoute    = "(no route)"
 	noHost     = "(no host)"
+	noTemplate = "(no statement)"
 )
 
 // onlyUnsampled is said of panels over documents whose answers sampling would change.
@@ -155,12 +168,48 @@ func panels(p product) []panel {
 			count("Exchanges"), top(10, "culprit.net.closed.how", "How", ""), top(3, "culprit.net.closed.by", "By", "(nobody)"), top(10, "service.name", "Service", unnamed)}},
 		{id: "syns", title: "Connections that took more than one SYN", description: weighted, from: exchanges, query: "culprit.net.handshake.syns:>1", chart: table, aggregations: []aggregation{
 			count("Exchanges"), maximum("culprit.net.handshake.syns", "Most SYNs"), maximum("culprit.timing.connect", "Longest connect"), top(50, "server.ip", "Server", "")}},
+		{id: "db-totals", title: "Statements", description: complete, from: rollups, query: databases, chart: numbers, aggregations: []aggregation{
+			sum("culprit.rollup.count", "statements"), sum("culprit.rollup.errors", "errors"), maximum("culprit.rollup.duration_max", "slowest"),
+			sum("culprit.rollup.response_bytes", "sent by servers")}},
+		{id: "db-by-system", title: "Statements by system", description: complete, from: rollups, query: databases, chart: stacks, axis: "statements", aggregations: []aggregation{
+			sum("culprit.rollup.count", "statements"), by(top(6, "network.protocol", "System", "")), overTime("m")}},
+		{id: "db-time", title: "Time spent in databases", description: complete, from: rollups, query: databases, chart: stacks, axis: "time", aggregations: []aggregation{
+			sum("culprit.rollup.duration_sum", "time"), by(top(6, "network.protocol", "System", "")), overTime("m")}},
+		{id: "db-templates", title: "Statements by total time", description: complete, from: rollups, query: databases, chart: table, aggregations: []aggregation{
+			sum("culprit.rollup.duration_sum", "Total time"), sum("culprit.rollup.count", "Statements"), sum("culprit.rollup.errors", "Errors"),
+			maximum("culprit.rollup.duration_max", "Slowest"), top(100, "db.query.summary", "Statement", noTemplate), top(1, "network.protocol", "System", "")}},
+		{id: "db-errors", title: "Errors of databases", description: weighted, from: exchanges, query: within(databases, failed), chart: table, aggregations: []aggregation{
+			count("Statements"), top(10, "network.protocol", "System", ""), top(20, "db.response.status_code", "Code", "(broke)"), top(5, "db.query.summary", "Statement", noTemplate)}},
+		{id: "db-slow", title: "Statements of 100 ms and more", description: weighted, from: exchanges, query: slowStatements, chart: table, aggregations: []aggregation{
+			count("Statements"), maximum("event.duration", "Slowest"), maximum("culprit.db.first_row", "Longest to the first row"), top(50, "db.query.summary", "Statement", noTemplate)}},
+		{id: "db-rows", title: "Rows by statement", description: onlyUnsampled, from: exchanges, query: within(databases, "_exists_:db.response.returned_rows"), chart: table, aggregations: []aggregation{
+			sum("db.response.returned_rows", "Rows"), maximum("db.response.returned_rows", "Most"), sum("culprit.db.returned_bytes", "Bytes"), count("Statements"),
+			top(50, "db.query.summary", "Statement", noTemplate)}},
+		{id: "dns-codes", title: "Questions for names, by what was answered", description: weighted, from: exchanges, query: names, chart: stacks, axis: "questions", aggregations: []aggregation{
+			count("questions"), by(top(8, "dns.response_code", "Code", "(nothing)")), overTime("auto")}},
+		{id: "dns-names", title: "Names", description: weighted, from: exchanges, query: names, chart: table, aggregations: []aggregation{
+			count("Questions"), maximum("event.duration", "Slowest"), top(50, "dns.question.name", "Name", ""), top(3, "dns.response_code", "Code", "(nothing)")}},
+		{id: "dns-types", title: "Questions by type", description: complete, from: rollups, query: names, chart: table, aggregations: []aggregation{
+			sum("culprit.rollup.count", "Questions"), sum("culprit.rollup.errors", "Errors"), maximum("culprit.rollup.duration_max", "Slowest"), top(20, "dns.question.type", "Type", "")}},
 		{id: "anomalies", title: "Anomalies", description: weighted, from: exchanges, query: "_exists_:culprit.anomalies", chart: table, aggregations: []aggregation{
 			count("Exchanges"), top(50, "culprit.anomalies", "Anomaly", ""), top(5, "service.name", "Service", unnamed)}},
 	}
 	all = append(all, p.own...)
+	for i := range all {
+		if p := &all[i]; slices.Contains(ofRequests, p.id) {
+			p.query = within(http, p.query)
+		}
+	}
 	all = append(all, panel{id: "dashboards", title: "Dashboards", from: exchanges, chart: text, text: links()})
 	return all
+}
+
+// within is a query for what matches both.
+func within(family, query string) string {
+	if query == "" {
+		return family
+	}
+	return family + " AND " + query
 }
 
 // errorCases are the classes of errors among rollups.
@@ -206,6 +255,8 @@ var searches = []search{
 		"url.original", "http.response.status_code", "error.message", "event.duration", "trace.id"}, [2]string{"@timestamp", "desc"}},
 	{"slowest", "Slow exchanges", "Exchanges that took a second or more, slowest first.", slow, []string{"event.duration", "culprit.timing.connect", "culprit.timing.send", "culprit.timing.wait",
 		"culprit.timing.receive", "service.name", "http.request.method", "url.domain", "url.original", "http.response.status_code"}, [2]string{"event.duration", "desc"}},
+	{"statements", "Slow statements", "Statements that took 100 ms or more, slowest first.", slowStatements,
+		[]string{"event.duration", "culprit.db.first_row", "network.protocol", "db.namespace", "db.query.text", "db.response.returned_rows", "db.response.status_code", "client.ip", "server.ip"}, [2]string{"event.duration", "desc"}},
 	{"broken", "Connections that broke", "Exchanges that aren't complete, latest first.", "NOT culprit.grade:complete", []string{"client.ip", "server.ip", "service.name", "culprit.grade", "error.message",
 		"culprit.net.closed.by", "culprit.net.closed.how", "culprit.missing_bytes", "culprit.net.server.retransmits"}, [2]string{"@timestamp", "desc"}},
 }
@@ -253,6 +304,13 @@ func dashboards(p product) []dashboard {
 			{"visualization", "dashboards", 48, 4},
 			{p.mapType, "map", 32, 24}, {"visualization", "countries", 16, 24}, {"visualization", "cities", 16, 16}, {"visualization", "networks", 16, 16}, {"visualization", "devices", 16, 16},
 			{"visualization", "user-agents", 48, 16}}},
+		{"databases", "Databases", "What databases and caches are asked: how often, how long it takes, what fails.", []place{
+			{"visualization", "dashboards", 48, 4},
+			{"visualization", "db-totals", 48, 7}, {"visualization", "db-by-system", 24, 13}, {"visualization", "db-time", 24, 13}, {"visualization", "db-templates", 48, 18},
+			{"visualization", "db-slow", 24, 16}, {"visualization", "db-rows", 24, 16}, {"visualization", "db-errors", 48, 14}, {"search", "statements", 48, 22}}},
+		{"names", "DNS", "Questions for names: what was answered, and how long it took.", []place{
+			{"visualization", "dashboards", 48, 4},
+			{"visualization", "dns-codes", 32, 14}, {"visualization", "dns-types", 16, 14}, {"visualization", "dns-names", 48, 20}}},
 		{"connections", "Connections", "What the network does: connects, losses, round trips, and how connections end.", []place{
 			{"visualization", "dashboards", 48, 4},
 			{"visualization", "connections", 24, 13}, {"visualization", "connect-times", 24, 13}, {"visualization", "servers", 24, 16}, {"visualization", "round-trips", 24, 16},
