@@ -31,6 +31,7 @@ type keyword struct {
 const (
 	formatArg = "FORMAT"
 	nameArg   = "NAME"
+	fieldArg  = "FIELD"
 	regexpArg = "RE"
 )
 
@@ -121,6 +122,9 @@ var keywords = []keyword{
 	{name: "grpc.status", make: plain(grpcStatus), meaning: "name of the gRPC status, such as `UNAVAILABLE`"},
 	{name: "protocol", make: plain(protocol), meaning: "`http`, `http2`, `websocket`, or `tls` for a session that wasn't read"},
 	{name: "stream", make: plain(stream), meaning: "number of the HTTP/2 stream"},
+	{name: "verb", make: plain(text((*exchange.Exchange).Verb)), meaning: "method, kind of a database's statement, or type of the DNS records asked for"},
+	{name: "subject", make: plain(text((*exchange.Exchange).Subject)), meaning: "target, statement, or name asked for; literals of statements are redacted"},
+	{name: "field", arg: fieldArg, make: ofField, meaning: "value of a field of docs/fields.md by its name or short name, such as `%field(rows)` or `%field(db.query.summary)`; lists have commas between their values"},
 }
 
 // headerPrefixes begin the keywords that end with the name of a header field.
@@ -146,6 +150,48 @@ func tlsText(text func(t *proto.TLS) string) getter {
 		}
 		return append(dst, text(x.TLS)...), true
 	}
+}
+
+// text gives a text of an exchange; an empty one is missing.
+func text(of func(x *exchange.Exchange) []byte) getter {
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		b := of(x)
+		return append(dst, b...), len(b) > 0
+	}
+}
+
+// ofField gives the value of a field of the document.
+func ofField(name string) (getter, error) {
+	f := exchange.Lookup(strings.TrimSpace(name))
+	switch {
+	case f == nil:
+		return nil, fmt.Errorf("no field is called %q: docs/fields.md has all of them", name)
+	case f.Kind == exchange.Headers:
+		return nil, fmt.Errorf("%s has all headers: %%request.header and %%response.header show them", f.Name)
+	}
+	var v exchange.Value
+	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
+		v.Kind, v.Text, v.Bytes, v.List = exchange.Absent, "", nil, nil
+		f.Get(x, &v)
+		switch v.Kind {
+		case exchange.Absent:
+			return dst, false
+		case exchange.Text:
+			if v.Text != "" {
+				return append(dst, v.Text...), true
+			}
+			return append(dst, v.Bytes...), true
+		case exchange.IP:
+			return v.Addr.Netip().AppendTo(dst), true
+		case exchange.List:
+			return append(dst, strings.Join(v.List, ",")...), true
+		case exchange.Bool:
+			return strconv.AppendBool(dst, v.Int != 0), true
+		case exchange.Float:
+			return strconv.AppendFloat(dst, v.Float, 'g', -1, 64), true
+		}
+		return strconv.AppendInt(dst, v.Int, 10), true
+	}, nil
 }
 
 func grpcStatus(dst []byte, x *exchange.Exchange) ([]byte, bool) {

@@ -92,7 +92,7 @@ func format(t testing.TB, f string, x *exchange.Exchange) string {
 
 // every is a format with a line for every keyword.
 func every() string {
-	arguments := map[string]string{formatArg: "(%Y-%m-%dT%H:%M:%S)", nameArg: "(x-a)", regexpArg: `(^(?:\S+) ([^ ]*))`}
+	arguments := map[string]string{formatArg: "(%Y-%m-%dT%H:%M:%S)", nameArg: "(x-a)", fieldArg: "(event.outcome)", regexpArg: `(^(?:\S+) ([^ ]*))`}
 	var f strings.Builder
 	for i := range keywords {
 		k := &keywords[i]
@@ -110,6 +110,26 @@ func TestGolden(t *testing.T) {
 		"live": live(), "backwards": backwards(), "tls": outputtest.TLSRecord(), "grpc": call(), "message": outputtest.SessionMessage(proto.Originator, "text", "hi"),
 	} {
 		outputtest.Golden(t, *update, name+".txt", []byte(format(t, every(), x)))
+	}
+}
+
+// Any field can be asked for, of any protocol.
+func TestFields(t *testing.T) {
+	for _, c := range []struct {
+		x            *exchange.Exchange
+		format, want string
+	}{
+		{outputtest.Query("mysql", "SELECT", "SELECT 1"), "%verb %subject %field(rows) %field(db.query.summary) %field(status)", "SELECT SELECT 1 3 SELECT 1 -"},
+		{outputtest.Lookup("A", "a.example", "10.0.0.7", "10.0.0.8"), "%verb %subject %field(rcode) %field(resolved) %field(server)", "A a.example NOERROR 10.0.0.7,10.0.0.8 10.0.0.53"},
+	} {
+		if got := format(t, c.format, c.x); got != c.want+"\n" {
+			t.Errorf("%s gives %q, want %q", c.format, got, c.want)
+		}
+	}
+	for _, bad := range []string{"%field(no.such)", "%field(http.request.headers)", "%field"} {
+		if _, err := New(io.Discard, bad); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
 	}
 }
 
