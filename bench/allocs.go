@@ -14,6 +14,7 @@ import (
 	"github.com/culprit-http/culprit/internal/tcp"
 	"github.com/culprit-http/culprit/internal/tls"
 	"github.com/culprit-http/culprit/internal/tls/keylog"
+	"github.com/culprit-http/culprit/internal/udp"
 )
 
 // heap is what was taken from the heap.
@@ -60,9 +61,10 @@ func analyse(ctx context.Context, f file, to pipeline.Receiver) (stats pipeline.
 		Memory:   int(d.Memory),
 		Packet:   packet.DefaultLimits(),
 		TCP:      tcp.DefaultLimits,
+		UDP:      udp.DefaultLimits,
 		TLS:      tls.DefaultLimits(),
 		Keys:     keys,
-		Parser:   proto.Limits{MaxHead: int(d.MaxHead), MaxFields: d.MaxFields, MaxMessage: int(d.MaxMessage), MaxStreams: d.MaxStreams},
+		Parser:   proto.Limits{MaxHead: int(d.MaxHead), MaxFields: d.MaxFields, MaxMessage: int(d.MaxMessage), MaxStreams: d.MaxStreams, MaxStatement: int(d.MaxStatement)},
 		Exchange: exchange.Limits{MaxWaiting: d.MaxWaiting, ExchangeTimeout: d.ExchangeTimeout},
 	}, to)
 }

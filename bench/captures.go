@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/culprit-http/culprit/internal/synth"
 )
@@ -31,7 +32,9 @@ type file struct {
 type benchCapture struct {
 	name, about string
 	// inside: only tools that look inside TLS and HTTP/2 find anything.
-	inside     bool
+	inside bool
+	// protocol is what it holds instead of HTTP, empty for HTTP.
+	protocol   string
 	full, part file
 	make       func() (full, part file, err error)
 }
@@ -50,15 +53,30 @@ func generated(o options) (all []*benchCapture) {
 		if s.Name == "demo" {
 			continue
 		}
-		all = append(all, &benchCapture{name: s.Name, about: s.About, make: func() (full, part file, err error) {
-			if full, err = generate(o.cache, s, o.size); err != nil {
-				return full, part, err
-			}
-			part, err = generate(o.cache, s, o.size/partOf)
-			return full, part, err
-		}})
+		all = append(all, scenario(o, s))
 	}
 	return all
+}
+
+// services returns the captures of databases, caches and name servers that package synth makes.
+func services(o options) (all []*benchCapture) {
+	for _, s := range synth.Services() {
+		c := scenario(o, s)
+		c.protocol, _, _ = strings.Cut(s.Name, "-")
+		all = append(all, c)
+	}
+	return all
+}
+
+// scenario returns the capture of a scenario.
+func scenario(o options, s synth.Scenario) *benchCapture {
+	return &benchCapture{name: s.Name, about: s.About, make: func() (full, part file, err error) {
+		if full, err = generate(o.cache, s, o.size); err != nil {
+			return full, part, err
+		}
+		part, err = generate(o.cache, s, o.size/partOf)
+		return full, part, err
+	}}
 }
 
 // generate makes a capture, or finds the one made before. Its name holds a fingerprint of the

@@ -74,6 +74,10 @@ func run(ctx context.Context, o options) error {
 			if c.inside && !t.inside {
 				continue
 			}
+			t, ok := t.speaking(c.protocol)
+			if !ok {
+				continue
+			}
 			fmt.Fprintf(os.Stderr, "%s on %s...\n", t.name, c.name)
 			r, err := measure(ctx, t, c, o.runs)
 			if err != nil {
@@ -99,7 +103,7 @@ func run(ctx context.Context, o options) error {
 
 // captures returns the captures to measure with, those that the user wants.
 func captures(o options) (all []*benchCapture, err error) {
-	all = slices.Concat(generated(o), bulk(o), multiplexed(o), shared(o))
+	all = slices.Concat(generated(o), services(o), bulk(o), multiplexed(o), shared(o))
 	if o.only == "" {
 		return all, nil
 	}

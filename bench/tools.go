@@ -30,6 +30,9 @@ type tool struct {
 	slow bool
 	// remark is for the table.
 	remark string
+	// everything: it knows all protocols. speaks is what it finds of those that it knows beside HTTP.
+	everything bool
+	speaks     map[string]dissection
 }
 
 func (t *tool) command(f file) []string { return append([]string{t.program}, t.args(f)...) }
@@ -42,19 +45,19 @@ func tools(culprit string) []tool {
 	}
 	return []tool{
 		{
-			name: "culprit -o line", program: culprit, source: source, requests: true, found: readable, inside: true,
+			name: "culprit -o line", program: culprit, source: source, requests: true, found: readable, inside: true, everything: true,
 			args: func(f file) []string {
 				return withKeys(f, []string{"trace", "-r", f.path, "-o", "line"}, "--keylog", "")
 			},
 		},
 		{
-			name: "culprit -o ndjson", program: culprit, source: source, found: with(`"status_code":`), inside: true,
+			name: "culprit -o ndjson", program: culprit, source: source, found: with(`"status_code":`), inside: true, everything: true,
 			args: func(f file) []string {
 				return withKeys(f, []string{"trace", "-r", f.path, "-o", "ndjson"}, "--keylog", "")
 			},
 		},
 		{
-			name: "packet loop", source: "./bench/loop", remark: "only reads packets", inside: true,
+			name: "packet loop", source: "./bench/loop", remark: "only reads packets", inside: true, everything: true,
 			args: func(f file) []string { return []string{f.path} },
 		},
 		{
@@ -73,7 +76,7 @@ func tools(culprit string) []tool {
 			args: func(f file) []string { return []string{"-q", "-r", f.path} },
 		},
 		{
-			name: "tshark", program: "tshark", slow: true, found: tsharkResponses, inside: true,
+			name: "tshark", program: "tshark", slow: true, found: tsharkResponses, inside: true, speaks: dissections,
 			args: func(f file) []string {
 				return withKeys(f, []string{"-r", f.path, "-Y", "http || http2", "-T", "fields",
 					"-e", "http.request.uri", "-e", "http.response.code", "-e", "http.time", "-e", "http2.headers.status"}, "-o", "tls.keylog_file:")
@@ -153,6 +156,57 @@ func tsharkResponses(line []byte) (n int) {
 	fields := bytes.Split(bytes.TrimRight(line, "\n"), []byte("\t"))
 	for i, f := range fields {
 		if (i == 1 || i == 3) && len(f) > 0 {
+			n += 1 + bytes.Count(f, []byte(","))
+		}
+	}
+	return n
+}
+
+// dissection is how a tool that knows a protocol is used on it.
+type dissection struct {
+	args  func(f file) []string
+	found func(line []byte) int
+}
+
+// speaking returns the tool as it is used on captures of a protocol, empty for HTTP, and whether it knows that.
+func (t tool) speaking(protocol string) (tool, bool) {
+	if protocol == "" {
+		return t, true
+	}
+	d, ok := t.speaks[protocol]
+	switch {
+	case ok:
+		t.args, t.found = d.args, d.found
+	case t.everything && t.found != nil:
+		t.found = anyLine
+	}
+	return t, ok || t.everything
+}
+
+// dissections are the ways of tshark to tell of each answer of a protocol, or of what is asked. It tells of packets, some of which hold
+// several; of logins it doesn't tell.
+var dissections = map[string]dissection{
+	"redis":    {dissected("resp && tcp.srcport == 6379", "resp.string", "resp.bulk_string.length"), values},
+	"mysql":    {dissected("mysql.query", "mysql.query"), anyLine},
+	"postgres": {dissected("pgsql.tag", "pgsql.tag"), values},
+	"dns":      {dissected("dns.flags.response == 1", "dns.qry.name", "dns.a", "dns.time"), anyLine},
+}
+
+// dissected returns arguments with which tshark shows fields of the packets that a filter passes.
+func dissected(filter string, fields ...string) func(f file) []string {
+	return func(f file) []string {
+		args := []string{"-r", f.path, "-Y", filter, "-T", "fields"}
+		for _, field := range fields {
+			args = append(args, "-e", field)
+		}
+		return args
+	}
+}
+
+// values counts the values of all fields of a line.
+func values(line []byte) (n int) {
+	for _, f := range bytes.Split(bytes.TrimRight(line, "\n"), []byte("\t")) {
+		if len(f) > 0 {
 			n += 1 + bytes.Count(f, []byte(","))
 		}
 	}

@@ -383,6 +383,13 @@ func (t *capturing) choose(x *exchange.Exchange) (c choice) {
 	return c
 }
 
+// learn takes note of the names that DNS gives, whether the exchange is shown or not, and before its secrets are hidden.
+func (t *capturing) learn(x *exchange.Exchange) {
+	if t.enricher != nil {
+		t.enricher.LearnFrom(x)
+	}
+}
+
 // finish hides the secrets of what is shown, and fills in what is known beyond the packets: of what isn't secret.
 func (t *capturing) finish(x *exchange.Exchange) {
 	switch {

@@ -135,7 +135,7 @@ func (f *figures) grid(t *store.Table, zone *time.Location) *grid {
 		return value{text: "total", label: true}
 	}
 	for i, name := range f.groups {
-		c := gridColumn{name: name, min: minText}
+		c := gridColumn{name: name, min: minText, quotes: isStatement(f.Groups[i].Field)}
 		for k := range rows {
 			r := &rows[k]
 			switch {

@@ -30,6 +30,8 @@ type gridColumn struct {
 	name, unit string
 	// numeric: the values are numbers; grouped: with commas between the thousands for people, as counts are.
 	numeric, grouped bool
+	// quotes: as in column.
+	quotes bool
 	min, drop        int
 	values           []value
 }
@@ -95,6 +97,9 @@ func timeValue(ns int64, zone *time.Location) value {
 	at := time.Unix(0, ns)
 	return value{text: at.In(zone).Format("2006-01-02 15:04:05.000"), raw: at.UTC().Format("2006-01-02T15:04:05.000000000Z"), present: true}
 }
+
+// isStatement reports whether a field is what a database was asked, which is text with spaces.
+func isStatement(f *exchange.Field) bool { return strings.HasPrefix(f.Name, "db.") && f.Kind == exchange.Text }
 
 // columnName is the shortest name of a field.
 func columnName(f *exchange.Field) string {
@@ -196,14 +201,16 @@ type list struct {
 func newList(fields []*exchange.Field, named bool, t target) *list {
 	l := &list{fields: fields, or: make([][]*exchange.Field, len(fields)), target: t}
 	for i, f := range fields {
-		c := gridColumn{name: columnName(f), unit: f.Unit, numeric: isNumeric(f)}
+		c := gridColumn{name: columnName(f), unit: f.Unit, numeric: isNumeric(f), quotes: isStatement(f)}
 		if f.Kind == exchange.Text || f.Kind == exchange.List || f.Kind == exchange.Headers {
 			c.min = minText
 		}
 		if !named {
 			c.drop = usual[i].drop
 			for _, name := range usual[i].or {
-				l.or[i] = append(l.or[i], exchange.Lookup(name))
+				or := exchange.Lookup(name)
+				l.or[i] = append(l.or[i], or)
+				c.quotes = c.quotes || isStatement(or)
 			}
 		}
 		l.grid.columns = append(l.grid.columns, c)
@@ -275,7 +282,7 @@ func (g *grid) appendTable(dst []byte, to target) []byte {
 		} else if c.unit != "" && c.numeric {
 			head += "[" + c.unit + "]"
 		}
-		t.columns = append(t.columns, column{head: string(terminal.AppendSafe(nil, []byte(head))), right: c.numeric, min: c.min, drop: c.drop})
+		t.columns = append(t.columns, column{head: string(terminal.AppendSafe(nil, []byte(head))), right: c.numeric, min: c.min, drop: c.drop, quotes: c.quotes})
 		for k, cell := range cells {
 			t.rows[k] = append(t.rows[k], cell)
 		}

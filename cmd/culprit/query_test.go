@@ -135,7 +135,11 @@ func TestQueryAnswers(t *testing.T) {
 
 // The table has exchanges of all protocols in the same columns, and the tables of figures know statements.
 func TestQueryOfOthers(t *testing.T) {
-	s := storetest.NewNaive()
+	s, err := embedded.Open(t.TempDir(), embedded.Options{}) // which gives no more fields than are asked for
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
 	var b record.Batch
 	for i, x := range []*exchange.Exchange{
 		outputtest.Exchange("GET /orders HTTP/1.1\nHost: shop.example\n\n", "HTTP/1.1 200 OK\n\n[]"),

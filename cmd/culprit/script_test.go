@@ -14,7 +14,7 @@ package main
 //	jsonlines FILE            wants a JSON document on each line
 //	width N FILE              wants no line of FILE wider than N
 //
-// $DEMO is testdata/demo.pcap of the repository. The user's configuration folder is empty at the start.
+// $DEMO is testdata/demo.pcap of the repository, $DATABASES testdata/databases/databases.pcapng. The user's configuration folder is empty at the start.
 
 import (
 	"compress/gzip"
@@ -57,6 +57,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts: *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DEMO", path)
+			e.Setenv("DATABASES", filepath.Join(filepath.Dir(path), "databases", "databases.pcapng"))
 			e.Setenv(raceOptions, os.Getenv(raceOptions))
 			e.Setenv("TZ", "UTC")
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))

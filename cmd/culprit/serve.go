@@ -471,11 +471,6 @@ func (s *serving) fill(ctx context.Context) error {
 	if s.ring != nil && c.Retain > 0 {
 		defer s.forgetPackets()()
 	}
-	s.pipeline.Datagram = func(name string, payload []byte, at int64) {
-		if name == "dns" && s.enricher != nil {
-			s.enricher.LearnDNS(payload, at)
-		}
-	}
 	if !s.live { // other inputs have no other end
 		s.pipeline.Interrupted = func() { s.interrupted.Store(true) }
 	}
@@ -584,6 +579,7 @@ func (s *serving) Exchanges(done, waiting []*exchange.Exchange) error {
 			s.unfinished++
 			continue
 		}
+		s.learn(x)
 		if !s.count(s.choose(x)) {
 			continue
 		}

@@ -17,6 +17,8 @@ type column struct {
 	// from the last of the tails on isn't cut as long as there is room for it: half a number is another one.
 	min   int
 	tails []string
+	// quotes: where this isn't for a terminal, cells with a space in them stand in quotes, as statements do in the line output.
+	quotes bool
 	// drop, if not 0, lets the column be left out when nothing is in it, or the terminal is too narrow, the largest
 	// first.
 	drop int
@@ -33,12 +35,12 @@ const columnGap = 2
 
 // append lays the table out for a terminal. When the output is none (its width is 0), nothing is cut or left out, and
 // single spaces separate the cells: a space within a cell becomes \x20, an empty one a dash, so that each row has
-// as many fields as there are columns.
+// as many fields as there are columns. Cells of some columns stand in quotes instead; a quote within is \x22 then.
 func (t *table) append(dst []byte, width int) []byte {
 	if width == 0 {
-		dst = appendFields(dst, t.heads())
+		dst = t.appendFields(dst, t.heads())
 		for _, row := range t.rows {
-			dst = appendFields(dst, row)
+			dst = t.appendFields(dst, row)
 		}
 		return dst
 	}
@@ -58,15 +60,19 @@ func (t *table) heads() []string {
 	return heads
 }
 
-func appendFields(dst []byte, cells []string) []byte {
+func (t *table) appendFields(dst []byte, cells []string) []byte {
 	for i, cell := range cells {
 		if i > 0 {
 			dst = append(dst, ' ')
 		}
-		if cell == "" {
-			cell = "-"
+		switch {
+		case cell == "":
+			dst = append(dst, '-')
+		case t.columns[i].quotes && (cell[0] == '"' || strings.Contains(cell, " ")):
+			dst = append(append(append(dst, '"'), strings.ReplaceAll(cell, `"`, `\x22`)...), '"')
+		default:
+			dst = append(dst, strings.ReplaceAll(cell, " ", `\x20`)...)
 		}
-		dst = append(dst, strings.ReplaceAll(cell, " ", `\x20`)...)
 	}
 	return append(dst, '\n')
 }

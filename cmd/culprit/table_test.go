@@ -11,7 +11,7 @@ import (
 
 func TestTable(t *testing.T) {
 	tab := table{
-		columns: []column{{head: "name", min: 6}, {head: "n", right: true}, {head: "more", drop: 1}, {head: "last", min: 4}},
+		columns: []column{{head: "name", min: 6}, {head: "n", right: true}, {head: "more", drop: 1, quotes: true}, {head: "last", min: 4}},
 		rows: [][]string{
 			{"a", "1", "x", "end"},
 			{"abcdefghijkl", "1000", "", "e…d"},

@@ -313,6 +313,7 @@ func describe(w io.Writer, color string) target {
 // Exchanges implements pipeline.Receiver.
 func (t *tracing) Exchanges(done, waiting []*exchange.Exchange) error {
 	for _, x := range done {
+		t.learn(x)
 		if s := t.choose(x); !t.count(s) {
 			if t.unmatched != nil {
 				t.unmatched(x)

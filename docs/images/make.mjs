@@ -34,6 +34,7 @@ const shop = await serve(
   ...["-r", sample("shop.pcapng.zst"), "--config", sample("culprit.yaml"), "--geoip", sample("places.mmdb")],
 );
 const secure = await serve("-r", join(root, "testdata/secure/secure.pcapng"), "--messages", "--max-body", "64KiB");
+const databases = await serve("-r", join(root, "testdata/databases/databases.pcapng"));
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const browser = await chromium.launch({ executablePath, args: process.getuid() === 0 ? ["--no-sandbox"] : [] });
@@ -100,6 +101,10 @@ try {
     `/exchanges?where=${encodeURIComponent("tls.established")}&open=${session}&tab=messages`,
     "websocket",
   );
+
+  const asked = await open({}, databases);
+  const statements = await asked.evaluate(async () => (await (await fetch("/api/statements?sort=count")).json()).rows);
+  await picture(asked, `/databases?of=${encodeURIComponent(statements[0].where)}`, "databases");
 
   const dark = await open({ colorScheme: "dark" });
   await picture(dark, "/overview", "overview-dark");

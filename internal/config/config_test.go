@@ -65,6 +65,16 @@ func TestValidate(t *testing.T) {
 		{func(c *Trace) { c.Inputs, c.Live.Interfaces, c.Memory = nil, []string{"lo"}, 64<<20 }, ""}, // the defaults fit the least memory
 		{func(c *Trace) { c.MaxStreams = 0 }, "--max-streams 0"},
 		{func(c *Trace) { c.MaxStreams = 1<<20 + 1 }, "--max-streams 1048577"},
+		{func(c *Trace) { c.MaxStatement = 255 }, "--max-statement 255"},
+		{func(c *Trace) { c.MaxStatement = 1<<20 + 1 }, "--max-statement 1048577"},
+		{func(c *Trace) { c.MaxStatement = 256 }, ""},
+		{func(c *Trace) { c.MaxStatement = 1 << 20 }, ""},
+		{func(c *Trace) { c.Flows = "" }, `--flows "": none, failed, unknown, all`},
+		{func(c *Trace) { c.Flows = "some" }, `--flows "some"`},
+		{func(c *Trace) { c.Flows = "none" }, ""},
+		{func(c *Trace) { c.Flows = "all" }, ""},
+		{func(c *Trace) { c.FlowPeriod = -time.Second }, "--flow-period -1s"},
+		{func(c *Trace) { c.FlowPeriod = 0 }, ""},
 		{func(c *Trace) { c.Keylogs = []string{"a", "none"} }, "--keylog none excludes others"},
 		{func(c *Trace) { c.Keylogs = []string{""} }, "--keylog needs"},
 		{func(c *Trace) { c.Keylogs = []string{"none"} }, ""},
@@ -127,5 +137,16 @@ func TestWorkerCount(t *testing.T) {
 	trace.Workers = 0
 	if n := trace.WorkerCount(); n < 1 || n > 64 {
 		t.Error(n)
+	}
+}
+
+// TestFlowChoices: of which flows there are records when nobody says.
+func TestFlowChoices(t *testing.T) {
+	trace, agent, serve := DefaultTrace(), DefaultAgent(), DefaultServe()
+	if trace.Flows != "failed" || agent.Flows != "unknown" || serve.Flows != "unknown" {
+		t.Errorf("trace %s, agent %s, serve %s", trace.Flows, agent.Flows, serve.Flows)
+	}
+	if trace.FlowPeriod != time.Minute || trace.MaxStatement != 16<<10 {
+		t.Errorf("a period of %v, %v of a statement", trace.FlowPeriod, trace.MaxStatement)
 	}
 }

@@ -75,9 +75,8 @@ func rdp(b []byte) (proto.Match, proto.Role) {
 
 // datagrams are the protocols over UDP that are recognised by a port.
 var datagrams = map[uint16]string{
-	53: "dns", 67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios",
+	67: "dhcp", 68: "dhcp", 69: "tftp", 123: "ntp", 137: "netbios", 138: "netbios",
 	161: "snmp", 162: "snmp", 500: "ipsec", 514: "syslog", 546: "dhcp", 547: "dhcp", 1900: "ssdp",
-	5353: "mdns", 5355: "llmnr",
 }
 
 // Datagram names the protocol of a UDP payload: QUIC by its header, others by a port; "udp" when

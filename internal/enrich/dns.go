@@ -2,50 +2,47 @@ package enrich
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 
-	"golang.org/x/net/dns/dnsmessage"
+	"github.com/culprit-http/culprit/internal/exchange"
 )
 
-// maxAnswers is how many resource records of a DNS message are looked at.
+// maxAnswers is how many records of an answer are looked at.
 const maxAnswers = 64
 
-// LearnDNS takes note of the addresses in a DNS message (RFC 1035 §4.1), if it is an answer: they belong to the name that
-// was asked for, whatever other names lead to them. b may be anything, and is borrowed until return. at is a capture time in
-// nanoseconds. It may be called from any goroutine.
-func (e *Enricher) LearnDNS(b []byte, at int64) {
-	var p dnsmessage.Parser
-	h, err := p.Start(b)
-	if err != nil || !h.Response || h.RCode != dnsmessage.RCodeSuccess {
+// LearnFrom takes note of the addresses that DNS gave for a name, if that is what the exchange is about, over UDP, TCP or HTTPS: they
+// belong to the name that was asked for, whatever other names lead to them. Only an answer to a question that was seen is believed,
+// and none of multicast DNS, which anybody in the network may give. It is called from the goroutine of Exchange; what it learns
+// holds from the next exchange on.
+func (e *Enricher) LearnFrom(x *exchange.Exchange) {
+	if x.Family != exchange.HTTP && x.Protocol != "dns" || !x.HasRequest || !x.HasResponse || len(x.Response.Facts) == 0 {
 		return
 	}
-	q, err := p.Question()
-	if err != nil || q.Class != dnsmessage.ClassINET || q.Type != dnsmessage.TypeA && q.Type != dnsmessage.TypeAAAA || p.SkipAllQuestions() != nil {
+	q, r := &x.Request, &x.Response
+	if typ := string(q.FactText("type")); typ != "A" && typ != "AAAA" || string(q.FactText("class")) != "IN" || string(r.FactText("rcode")) != "NOERROR" {
 		return
 	}
-	name := q.Name.String()
-	for range maxAnswers {
-		a, err := p.AnswerHeader()
-		if err != nil {
-			return
-		}
-		ttl := time.Duration(a.TTL) * time.Second
-		switch a.Type {
-		case dnsmessage.TypeA:
-			var r dnsmessage.AResource
-			if r, err = p.AResource(); err == nil {
-				e.Learn(netip.AddrFrom4(r.A), name, at, ttl)
+	name := string(q.FactText("name"))
+	var address bool
+	var ttl time.Duration
+	n := 0
+	for i := range r.Facts { // the facts of one record come one after the other
+		f := &r.Facts[i]
+		switch f.Name {
+		case "answer_type":
+			typ := r.Bytes(f.Value)
+			address, ttl = string(typ) == "A" || string(typ) == "AAAA", 0
+		case "answer_ttl":
+			seconds, _ := strconv.ParseUint(string(r.Bytes(f.Value)), 10, 32)
+			ttl = time.Duration(seconds) * time.Second
+		case "answer_data":
+			if n++; n > maxAnswers {
+				return
 			}
-		case dnsmessage.TypeAAAA:
-			var r dnsmessage.AAAAResource
-			if r, err = p.AAAAResource(); err == nil {
-				e.Learn(netip.AddrFrom16(r.AAAA), name, at, ttl)
+			if addr, err := netip.ParseAddr(string(r.Bytes(f.Value))); address && err == nil {
+				e.Learn(addr, name, x.Completed.Time, ttl)
 			}
-		default:
-			err = p.SkipAnswer()
-		}
-		if err != nil {
-			return
 		}
 	}
 }

@@ -190,7 +190,7 @@ func (e *Enricher) Exchange(x *exchange.Exchange) {
 	}
 	r := &x.Enriched
 	*r = exchange.Enriched{}
-	if x.HasRequest {
+	if x.HasRequest && x.Family == exchange.HTTP {
 		r.UserAgent = e.agents.agent(x.Request.Field("user-agent"), &e.counts)
 		r.Route = e.routeOf(x)
 	}

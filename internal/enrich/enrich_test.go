@@ -455,3 +455,18 @@ func BenchmarkExchange(b *testing.B) {
 		}
 	})
 }
+
+// Only requests of HTTP have routes.
+func TestNoRouteOfOthers(t *testing.T) {
+	e, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for _, x := range []*exchange.Exchange{outputtest.Query("mysql", "SELECT", "SELECT 1"), outputtest.Lookup("A", "shop.example")} {
+		e.Exchange(x)
+		if x.Enriched.Route != "" || x.Enriched.UserAgent != nil {
+			t.Errorf("%s has the route %q", x.Protocol, x.Enriched.Route)
+		}
+	}
+}

@@ -50,7 +50,7 @@ func (x *Exchange) decodeBody(d *body.Decoder, m *proto.Message, b *Body, limit 
 		return
 	}
 	if m.Framing == proto.Rendered {
-		b.Bytes, b.Cut = b.raw, len(b.raw) >= limit
+		b.Bytes, b.Cut = b.raw, len(b.raw) >= limit || m.End != proto.Whole || m.MissingBytes > 0
 		return
 	}
 	whole := int64(len(b.raw)) == m.BodyBytes && m.MissingBytes == 0 && m.End == proto.Whole && m.Anomalies&cutBodies == 0

@@ -44,6 +44,10 @@ type Engine struct {
 	// begun, and that aren't finished. So each exchange under way is in one of the three.
 	waiting, announced, answered queue
 
+	// named is the protocol of the last exchange, which is likely to be that of the next, and kind its family.
+	named string
+	kind  Family
+
 	out     *Collector
 	memory  int
 	elapsed int64
@@ -54,7 +58,7 @@ type Engine struct {
 
 // NewEngine returns an engine. tap tells the tap of a packet's tap index; out takes what is finished.
 func NewEngine(limits Limits, tap func(index uint32) *Tap, out *Collector) *Engine {
-	return &Engine{limits: limits, tap: tap, out: out}
+	return &Engine{limits: limits, tap: tap, out: out, kind: Other}
 }
 
 // Memory returns how many bytes unfinished exchanges take, estimated.
@@ -70,9 +74,10 @@ type Collector struct {
 	free []*Exchange
 }
 
-// A collector keeps at most maxFree spare exchanges, none with buffers larger than maxFreeSize.
+// A collector keeps at most maxFree spare exchanges, as many as come of the packets of one epoch when commands are sent in pipelines,
+// none with buffers larger than maxFreeSize.
 const (
-	maxFree     = 1024
+	maxFree     = 4096
 	maxFreeSize = 4 << 10
 )
 
@@ -144,6 +149,14 @@ func (e *Engine) keepBody(x *Exchange, m *proto.Message, b []byte) {
 func (e *Engine) charge(x *Exchange, n int) {
 	x.charged += n
 	e.memory += n
+}
+
+// family is FamilyOf.
+func (e *Engine) family(protocol string) Family {
+	if protocol != e.named {
+		e.named, e.kind = protocol, FamilyOf(protocol)
+	}
+	return e.kind
 }
 
 func (e *Engine) get() *Exchange {

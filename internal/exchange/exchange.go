@@ -233,6 +233,8 @@ type Exchange struct {
 	lost [2]bool
 	// expected is where in the response stream its response begins, if the client waits for answers.
 	expected int64
+	// left is when the client closed its side before an answer had begun, 0: it didn't.
+	left int64
 	// charged is what the exchange takes of the memory budget.
 	charged int
 	// since is when it began to wait for its answer; in is the engine's queue that it is in; shown: it was

@@ -201,6 +201,7 @@ func (x *Exchange) registeredDomain() string {
 var icmpNames = map[[2]uint8]string{
 	{3, 0}: "network unreachable", {3, 1}: "host unreachable", {3, 2}: "protocol unreachable", {3, 3}: "port unreachable",
 	{3, 4}: "packet too big", {3, 5}: "source route failed", {3, 6}: "network unknown", {3, 7}: "host unknown",
+	{3, 8}: "source host isolated", {3, 11}: "network unreachable", {3, 12}: "host unreachable", {3, 14}: "precedence violation", {3, 15}: "precedence cutoff",
 	{3, 9}: "network prohibited", {3, 10}: "host prohibited", {3, 13}: "prohibited by a filter",
 	{4, 0}: "source quench", {5, 0}: "redirect", {5, 1}: "redirect", {11, 0}: "hop limit exceeded", {11, 1}: "fragments missing",
 	{12, 0}: "parameter problem",

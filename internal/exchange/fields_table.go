@@ -956,7 +956,7 @@ func transport(f *proto.Flow) string {
 // Outcome returns the ECS outcome: success, failure or unknown.
 func (x *Exchange) Outcome() string {
 	switch {
-	case x.Grade == Aborted, x.Failed():
+	case x.Grade == Aborted, x.Failed(), x.Family == Names && x.Grade == Unanswered && x.Conn.Why == proto.TimedOut:
 		return "failure"
 	case !x.HasResponse, x.Family == HTTP && x.Response.Status <= 0, x.Response.OneWay:
 		return "unknown"

@@ -2,13 +2,15 @@ package exchange
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
 // FlowReporter makes records of a flow: of what its ends sent, one for each period of a long one, and one for what came since the
-// last when it ends. What the records count adds up to all that was sent.
+// last when it ends. What the records count adds up to all that was sent until then: what comes behind the end, such as the
+// acknowledgement of the last FIN, isn't in them.
 type FlowReporter struct {
 	// since is where the next record begins, before what had been counted then, and number the next record's.
 	since  clock.Mark
@@ -30,9 +32,12 @@ func (r *FlowReporter) Report(l *Layer, protocol string, client proto.Direction,
 	x.Period = &Period{Number: r.number, Final: final, Since: l.flow.First.Time}
 	x.Index = uint32(r.number)
 	x.before = r.before
-	if f := l.facts; final && f.Why != proto.Finished && f.Why != proto.Reset {
+	switch f := l.facts; {
+	case final && f.Why != proto.Finished && f.Why != proto.Reset:
 		// Silence isn't a part of it, nor is what came on other connections meanwhile.
 		at.Time, at.Packet = max(f.Half[0].Last, f.Half[1].Last, r.since.Time), r.since.Packet
+	case at.Time < r.since.Time:
+		at = r.since // a reset is believed later than it came, and a period may have ended in between
 	}
 	r.number++
 	r.since = at
@@ -42,17 +47,37 @@ func (r *FlowReporter) Report(l *Layer, protocol string, client proto.Direction,
 	l.finish(x, at, [2]bool{})
 }
 
-// Refused reports whether nothing came of the connection: nobody answered, or somebody refused it.
+// Refused reports whether nothing came of the connection: nobody answered, somebody refused it, or the client waited in vain for a
+// server that speaks first.
 func (l *Layer) Refused() bool {
 	f := l.facts
 	server := &f.Half[proto.Responder]
 	switch {
 	case l.flow.Midstream:
 		return false
+	case f.SYN != 0 && silentFor(f) >= patience:
+		return true
 	case f.SYN != 0:
-		return f.SYNACK == 0 && server.Bytes == 0
+		return f.SYNACK == 0 && server.Bytes == 0 && !wentOn(f)
 	}
 	return hard(&f.Error) && f.Errors > 0 && server.Packets == 0
+}
+
+// wentOn reports whether who sent the SYN sent more than that, so that there was an answer though it wasn't captured.
+func wentOn(f *proto.Facts) bool { return f.Half[proto.Originator].Packets > uint64(f.SYNs) }
+
+// patience is how long a client must have waited without a word for its leaving to be told: shorter ones only look whether anybody
+// listens.
+const patience = int64(time.Second)
+
+// silentFor returns for how long a client that left had waited for a server that speaks first, or that it never asked anything; 0
+// where that isn't so.
+func silentFor(f *proto.Facts) int64 {
+	client := &f.Half[proto.Originator]
+	if client.Bytes > 0 || f.Ready == 0 || f.By != proto.Originator || f.Why != proto.Finished && f.Why != proto.Reset {
+		return 0
+	}
+	return max(client.Ended-f.Ready, 0)
 }
 
 // hard reports whether an ICMP error says that packets don't get there.
@@ -79,14 +104,16 @@ func (x *Exchange) gradeFlow() {
 	switch why := x.killed(); {
 	case why != "" && silent:
 		x.set(Aborted, why)
-	case f.SYN != 0 && f.SYNACK == 0 && f.Why == proto.Reset && f.By == x.Server():
+	case f.SYN != 0 && f.SYNACK == 0 && !wentOn(f) && f.Why == proto.Reset && f.By == x.Server():
 		x.set(Aborted, "connection refused")
-	case f.SYN != 0 && f.SYNACK == 0 && silent && x.Period.Final:
+	case f.SYN != 0 && f.SYNACK == 0 && !wentOn(f) && silent && x.Period.Final:
 		times := "once"
 		if f.SYNs > 1 {
 			times = strconv.Itoa(int(f.SYNs)) + " times"
 		}
 		x.set(Unanswered, "nobody answered the SYN, sent "+times)
+	case silentFor(f) >= patience:
+		x.set(Aborted, "the client left after "+durationText(silentFor(f))+" without having asked anything")
 	case x.Flow.Midstream && x.Period.Number == 0:
 		x.set(Midstream, "it began before the capture")
 	case f.SYN == 0 && f.SYNs == 0:

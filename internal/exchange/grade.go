@@ -3,6 +3,7 @@ package exchange
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/proto"
@@ -27,6 +28,9 @@ func (x *Exchange) grade(lost [2]bool) {
 		x.gradeCut()
 	case x.MissingBytes > 0:
 		x.set(Gap, strconv.FormatInt(x.MissingBytes, 10)+" bytes weren't captured")
+	case x.left > 0 && x.HasResponse && x.Conn.Why == proto.Reset && x.Conn.By == x.Client:
+		// Who only closes its side and waits takes the answer; this one refused it.
+		x.set(Aborted, "the client had closed "+durationText(x.Response.First.Time-x.left)+" before the answer came")
 	case x.Request.End == proto.Broken || x.Response.End == proto.Broken:
 		x.set(Gap, "its end isn't known: bytes are missing or malformed")
 	case x.Anomalies.Has(proto.HeaderTableUnknown) && x.Flow.Midstream:
@@ -188,6 +192,14 @@ func (x *Exchange) gradeCut() {
 			x.MissingBytes += m.Length - m.BodyBytes
 		}
 	}
+}
+
+// durationText gives a duration with three digits, or whole milliseconds.
+func durationText(ns int64) string {
+	if d := time.Duration(ns); d >= time.Second {
+		return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
+	}
+	return strconv.FormatInt(ns/1e6, 10) + " ms"
 }
 
 func (x *Exchange) side(d proto.Direction) string {

@@ -162,7 +162,7 @@ func (l *Layer) Begun() bool { return l.begun }
 func (l *Layer) record(m *proto.Message, protocol string, client proto.Direction) *Exchange {
 	x := l.engine.get()
 	l.engine.charge(x, size+footprint(m))
-	x.Flow, x.Client, x.Protocol, x.Family = l.flow, client, protocol, FamilyOf(protocol)
+	x.Flow, x.Client, x.Protocol, x.Family = l.flow, client, protocol, l.engine.family(protocol)
 	x.Tap, x.path = l.engine.tap(m.First.Tap), l.path
 	x.Start, x.FirstPacket = m.First, m.First.Packet
 	x.RequestBody.DecodedBytes, x.ResponseBody.DecodedBytes = -1, -1
@@ -189,6 +189,16 @@ func (l *Layer) answer(x *Exchange, m *proto.Message) {
 	x.Response.CopyFrom(m)
 	x.underWay[proto.Response] = m
 	x.peek[proto.Response] = l.peeks(m)
+	if x.left > 0 && m.First.Time > x.left {
+		x.Anomalies.Set(proto.ClosedBeforeAnswer)
+	}
+}
+
+// gone notes that the client has closed its side. A client may do so and still wait for its answer.
+func (x *Exchange) gone(at clock.Mark) {
+	if !x.HasResponse && x.Request.End == proto.Whole {
+		x.left = at.Time
+	}
 }
 
 func (l *Layer) peeks(m *proto.Message) int {

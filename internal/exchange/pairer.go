@@ -123,6 +123,7 @@ func (p *Pairer) begun(m *proto.Message) {
 	if m.OneWay {
 		x := p.begin(m)
 		p.ask(x, m)
+		x.Stream = true // nobody waits for it
 		p.engine.answered.push(x)
 		p.sending = x
 		return
@@ -234,6 +235,11 @@ func (p *Pairer) Abort(*proto.Abort) {}
 // Closed says that a half-stream has ended, after the parser was told. When it is the server's, what
 // waits won't be answered any more; when both have, nothing more can come.
 func (p *Pairer) Closed(d proto.Direction, at clock.Mark, both bool) {
+	if d == p.client && !both {
+		for _, x := range p.pending {
+			x.gone(at)
+		}
+	}
 	if d != p.client || both {
 		for i := 0; i < len(p.pending); {
 			x := p.pending[i]

@@ -22,7 +22,7 @@ type StreamPairer struct {
 	client   proto.Direction
 	protocol string
 	// streams are the exchanges that aren't finished.
-	streams map[uint64]*Exchange
+	streams open
 	// last is the exchange that was looked up last, the most likely one to be next.
 	last *Exchange
 	// resumed: the parser began in the middle.
@@ -32,11 +32,8 @@ type StreamPairer struct {
 // Open begins the pairing of the messages of a connection. resumed: the parser begins in the middle. The pairer may be
 // one that was used before.
 func (p *StreamPairer) Open(l *Layer, protocol string, client proto.Direction, resumed bool) {
-	clear(p.streams)
+	p.streams.reset()
 	*p = StreamPairer{Layer: l, client: client, protocol: protocol, resumed: resumed, streams: p.streams}
-	if p.streams == nil {
-		p.streams = map[uint64]*Exchange{}
-	}
 	if u := l.taken(); u != nil && u.response.Status == 101 {
 		p.continued(&u.request)
 	}
@@ -54,7 +51,7 @@ func (p *StreamPairer) continued(m *proto.Message) {
 
 // begin makes an exchange from its first message.
 func (p *StreamPairer) begin(m *proto.Message) *Exchange {
-	if old := p.streams[m.Stream]; old != nil {
+	if old := p.streams.get(m.Stream); old != nil {
 		p.complete(old, m.First) // its number is used again
 	}
 	client := p.client
@@ -66,7 +63,7 @@ func (p *StreamPairer) begin(m *proto.Message) *Exchange {
 	x := p.Layer.begin(m, p.protocol, client)
 	x.pairer = p
 	x.lost = [2]bool{p.resumed, p.resumed}
-	p.streams[m.Stream] = x
+	p.streams.add(m.Stream, x)
 	p.last = x
 	return x
 }
@@ -76,7 +73,7 @@ func (p *StreamPairer) find(stream uint64) *Exchange {
 	if x := p.last; x != nil && x.StreamID() == stream {
 		return x
 	}
-	x := p.streams[stream]
+	x := p.streams.get(stream)
 	if x != nil {
 		p.last = x
 	}
@@ -87,13 +84,14 @@ func (p *StreamPairer) find(stream uint64) *Exchange {
 func (p *StreamPairer) Head(m *proto.Message) proto.Answers {
 	e := p.engine
 	if m.Kind == proto.Request {
-		if old := p.streams[m.Stream]; m.Again && old != nil && !old.HasResponse {
+		if old := p.streams.get(m.Stream); m.Again && old != nil && !old.HasResponse {
 			old.Retries++
 			return proto.AnswersUnknown
 		}
 		x := p.begin(m)
 		p.ask(x, m)
 		if m.OneWay {
+			x.Stream = true // nobody waits for it
 			e.answered.push(x)
 		} else {
 			e.wait(x)
@@ -193,7 +191,7 @@ func (p *StreamPairer) Abort(a *proto.Abort) {
 
 // Lost implements proto.Sink.
 func (p *StreamPairer) Lost(d proto.Direction, _ clock.Mark) {
-	for _, x := range p.streams {
+	for x := range p.streams.all() {
 		x.lost[d] = true
 	}
 }
@@ -201,17 +199,17 @@ func (p *StreamPairer) Lost(d proto.Direction, _ clock.Mark) {
 // Closed says that a half-stream has ended, after the parser was told. When it is the server's, what
 // waits won't be answered any more; when both have, nothing more can come.
 func (p *StreamPairer) Closed(d proto.Direction, at clock.Mark, both bool) {
-	if d == p.client && !both || len(p.streams) == 0 {
+	if d == p.client && !both || p.streams.len() == 0 {
 		return
 	}
-	open := make([]*Exchange, 0, len(p.streams))
-	for _, x := range p.streams {
+	ended := make([]*Exchange, 0, p.streams.len())
+	for x := range p.streams.all() {
 		if both || !x.HasResponse {
-			open = append(open, x)
+			ended = append(ended, x)
 		}
 	}
-	slices.SortFunc(open, age)
-	for _, x := range open {
+	slices.SortFunc(ended, age)
+	for _, x := range ended {
 		p.complete(x, at)
 	}
 }
@@ -227,7 +225,7 @@ func (p *StreamPairer) losses(x *Exchange) [2]bool { return x.lost }
 
 // complete finishes an exchange.
 func (p *StreamPairer) complete(x *Exchange, at clock.Mark) {
-	delete(p.streams, x.StreamID())
+	p.streams.remove(x.StreamID())
 	if p.last == x {
 		p.last = nil
 	}

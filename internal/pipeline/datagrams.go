@@ -8,8 +8,11 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// maxProbes is how many datagrams of a flow are looked at before it is given up.
-const maxProbes = 4
+// The first maxProbes datagrams of a flow are looked at, and then one in probeEach: what isn't recognised may be followed by what is.
+const (
+	maxProbes = 4
+	probeEach = 8
+)
 
 // datagrams is what a shard keeps above the transport for one flow of UDP.
 type datagrams struct {
@@ -55,7 +58,7 @@ func (s *shard) openDatagrams(f *proto.Flow, facts *proto.Facts, _ *packet.Packe
 func (u *datagrams) Datagram(d proto.Direction, b []byte, size int, at clock.Mark) {
 	if u.context.Sink == nil && u.probes < maxProbes {
 		u.probes++
-		u.probe(d, b, at)
+		u.probe(d, b)
 	}
 	if u.context.Sink != nil {
 		u.parser.Datagram(d, b, size, at)
@@ -67,13 +70,14 @@ func (u *datagrams) Datagram(d proto.Direction, b []byte, size int, at clock.Mar
 	u.shard.ignored = u.flow.name
 }
 
-// probe asks the protocols for a datagram.
-func (u *datagrams) probe(d proto.Direction, b []byte, at clock.Mark) {
+// probe asks the protocols for a datagram. What none of them knows goes to the one that a hint names.
+func (u *datagrams) probe(d proto.Direction, b []byte) {
 	s := u.shard
 	hint := s.detector.Hints[u.port[0]]
 	if hint == "" {
 		hint = s.detector.Hints[u.port[1]]
 	}
+	var hinted *proto.Protocol
 	for i := range s.detector.Protocols {
 		p := &s.detector.Protocols[i]
 		if p.NewDatagrams == nil {
@@ -81,10 +85,10 @@ func (u *datagrams) probe(d proto.Direction, b []byte, at clock.Mark) {
 		}
 		match, role := p.ProbeDatagram(b, u.port[d], u.port[d.Other()])
 		if match != proto.Yes {
-			if p.Name != hint {
-				continue
+			if p.Name == hint {
+				hinted = p
 			}
-			role = proto.AnyRole
+			continue
 		}
 		client := proto.Originator
 		switch role {
@@ -95,6 +99,9 @@ func (u *datagrams) probe(d proto.Direction, b []byte, at clock.Mark) {
 		}
 		u.choose(p, client)
 		return
+	}
+	if hinted != nil {
+		u.choose(hinted, proto.Originator)
 	}
 }
 
@@ -118,13 +125,13 @@ func (u *datagrams) choose(p *proto.Protocol, client proto.Direction) {
 // Close implements proto.Datagrams.
 func (u *datagrams) Close(at clock.Mark, why proto.CloseReason) {
 	s := u.shard
+	if closed := u.link.Facts().Closed; closed.Time > 0 {
+		at = closed // the last datagram: silence isn't a part of the flow, nor of what waits
+	}
 	if u.context.Sink != nil {
 		u.parser.Close(at, why)
 		u.streams.Closed(proto.Originator, at, true)
 		u.context.Sink = nil
-	}
-	if closed := u.link.Facts().Closed; closed.Time > 0 {
-		at = closed // the last datagram: silence isn't a part of the flow
 	}
 	u.flow.end(s, at)
 	s.held -= u.charged

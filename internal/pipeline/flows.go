@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -105,14 +104,12 @@ func (l *flows) tick(elapsed int64, at clock.Mark) {
 	l.next = elapsed + int64(l.period)/10
 	var due []*flow
 	for _, f := range l.open {
-		if at.Time-f.Since() >= int64(l.period) && l.wants(f) {
+		// One that has ended may wait for keys: nothing is sent on it any more.
+		if at.Time-f.Since() >= int64(l.period) && f.link.Facts().Why == proto.Open && l.wants(f) {
 			due = append(due, f)
 		}
 	}
-	slices.SortFunc(due, func(a, b *flow) int {
-		first, second := a.link.Flow().First, b.link.Flow().First
-		return cmp.Or(cmp.Compare(first.Time, second.Time), cmp.Compare(first.Packet, second.Packet), cmp.Compare(first.Tap, second.Tap))
-	})
+	slices.SortFunc(due, func(a, b *flow) int { return inOrder(a.link.Flow(), b.link.Flow()) })
 	for _, f := range due {
 		mark := at
 		mark.Tap = f.link.Flow().First.Tap

@@ -22,7 +22,6 @@ import (
 
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/clock"
-	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/follow"
 	"github.com/culprit-http/culprit/internal/packet"
@@ -89,9 +88,6 @@ type Config struct {
 	// Opened, if not nil, is told of connections when their first packet is looked at, from any goroutine.
 	Opened func(f *proto.Flow)
 
-	// Datagram, if not nil, is given the payload of each UDP packet that passes the filters, with the name of what it is
-	// recognised as and its time in nanoseconds, in the goroutine that reads. The payload is borrowed until return.
-	Datagram func(name string, payload []byte, at int64)
 	// Interrupted, if not nil, is called when the run is ended before its source is, before the exchanges that were
 	// under way are delivered.
 	Interrupted func()
@@ -273,9 +269,6 @@ func (r *run) packets(ctx context.Context) error {
 		key, fromLo = p.Key()
 		if r.config.Recorder != nil {
 			r.config.Recorder.Packet(&rec, &p, &key)
-		}
-		if p.Proto == packet.ProtoUDP && r.config.Datagram != nil {
-			r.config.Datagram(detect.Datagram(p.Payload, p.SrcPort, p.DstPort), p.Payload, rec.Time)
 		}
 		s := key.Hash() % Shards
 		if single {
@@ -573,8 +566,17 @@ func order(a, b *exchange.Exchange) int {
 		return cmp.Compare(a.Start.Packet, b.Start.Packet)
 	case a.Start.Offset != b.Start.Offset:
 		return cmp.Compare(a.Start.Offset, b.Start.Offset)
+	case a.Index != b.Index:
+		return cmp.Compare(a.Index, b.Index)
 	}
-	return cmp.Compare(a.Index, b.Index)
+	// Records of flows begin and end alike where their periods do.
+	return inOrder(a.Flow, b.Flow)
+}
+
+// inOrder is the order in which flows began.
+func inOrder(a, b *proto.Flow) int {
+	return cmp.Or(cmp.Compare(a.First.Time, b.First.Time), cmp.Compare(a.First.Packet, b.First.Packet), cmp.Compare(a.First.Tap, b.First.Tap),
+		cmp.Compare(a.Stream, b.Stream))
 }
 
 // within reports whether b lies in block.

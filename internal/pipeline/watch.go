@@ -314,6 +314,7 @@ func (w *worker) underWay(at clock.Mark) (list []Snapshot, begun int) {
 			break
 		}
 		c, state := x.Snapshot(at)
+		c.Statement = w.statements.Of(c)
 		list = append(list, Snapshot{c, state})
 	}
 	return list, begun

@@ -67,6 +67,7 @@ const (
 	StatementCut
 	BadValue
 	StatementUnknown
+	ClosedBeforeAnswer
 	UnexpectedAnswer
 	numAnomalies
 )
@@ -132,6 +133,7 @@ var AnomalyTable = [numAnomalies]AnomalyInfo{
 	StatementCut:           {"statement-cut", "a statement or command is longer than the limit (max statement); its beginning is shown"},
 	BadValue:               {"bad-value", "a value within a message contradicts its length or its type"},
 	StatementUnknown:       {"statement-unknown", "a prepared statement was made before the capture, or in bytes that are missing; its text isn't known"},
+	ClosedBeforeAnswer:     {"closed-before-answer", "the client had closed its side when the answer began: it may have given up"},
 	UnexpectedAnswer:       {"unexpected-answer", "a DNS answer to no open question: its id is that of another one, or the question had its answer (forged, late or sent twice)"},
 }
 

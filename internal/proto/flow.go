@@ -103,8 +103,8 @@ type Facts struct {
 type HalfFacts struct {
 	// Packets and Bytes count what was sent: all segments, and payload bytes with retransmissions.
 	Packets, Bytes uint64
-	// First and Last are the times of the first and the last packet; 0 when there is none.
-	First, Last int64
+	// First and Last are the times of the first and the last packet, Ended that of its end (a FIN, or a reset); 0 when there is none.
+	First, Last, Ended int64
 	// Acked is how many bytes of this half-stream the other side has acknowledged.
 	Acked int64
 

@@ -427,6 +427,9 @@ type Message struct {
 	OneWay bool
 	// Blocks: the answer to the request waits for an event, so that its duration says nothing of the server's speed.
 	Blocks bool
+	// Greeting is when the server, which speaks first, greeted the client that sends the request: it could be sent from then on. In
+	// nanoseconds since 1970, 0 where the server doesn't speak first, or that wasn't seen.
+	Greeting int64
 	// Again: the request of its stream is sent once more, since no answer came.
 	Again bool
 	// Pushed: the server promised the request of its own accord (RFC 9113 §8.4).

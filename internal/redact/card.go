@@ -63,6 +63,25 @@ func cardLen(b []byte) int {
 	return length
 }
 
+// cardAcross returns where in v[i:end] a card number begins that goes on beyond end, which is a blank, and its length, 0 when none does.
+func cardAcross(v []byte, i, end, to int) (from, length int) {
+	if end >= to || v[end] != ' ' || end == i || !isDigit(v[end-1]) {
+		return 0, 0
+	}
+	for from = end - 1; from >= max(i, end-2*maxCard); from-- {
+		switch c := v[from]; {
+		case !isDigit(c) && c != '-' && c != '+':
+			return 0, 0
+		case !isDigit(c) || from > i && (v[from-1] == '.' || isAlphanumeric(v[from-1])):
+			continue
+		}
+		if length = cardLen(v[from:to]); length > end-from {
+			return from, length
+		}
+	}
+	return 0, 0
+}
+
 // mayHoldCard reports whether cardLen may find something in b. It looks at few bytes of ordinary text: of two
 // neighbours in a card number, one is a digit.
 func mayHoldCard(b []byte) bool {

@@ -166,6 +166,12 @@ func (r *Redactor) parameters(v []byte, i, to int, names, ends *delimiters) {
 				continue
 			}
 		}
+		if card, length := cardAcross(v, i, end, to); length > 0 {
+			r.nestedValue(v, i, card)
+			r.add(v, card, card+length)
+			i = card + length
+			continue
+		}
 		r.nestedValue(v, i, end)
 		i = end + 1
 	}

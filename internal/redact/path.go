@@ -1,5 +1,7 @@
 package redact
 
+import "bytes"
+
 // minPathSecret is how long a segment of a path is at least that is a secret by its look.
 const minPathSecret = 8
 
@@ -24,13 +26,15 @@ var pathWords = []secretName{
 // path is the path of a URL: parameters, what looks like a secret, and random segments behind telling words.
 func (r *Redactor) path(v []byte, i, to int) {
 	random, parameters := glance(v[i:to])
-	if !random && !parameters && !containsToken(v[i:to]) && !mayHoldCard(v[i:to]) {
+	parameters = parameters || containsToken(v[i:to]) || mayHoldCard(v[i:to])
+	if !random && !parameters {
 		return
 	}
+	parameters = parameters || bytes.ContainsAny(v[i:to], "%@") || bytes.Contains(v[i:to], privateKeyStart)
 	reach := 0 // how many segments more may be secrets
 	for i < to {
 		end := next(v, i, to, &slash)
-		segment := i // what ends before its parameters
+		start, segment := i, i // what ends before its parameters
 		for segment < end && v[segment] != ';' {
 			segment++
 		}
@@ -38,12 +42,14 @@ func (r *Redactor) path(v []byte, i, to int) {
 		case reach > 0 && isRandom(v[i:segment]):
 			reach--
 			r.add(v, i, segment)
-			r.parameters(v, segment, end, &pathNames, &pathNames)
+			i = segment
 		default:
 			reach = max(reach-1, 0)
+		}
+		if parameters {
 			r.parameters(v, i, end, &pathNames, &pathNames)
 		}
-		if random && r.isPathWord(v[i:segment]) {
+		if random && end < to && r.isPathWord(v[start:segment]) {
 			reach = pathReach
 		}
 		i = end + 1

@@ -369,6 +369,7 @@ func (c *Conn) maybeClose(t *Table, d proto.Direction, now int64, number uint64)
 	h.holeSince, h.lostSince = 0, 0
 	t.memory -= h.heldBytes
 	h.dropHeld() // behind the FIN
+	c.facts.Half[d].Ended = now
 	c.parser.Close(d, clock.Mark{Time: now, Packet: number, Tap: c.key.Tap, Offset: h.off, Peer: -1}, proto.Finished)
 	if c.half[d.Other()].closed {
 		c.done = true
@@ -422,6 +423,9 @@ func (c *Conn) finish(t *Table, why proto.CloseReason, at clock.Mark) {
 		if !h.closed {
 			h.closed = true
 			at.Offset = h.off
+			if why == proto.Reset {
+				c.facts.Half[d].Ended = at.Time
+			}
 			c.parser.Close(d, at, why)
 		}
 	}

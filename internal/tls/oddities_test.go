@@ -293,6 +293,19 @@ func TestRefusedWithoutKeys(t *testing.T) {
 	}
 }
 
+// A client without a certificate answers a server that asks for one with an empty list, whose record is hardly larger than an alert.
+func TestNoClientCertificate(t *testing.T) {
+	c, err := negotiate(t, &stdtls.Config{}, &stdtls.Config{ClientAuth: stdtls.RequestClientCert})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPlayed(t, c, nil, tls.DefaultLimits())
+	p.play(c.pieces, whole)
+	if f := p.facts; !f.Established || f.Failure != "" {
+		t.Errorf("established %v, failure %q", f.Established, f.Failure)
+	}
+}
+
 // The gap and the end of a connection in the midst of a ClientHello don't make an established session.
 func TestCutHello(t *testing.T) {
 	c := converse(t, stdtls.VersionTLS13, 0, text(100, 1))

@@ -192,15 +192,22 @@ func (p *Parser) lose(at clock.Mark) {
 	}
 }
 
-// leastFinished is less than the fragment of a Finished in TLS 1.3 has, and more than that of an alert.
+// leastFinished is less than the fragment of a Finished in TLS 1.3 has, and more than those of an alert and of the empty Certificate
+// with which a client answers who asks for one that it doesn't have.
 const leastFinished = 40
+
+// looksLikeAlert reports whether a fragment of TLS 1.3 has the size of an alert without padding: two bytes, the type, and a tag of 16 or
+// of 8 bytes (RFC 8446 §5.2). An empty Certificate has six more.
+func looksLikeAlert(size int) bool { return size == 2+1+16 || size == 2+1+8 }
 
 // unread notes a protected record that isn't opened, and the size of its fragment.
 func (p *Parser) unread(d proto.Direction, typ byte, size int, at clock.Mark) {
 	h := &p.half[d]
 	p.turn(d, at.Time, at.Time)
+	// What the client sends behind the server's Finished is its own, or tells that there will be none.
+	short := p.version >= tls13 && d == p.client && !h.finished && p.half[d.Other()].finished && size < leastFinished
 	switch {
-	case !p.facts.Established && (typ == typeAlert || p.version >= tls13 && d == p.client && !h.finished && p.half[d.Other()].finished && size < leastFinished):
+	case !p.facts.Established && (typ == typeAlert || short && looksLikeAlert(size)):
 		who := "client"
 		if d != p.client {
 			who = "server"
@@ -209,6 +216,8 @@ func (p *Parser) unread(d proto.Direction, typ byte, size int, at clock.Mark) {
 			p.facts.Failure = "TLS handshake failed: the " + who + " sent an alert that can't be read without keys"
 			p.tell()
 		}
+		return
+	case short:
 		return
 	case p.version >= tls13:
 		h.finished = h.finished || d != p.client || p.half[d.Other()].finished

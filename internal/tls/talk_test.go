@@ -211,7 +211,7 @@ type sink struct {
 }
 
 func (s *sink) Session(f *proto.TLS)             { s.facts = f }
-func (s *sink) Proxied(*proto.Proxied) {}
+func (s *sink) Proxied(*proto.Proxied)           {}
 func (s *sink) Facts() *proto.Facts              { return &s.observed }
 func (s *sink) Rewind(*proto.Facts)              {}
 func (s *sink) Linger(waiting bool)              { s.lingers = append(s.lingers, waiting) }

@@ -24,7 +24,7 @@ func (c *closed) Plain(n int) (int, bool) { return n - 17, false }
 // nobody is a sink that takes no notice.
 type nobody struct{ proto.Sink }
 
-func (nobody) Session(*proto.TLS) {}
+func (nobody) Session(*proto.TLS)     {}
 func (nobody) Proxied(*proto.Proxied) {}
 
 // After a gap, a peer can send nothing but what looks like records: how many numbers are tried for them is bounded.

@@ -80,8 +80,8 @@ func FuzzPackets(f *testing.F) {
 			}
 		}
 		table.Close(clock.Mark{Time: p.Time})
-		if table.Memory() != 0 || len(table.flows) != 0 || open != 0 || table.waiting != (list{}) || table.answered != (list{}) {
-			t.Errorf("in the end: memory %d, %d keys, %d open", table.Memory(), len(table.flows), open)
+		if table.Memory() != 0 || table.flows.count+len(table.aliases) != 0 || open != 0 || table.waiting != (list{}) || table.answered != (list{}) {
+			t.Errorf("in the end: memory %d, %d keys, %d open", table.Memory(), table.flows.count+len(table.aliases), open)
 		}
 	})
 }

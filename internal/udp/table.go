@@ -67,8 +67,10 @@ type Opener func(f *proto.Flow, facts *proto.Facts, p *packet.Packet) proto.Data
 type Table struct {
 	limits Limits
 	open   Opener
-	flows  map[packet.Flow]*flow
+	flows  index
 	last   *flow
+	// aliases are the flows that have a second key, by that.
+	aliases map[packet.Flow]*flow
 	// waiting and answered are ordered by the tick of the last datagram, oldest first.
 	waiting, answered list
 	// nets are the values of packet.Flow.Net that flows have, at most maxNets of them.
@@ -87,7 +89,7 @@ type Table struct {
 
 // New returns an empty table.
 func New(open Opener, limits Limits) *Table {
-	return &Table{limits: limits, open: open, flows: make(map[packet.Flow]*flow), seed: maphash.MakeSeed()}
+	return &Table{limits: limits, open: open, flows: newIndex(), aliases: make(map[packet.Flow]*flow), seed: maphash.MakeSeed()}
 }
 
 // Memory returns how many bytes the table holds for flows, estimated.
@@ -99,23 +101,26 @@ const maxSpares = 512
 // flow is one flow.
 type flow struct {
 	key packet.Flow
+	// hash is that of key, chain the next flow in its chain; see index.
+	hash  uint64
+	chain *flow
+	// What is looked at when the flow is over lies together: most are for a while before.
+	seen       int64
+	in         *list
+	prev, next *flow
+	flow       *proto.Flow
+	to         proto.Datagrams
+	// latest marks the last datagram.
+	latest clock.Mark
+	facts  proto.Facts
 	// alias is a second key of the flow, valid iff hasAlias; see Table.untagged.
 	alias    packet.Flow
 	hasAlias bool
 	// loIs is the direction of the packets that go from key.Lo to key.Hi.
-	loIs  proto.Direction
-	flow  *proto.Flow
-	facts proto.Facts
-	to    proto.Datagrams
+	loIs proto.Direction
 	// recent are the last datagrams of each side; nth counts them.
 	recent [2][4]sent
 	nth    [2]uint8
-	// latest marks the last datagram.
-	latest clock.Mark
-
-	seen       int64
-	in         *list
-	prev, next *flow
 }
 
 // reset empties a flow that is used again, but for what is set at once, and for recent, of which nth says how much there is.
@@ -207,7 +212,15 @@ func (t *Table) find(key *packet.Flow) *flow {
 	if f := t.last; f != nil && f.key == *key {
 		return f
 	}
-	return t.flows[*key]
+	return t.get(key)
+}
+
+func (t *Table) get(key *packet.Flow) *flow {
+	f := t.flows.get(key)
+	if f == nil && len(t.aliases) > 0 {
+		f = t.aliases[*key]
+	}
+	return f
 }
 
 func (f *flow) direction(fromLo bool) proto.Direction {
@@ -232,12 +245,12 @@ func (t *Table) untagged(key *packet.Flow, fromLo bool) *flow {
 			continue
 		}
 		other.Net = net
-		f := t.flows[other]
+		f := t.get(&other)
 		if f == nil || f.hasAlias || f.facts.Half[f.direction(fromLo)].Packets > 0 {
 			continue
 		}
 		f.alias, f.hasAlias = *key, true
-		t.flows[*key] = f
+		t.aliases[*key] = f
 		return f
 	}
 	return nil
@@ -275,7 +288,7 @@ func (t *Table) begin(p *packet.Packet, key *packet.Flow, fromLo bool) *flow {
 		f.facts.Half[d].WindowScale = -1
 	}
 	f.to = t.open(g, &f.facts, p)
-	t.flows[*key] = f
+	t.flows.add(f)
 	if len(t.nets) < maxNets && !slices.Contains(t.nets, p.Net) {
 		t.nets = append(t.nets, p.Net)
 	}
@@ -324,7 +337,7 @@ func (t *Table) ICMP(p *packet.Packet, key *packet.Flow, fromLo bool) tcp.Verdic
 	for i := 0; f == nil && i < len(t.nets); i++ {
 		other := *key
 		other.Net = t.nets[i]
-		f = t.flows[other]
+		f = t.get(&other)
 	}
 	if f == nil {
 		return tcp.Unrelated
@@ -353,9 +366,9 @@ func (t *Table) end(f *flow, why proto.CloseReason, at clock.Mark) {
 	}
 	f.to.Close(at, why)
 	f.in.remove(f)
-	delete(t.flows, f.key)
+	t.flows.remove(f)
 	if f.hasAlias {
-		delete(t.flows, f.alias)
+		delete(t.aliases, f.alias)
 	}
 	if t.last == f {
 		t.last = nil

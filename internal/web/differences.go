@@ -424,9 +424,11 @@ func (q *comparison) compare(w wantedTrait) error {
 		case len(rare) < maxRare && valueOf(w.group, n.key).where != "":
 			rare = append(rare, n)
 		default:
+			q.compared++ // or what is chance would depend on how much could be looked at
 			left++
 		}
 	}
+	q.compared += int(selected.OtherGroups)
 	if len(rare) > 0 {
 		if ofAll, err = q.each(w.group, rare); err != nil {
 			return err

@@ -131,22 +131,31 @@ func (r *reading) each(w *window, q *store.Search, found func(x *exchange.Exchan
 }
 
 // scan calls found for the exchanges of a search, up to a limit.
-func (r *reading) scan(q *store.Search, limit int, found func(x *exchange.Exchange) error) (err error) {
+func (r *reading) scan(q *store.Search, limit int, found func(x *exchange.Exchange) error) error {
 	for page := *q; ; {
-		page.Limit = min(limit, store.MaxLimit)
-		if page.Timeout, err = r.left(); err != nil {
+		size := min(limit, store.MaxLimit)
+		if err := r.scanPage(&page, size, found); err != nil {
 			return err
 		}
-		p, err := r.s.options.Store.Search(r.ctx, &page, found)
-		if err != nil {
-			return err
-		}
-		r.spend(&p.Cost)
-		if limit -= page.Limit; limit <= 0 || p.Next == "" {
+		if limit -= size; limit <= 0 || page.After == "" {
 			return nil
 		}
-		page.After = p.Next
 	}
+}
+
+// scanPage calls found for a page of a search, and has it continue behind: After is empty when there is nothing.
+func (r *reading) scanPage(q *store.Search, size int, found func(x *exchange.Exchange) error) (err error) {
+	if q.Timeout, err = r.left(); err != nil {
+		return err
+	}
+	q.Limit = size
+	p, err := r.s.options.Store.Search(r.ctx, q, found)
+	if err != nil {
+		return err
+	}
+	r.spend(&p.Cost)
+	q.After = p.Next
+	return nil
 }
 
 // count returns how many exchanges there are in buckets of time, the oldest first; there are no empty ones.

@@ -37,6 +37,8 @@ func TestRepeats(t *testing.T) {
 			"?where=path==%22/orders/1%22": {items + ", 8 in 160.028 ms, sequential; 8 of 1 requests, 160.028 ms"},
 			"?text=orders/1":               {items + ", 8 in 160.028 ms, sequential; 8 of 1 requests, 160.028 ms"},
 			"?where=db==%22redis%22":       nil,
+			"?to=-599.995s":                {items + ", 12 in 240.066 ms, sequential; 12 of 1 requests, 240.066 ms"},
+			"?where=duration==20ms":        {items + ", 12 in 240.066 ms, sequential; 20 of 2 requests, 400.094 ms"},
 			"?confidence=1":                {items + ", 12 in 240.066 ms, sequential; 20 of 2 requests, 400.094 ms"},
 		} {
 			v := ask(t, s, "/api/repeats"+query)

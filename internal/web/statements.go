@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -12,7 +13,7 @@ import (
 
 const (
 	// DefaultStatements is how many rows a list of statements has, unless told, and MaxStatements how many it may have: each
-	// costs up to three small searches.
+	// may cost three searches.
 	DefaultStatements, MaxStatements = 50, 500
 	// defaultBy is what statements are listed by unless told, and defaultSort the column that orders them.
 	defaultBy, defaultSort = "db.query.summary", "total_time"
@@ -182,19 +183,8 @@ func (s *Server) statements(c *call) error {
 		return err
 	}
 	answer.Waiting = waits.Total.Count
-	for i := range answer.Rows {
-		of := keyed(q.Where, q.Groups, t.Groups[i].Keys)
-		if parsed(of.String()) == "" {
-			continue // too long for stores as well
-		}
-		switch err := r.detail(&answer.Rows[i], narrowed(scope, of)); {
-		case err == nil:
-		case c.Context().Err() == nil && errors.Is(err, store.ErrLimit):
-			answer.Cost = costOf(r.cost)
-			return c.json(&answer)
-		default:
-			return err
-		}
+	if err := r.details(answer.Rows, t.Groups, &q); err != nil && (c.Context().Err() != nil || !errors.Is(err, store.ErrLimit)) {
+		return err
 	}
 	answer.Cost = costOf(r.cost)
 	return c.json(&answer)
@@ -279,40 +269,89 @@ func keyed(where filter.Node, groups []store.Group, keys []store.Key) filter.Nod
 	return where
 }
 
-// detail looks for the first, the last and the slowest of a row.
-func (r *reading) detail(row *statementRow, scope store.Scope) error {
-	var first, last stamp
-	var slowest text
-	for _, edge := range [...]struct {
-		sort      string
-		ascending bool
-		found     func(x *exchange.Exchange)
-	}{
-		{"event.duration", false, func(x *exchange.Exchange) { slowest = idText(x.ID(x.Tap.Observer)) }},
-		{"@timestamp", true, func(x *exchange.Exchange) { first = stamp(x.Start.Time) }},
-		{"@timestamp", false, func(x *exchange.Exchange) { last = stamp(x.Start.Time) }},
-	} {
-		q := store.Search{
-			Scope: scope, Fields: fieldsNamed("event.id", "observer.hostname"), Sort: exchange.Lookup(edge.sort), Ascending: edge.ascending, Limit: 1,
+// Of so many exchanges, the first, the last and the slowest of all, what is needed of most rows is found at once.
+const atOnce = 2_000
+
+// edges are the details of a row: the exchange that comes first in an order.
+var edges = [...]struct {
+	sort      string
+	ascending bool
+	known     func(row *statementRow) bool
+	set       func(row *statementRow, x *exchange.Exchange)
+}{
+	{"event.duration", false, func(row *statementRow) bool { return row.Slowest != nil }, func(row *statementRow, x *exchange.Exchange) {
+		id := idText(x.ID(x.Tap.Observer))
+		row.Slowest = &id
+	}},
+	{"@timestamp", true, func(row *statementRow) bool { return row.First != nil }, func(row *statementRow, x *exchange.Exchange) {
+		at := stamp(x.Start.Time)
+		row.First = &at
+	}},
+	{"@timestamp", false, func(row *statementRow) bool { return row.Last != nil }, func(row *statementRow, x *exchange.Exchange) {
+		at := stamp(x.Start.Time)
+		row.Last = &at
+	}},
+}
+
+// details looks for the first, the last and the slowest of each row.
+func (r *reading) details(rows []statementRow, groups []store.GroupRow, q *store.Aggregate) error {
+	index := make(map[string]int, len(rows))
+	fields := fieldsNamed("event.id", "observer.hostname")
+	for _, g := range q.Groups {
+		fields = append(fields, g.Field)
+	}
+	for i := range groups {
+		var name []byte
+		for _, k := range groups[i].Keys {
+			name = appendMember(name, k.Kind != exchange.Absent, []byte(k.Text))
 		}
-		var err error
-		if q.Timeout, err = r.left(); err != nil {
+		index[string(name)] = i
+	}
+	for _, edge := range edges {
+		search := store.Search{Scope: q.Scope, Fields: fields, Sort: exchange.Lookup(edge.sort), Ascending: edge.ascending}
+		var name []byte
+		var v exchange.Value
+		if err := r.scanPage(&search, atOnce, func(x *exchange.Exchange) error {
+			name = name[:0]
+			for _, g := range q.Groups {
+				v.Kind, v.Text, v.Bytes = exchange.Absent, "", nil
+				g.Field.Get(x, &v)
+				text := v.Bytes
+				if v.Text != "" {
+					text = []byte(v.Text)
+				}
+				name = appendMember(name, v.Kind != exchange.Absent, text)
+			}
+			if i, ok := index[string(name)]; ok && !edge.known(&rows[i]) {
+				edge.set(&rows[i], x)
+			}
+			return nil
+		}); err != nil {
 			return err
 		}
-		n := 0
-		page, err := r.s.options.Store.Search(r.ctx, &q, func(x *exchange.Exchange) error {
-			n++
-			edge.found(x)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		r.spend(&page.Cost)
-		if n == 0 { // deleted meanwhile
-			return nil
+		for i := range rows {
+			row := &rows[i]
+			of := keyed(q.Where, q.Groups, groups[i].Keys)
+			if edge.known(row) || parsed(of.String()) == "" { // which is too long for stores as well
+				continue
+			}
+			search.Scope, search.Fields, search.After = narrowed(q.Scope, of), fields[:2], ""
+			if err := r.scanPage(&search, 1, func(x *exchange.Exchange) error {
+				edge.set(row, x)
+				return nil
+			}); err != nil {
+				return err
+			}
 		}
 	}
-	row.First, row.Last, row.Slowest = &first, &last, &slowest
 	return nil
+}
+
+// appendMember appends one of the values that make a row, so that no others read alike.
+func appendMember(dst []byte, present bool, text []byte) []byte {
+	if !present {
+		return append(dst, '-')
+	}
+	dst = strconv.AppendInt(dst, int64(len(text)), 10)
+	return append(append(dst, ':'), text...)
 }

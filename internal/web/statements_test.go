@@ -188,13 +188,24 @@ func escaped(where string) string {
 	return strings.NewReplacer("%", "%25", "&", "%26", "+", "%2B", "=", "%3D", `"`, "%22", " ", "%20", ">", "%3E", "<", "%3C", ";", "%3B", "?", "%3F").Replace(where)
 }
 
-// What can't be a filter has none, and is found all the same.
-func TestStatementTooLongForAFilter(t *testing.T) {
-	long := "SELECT '" + strings.Repeat("\xff", 1010)
-	s := orderedShop(t, place(outputtest.Query("mysql", "SELECT", long), 900, "10.0.0.3", "10.0.0.9:3306", time.Minute, 5_000_000))
-	row := dig(ask(t, s, "/api/statements?limit=1"), "rows", 0)
-	if dig(row, "key") != "SELECT '"+strings.Repeat(`\xff`, 1010) || dig(row, "where") != "" || dig(row, "max") != 5e9 || dig(row, "first") != nil {
-		t.Errorf("%v", row)
+// Rows are in the order of the percentile that is asked for, not of another.
+func TestStatementsByPercentile(t *testing.T) {
+	var all []*exchange.Exchange
+	for i := range 30 {
+		statement, took := "SELECT 1", int64(1000)
+		switch {
+		case i < 2:
+			took = 9_000_000
+		case i > 20:
+			statement, took = "SELECT 2", 2000
+		}
+		all = append(all, place(outputtest.Query("mysql", "SELECT", statement), i, "10.0.0.3", "10.0.0.9:3306", time.Hour-time.Duration(i)*time.Second, took))
+	}
+	s := serve(t, func(o *Options) { o.Store = storeOf(t, all) })
+	for sort, want := range map[string]string{"p50": "SELECT 2", "p99": "SELECT 1"} {
+		if got := dig(ask(t, s, "/api/statements?sort="+sort), "rows", 0, "key"); got != want {
+			t.Errorf("by %s the first is %v, want %s", sort, got, want)
+		}
 	}
 }
 
@@ -217,14 +228,39 @@ func TestStatementsWithoutTime(t *testing.T) {
 	s := serve(t, func(o *Options) {
 		o.Now = func() time.Time { return now }
 		o.Store = searched{storeOf(t, orders()), func() {
-			if searches++; searches == 4 {
+			if searches++; searches == 2 {
 				now = now.Add(time.Hour)
 			}
 		}}
 	})
 	rows := ask(t, s, "/api/statements")["rows"].([]any)
-	if len(rows) != 4 || dig(rows[0], "first") == nil || dig(rows[1], "first") != nil || dig(rows[1], "slowest") != nil || dig(rows[1], "count") != 3.0 {
+	if len(rows) != 4 || dig(rows[0], "slowest") == nil || dig(rows[1], "first") == nil || dig(rows[1], "last") != nil || dig(rows[1], "count") != 3.0 {
 		t.Errorf("%v", rows)
+	}
+}
+
+// What isn't among the first of all is looked for alone.
+func TestStatementDetailsOfRareOnes(t *testing.T) {
+	var all []*exchange.Exchange
+	for i := range 2*atOnce + 10 {
+		all = append(all, place(outputtest.Query("mysql", "SELECT", "SELECT 1"), i, "10.0.0.3", "10.0.0.9:3306", time.Hour-time.Duration(i)*time.Millisecond, int64(5000+i)))
+	}
+	rare := place(outputtest.Query("mysql", "SELECT", "SELECT ?"), 9000, "10.0.0.3", "10.0.0.9:3306", time.Hour-(atOnce+5)*time.Millisecond, 10)
+	// This one can't be asked for: the filter would be too long.
+	long := "SELECT '" + strings.Repeat("\xff", 1010)
+	all = append(all, rare, place(outputtest.Query("mysql", "SELECT", long), 9001, "10.0.0.3", "10.0.0.9:3306", time.Hour-(atOnce+6)*time.Millisecond, 9))
+	s := serve(t, func(o *Options) { o.Store = storeOf(t, all) })
+	rows := ask(t, s, "/api/statements")["rows"].([]any)
+	row := rows[1]
+	if dig(row, "key") != "SELECT ?" || dig(row, "first") != "2026-11-21T11:00:02.005000000Z" || dig(row, "last") != dig(row, "first") {
+		t.Errorf("%v", row)
+	}
+	x := ask(t, s, "/api/exchanges/"+dig(row, "slowest").(string))
+	if dig(x, "event", "duration") != 10_000.0 {
+		t.Errorf("the slowest is %v", x["event"])
+	}
+	if row := rows[2]; dig(row, "key") != "SELECT '"+strings.Repeat(`\xff`, 1010) || dig(row, "where") != "" || dig(row, "max") != 9000.0 || dig(row, "first") != nil || dig(row, "slowest") != nil {
+		t.Errorf("%v", row)
 	}
 }
 

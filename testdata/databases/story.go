@@ -30,7 +30,11 @@ type counted struct {
 	Failed     map[string]int `json:"failed"`
 	// Questions for names, by name and type.
 	Questions map[string]int `json:"questions"`
+	// Orders of the customer whose orders are listed: one more statement for each.
+	Orders int `json:"orders"`
 }
+
+const orders = 30
 
 type story struct {
 	network *network
@@ -44,7 +48,7 @@ type story struct {
 
 // prepare makes the tables. Nothing of it is recorded.
 func (s *story) prepare() error {
-	s.counted = counted{Requests: map[string]int{}, Statements: map[string]int{}, Failed: map[string]int{}, Questions: map[string]int{}}
+	s.counted = counted{Requests: map[string]int{}, Statements: map[string]int{}, Failed: map[string]int{}, Questions: map[string]int{}, Orders: orders}
 	db, err := s.open()
 	if err != nil {
 		return err
@@ -55,8 +59,8 @@ func (s *story) prepare() error {
 		"CREATE TABLE orders (id INT PRIMARY KEY, customer INT)",
 		"CREATE TABLE order_items (order_id INT, product_id INT, amount INT)",
 		"INSERT INTO products SELECT seq, CONCAT('lamp no. ', seq), 9.90 + seq FROM seq_1_to_40",
-		"INSERT INTO orders SELECT seq, 7 FROM seq_1_to_30",
-		"INSERT INTO order_items SELECT seq, seq MOD 40 + 1, 2 FROM seq_1_to_30",
+		fmt.Sprintf("INSERT INTO orders SELECT seq, 7 FROM seq_1_to_%d", orders),
+		fmt.Sprintf("INSERT INTO order_items SELECT seq, seq MOD 40 + 1, 2 FROM seq_1_to_%d", orders),
 	} {
 		if _, err := db.Exec(statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)

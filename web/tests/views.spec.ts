@@ -283,7 +283,7 @@ test.describe("Services", () => {
     const sums: Record<string, number> = {};
     for (const row of await rows(table(page, "Calls, from whom to whom"))) {
       const hop = `${row["Caller"]} → ${row["Server"]!.split(" ")[0]}`;
-      sums[hop] = (sums[hop] ?? 0) + whole(row["Requests"]);
+      sums[hop] = (sums[hop] ?? 0) + whole(row["Calls"]);
     }
     expect(sums).toEqual(hops);
 
@@ -316,7 +316,7 @@ test.describe("Services", () => {
     await open(at("services", { from, to }));
     const lb = (await rows(table(page, "Calls, from whom to whom"))).find((r) => r["Server"]!.startsWith("lb"))!;
     const seconds = (Date.parse(store.last!) - Date.parse(store.first!)) / 1000;
-    expect(parseFloat(lb["Rate"]!)).toBeCloseTo(whole(lb["Requests"]) / seconds, 1);
+    expect(parseFloat(lb["Rate"]!)).toBeCloseTo(whole(lb["Calls"]) / seconds, 1);
   });
 
   test("a click on a service narrows everything to it", async ({ page, open }) => {

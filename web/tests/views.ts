@@ -10,6 +10,7 @@ export const paths = [
     "services",
     "errors",
     "slow",
+    "databases",
     "content",
     "clients",
     "connections",

@@ -43,10 +43,17 @@ func TestKinds(t *testing.T) {
 	silent := outputtest.Session()
 	silent.HasRequest, silent.HasResponse, silent.Closing = false, false, exchange.Closing{}
 	silent.Request, silent.Response = proto.Message{}, proto.Message{}
+	news := outputtest.Push("news")
+	news.ResponseBody.Bytes = []byte("\"hello \x1b[2J\"\n")
+	refused := outputtest.Failed(outputtest.Push(""), "ERR", "max number of clients reached")
+	bytea := outputtest.Query("postgresql", "SELECT", "SELECT b, t FROM f WHERE b <> $1")
+	bytea.Request.Say("parameter", []byte(`\x00ff10`))
+	bytea.ResponseBody.Bytes = []byte("\\\\x00ff10\t\x1b\\\\x1b[2J\n")
 	for name, x := range map[string]*exchange.Exchange{
 		"grpc-failed": call(), "certificate-soon": soon, "tls-unread": outputtest.TLSRecord(), "tls-failed": failed(), "graphql": operation,
 		"pushed": pushed, "websocket": outputtest.Session(), "websocket-midstream": silent,
 		"message-client": outputtest.SessionMessage(proto.Originator, "text", `{"room":7}`), "message-server": outputtest.SessionMessage(proto.Responder, "text", "hi\x1b[2J"),
+		"push": news, "push-failed": refused, "bytea": bytea,
 		"message-ping": outputtest.SessionMessage(proto.Responder, "ping", ""),
 	} {
 		var b bytes.Buffer

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -36,7 +37,11 @@ func (o *Output) proxied(x *exchange.Exchange) {
 // query writes a statement or a command and what came back.
 func (o *Output) query(x *exchange.Exchange) {
 	o.statement(x)
-	if x.HasRequest && x.Request.OneWay || !x.HasRequest && x.Response.OneWay {
+	switch {
+	case x.HasRequest && x.Request.OneWay:
+		return
+	case isPush(x):
+		o.pushed(x)
 		return
 	}
 	o.buf = append(o.buf, '\n')
@@ -79,7 +84,23 @@ func (o *Output) query(x *exchange.Exchange) {
 			o.note(terminal.Amber, strings.Fields("notice: "+string(terminal.AppendSafe(nil, m.Bytes(f.Value)))), " ")
 		}
 	}
-	o.result(&x.ResponseBody)
+	o.result(x.Protocol, &x.ResponseBody)
+}
+
+// isPush reports whether the server said something that nobody asked for.
+func isPush(x *exchange.Exchange) bool { return !x.HasRequest && x.Response.OneWay }
+
+// pushed writes what came with what nobody asked for: what failed, or the payload as far as it was kept.
+func (o *Output) pushed(x *exchange.Exchange) {
+	failure := output.FailureText(x)
+	if failure == "" && len(x.ResponseBody.Bytes) == 0 {
+		return
+	}
+	o.buf = append(o.buf, '\n')
+	if failure != "" {
+		o.note(terminal.Red, strings.Fields("error "+string(terminal.AppendSafe(nil, []byte(failure)))), " ")
+	}
+	o.result(x.Protocol, &x.ResponseBody)
 }
 
 // counted are the numbers of a response that are told, told its texts.
@@ -99,8 +120,11 @@ var (
 // statement writes a statement as it was sent, on as many lines, and what is known of its session.
 func (o *Output) statement(x *exchange.Exchange) {
 	text := x.Subject()
-	if len(text) == 0 {
-		text = x.Verb()
+	switch verb := x.Verb(); {
+	case len(text) == 0:
+		text = verb
+	case isPush(x) && !bytes.HasPrefix(text, verb): // where the text is a channel
+		text = slices.Concat(verb, []byte(" "), text)
 	}
 	if len(text) == 0 {
 		o.aside("no request was seen")
@@ -115,10 +139,13 @@ func (o *Output) statement(x *exchange.Exchange) {
 		o.buf = o.o.Terminal.End(o.buf, terminal.Bold)
 		o.buf = append(o.buf, '\n')
 	}
-	if !x.HasRequest {
+	m := &x.Request
+	switch {
+	case isPush(x):
+		m = &x.Response
+	case !x.HasRequest:
 		return
 	}
-	m := &x.Request
 	items := []string{x.Protocol}
 	for _, fact := range [...]struct{ name, what string }{
 		{"database", "database "}, {"user", "user "}, {"prepared", "prepared "}, {"compression", "compressed with "}, {"protocol_type", ""},
@@ -130,7 +157,7 @@ func (o *Output) statement(x *exchange.Exchange) {
 	parameters := []string{}
 	for i := range m.Facts {
 		if f := &m.Facts[i]; f.Name == "parameter" {
-			parameters = append(parameters, o.name(string(m.Bytes(f.Value))))
+			parameters = append(parameters, o.value(x.Protocol, m.Bytes(f.Value)))
 		}
 	}
 	if len(parameters) > 0 {
@@ -140,7 +167,7 @@ func (o *Output) statement(x *exchange.Exchange) {
 }
 
 // result writes the beginning of a result, as far as it was kept.
-func (o *Output) result(b *exchange.Body) {
+func (o *Output) result(protocol string, b *exchange.Body) {
 	if len(b.Bytes) == 0 {
 		return
 	}
@@ -150,7 +177,7 @@ func (o *Output) result(b *exchange.Body) {
 			if i > 0 {
 				o.safe = append(o.safe, "  "...)
 			}
-			o.safe = terminal.AppendSafe(o.safe, cell)
+			o.safe = appendValue(o.safe, protocol, cell)
 		}
 		if o.o.Terminal.Width > 0 {
 			o.buf = terminal.AppendMiddle(o.buf, o.safe, o.width)
@@ -162,6 +189,32 @@ func (o *Output) result(b *exchange.Body) {
 	if b.Cut {
 		o.aside("cut here")
 	}
+}
+
+// value is name for a value of a database.
+func (o *Output) value(protocol string, b []byte) string {
+	safe := appendValue(nil, protocol, b)
+	if o.o.Terminal.Width > 0 {
+		safe = terminal.AppendMiddle(nil, safe, o.width-len(indent)-nameMargin)
+	}
+	return string(safe)
+}
+
+// appendValue appends a value so that it is safe. Bytes that PostgreSQL has in hexadecimal (\x00ff) stay as people know them, which steers
+// no terminal; the backslash that stands before theirs in rows, which are written as COPY does, is left out.
+func appendValue(dst []byte, protocol string, b []byte) []byte {
+	digits, isBinary := bytes.CutPrefix(b, []byte(`\x`))
+	if !isBinary {
+		digits, isBinary = bytes.CutPrefix(b, []byte(`\\x`))
+	}
+	isBinary = isBinary && protocol == "postgresql"
+	for _, c := range digits {
+		isBinary = isBinary && ('0' <= c && c <= '9' || 'a' <= c && c <= 'f')
+	}
+	if !isBinary {
+		return terminal.AppendSafe(dst, b)
+	}
+	return append(append(dst, `\x`...), digits...)
 }
 
 // lookup writes a question for a name, and its answers.

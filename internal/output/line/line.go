@@ -13,6 +13,7 @@
 package line
 
 import (
+	"bytes"
 	"io"
 	"strconv"
 	"strings"
@@ -121,7 +122,8 @@ func (o *Output) Flush() error {
 func (o *Output) Close() error { return o.Flush() }
 
 // plain appends a line for other programs: time client method target status size duration, then the
-// processes at the ends where they are looked for, then the grade and its reason unless it is complete. What
+// processes at the ends where they are looked for, then the grade and its reason unless it is complete, and the words of an error of a
+// database. What
 // isn't known is "-".
 func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 	b, fraction := o.appendSecond(o.buf, x.Start.Time, "2006-01-02T15:04:05", time.UTC)
@@ -172,6 +174,12 @@ func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 		b = append(b, x.Grade.String()...)
 		b = append(b, ':', ' ')
 		b = append(b, x.Reason...)
+	}
+	if failure := output.FailureText(x); failure != "" && state == "" {
+		if x.Grade != exchange.Complete {
+			b = append(b, ';')
+		}
+		b = terminal.AppendSafe(append(b, " error: "...), []byte(failure))
 	}
 	if output.KindOf(x) == output.Session {
 		if x.Grade != exchange.Complete {
@@ -231,13 +239,16 @@ const (
 	failed = "ERR"
 )
 
-// resultOf returns whether what has no status went well, empty when that isn't known, or there is a status.
+// resultOf returns whether what has no status went well, empty when that isn't known, or there is a status. What nobody asked for
+// can't go well, but may say that something failed: a server that refuses a client.
 func resultOf(x *exchange.Exchange) string {
 	switch kind := output.KindOf(x); {
-	case kind != output.Query && kind != output.Lookup || !x.HasResponse || x.Response.OneWay:
+	case kind != output.Query && kind != output.Lookup || !x.HasResponse:
 		return ""
 	case x.Failed():
 		return failed
+	case x.Response.OneWay:
+		return ""
 	}
 	return done
 }
@@ -389,6 +400,9 @@ func (o *Output) appendStatement(b []byte, x *exchange.Exchange, word bool) []by
 		o.name = append(o.name, c)
 	}
 	if !word {
+		if verb := x.Verb(); len(o.name) > len(verb) && o.name[len(verb)] == ' ' && bytes.EqualFold(o.name[:len(verb)], verb) {
+			return terminal.AppendSafe(b, o.name[len(verb)+1:]) // which stands in its own column
+		}
 		return terminal.AppendSafe(b, o.name)
 	}
 	b = append(b, '"')

@@ -328,6 +328,26 @@ func TestPlainFields(t *testing.T) {
 	}
 }
 
+// What nobody asked for has a result only when it says that something failed.
+func TestUnaskedFailure(t *testing.T) {
+	for _, c := range []struct {
+		x    *exchange.Exchange
+		want string
+	}{
+		{outputtest.Push("news"), " - "},
+		{outputtest.Failed(outputtest.Push(""), "1156", "Got packets out of order"), " 1156 "},
+	} {
+		var w bytes.Buffer
+		o := New(&w, Options{Location: time.UTC})
+		if err := errors.Join(o.Exchange(c.x), o.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(w.String(), c.want) {
+			t.Errorf("no %q in %q", c.want, w.String())
+		}
+	}
+}
+
 // With processes there is one field more, and it comes apart: no name holds what separates its parts.
 func TestPlainProcesses(t *testing.T) {
 	var w bytes.Buffer

@@ -198,7 +198,9 @@ var clientFields = map[string]string{
 
 // isAsker reports whether an exchange has a span of the client's. Databases and name servers have none of their own in traces: what
 // is seen of them is what an application did, as the conventions for databases have it.
-func isAsker(x *exchange.Exchange) bool { return x.Family == exchange.Database || x.Family == exchange.Names }
+func isAsker(x *exchange.Exchange) bool {
+	return x.Family == exchange.Database || x.Family == exchange.Names
+}
 
 // spanSide returns the side whose span it is.
 func spanSide(x *exchange.Exchange) proto.Direction {
@@ -248,9 +250,9 @@ type field struct {
 type Encoder struct {
 	// fields are those of a server's span, clientFields those of a client's.
 	fields, clientFields []field
-	service         string
-	scope           []byte // scope and schema URL of ScopeSpans and ScopeMetrics
-	traces, metrics bool
+	service              string
+	scope                []byte // scope and schema URL of ScopeSpans and ScopeMetrics
+	traces, metrics      bool
 
 	value   exchange.Value
 	scratch []byte

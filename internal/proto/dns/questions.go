@@ -26,7 +26,7 @@ type book struct {
 	// had theirs, in a ring.
 	open     []question
 	few      [2]question
-	answered [remembered]question
+	answered [remembered]settled
 	turn     int
 	// last is the number of the last stream.
 	last uint64
@@ -50,6 +50,14 @@ type question struct {
 	transfer *transfer
 	id, typ  uint16
 	by       proto.Direction
+}
+
+// settled is what is known of one that had its answer, iff it is there.
+type settled struct {
+	hash  uint64
+	id    uint16
+	by    proto.Direction
+	there bool
 }
 
 const questionSize = int(unsafe.Sizeof(question{}))
@@ -141,7 +149,7 @@ func (k *book) find(q *question) (int, outcome) {
 		return -1, unexpected
 	}
 	for i := range k.answered {
-		if a := &k.answered[i]; a.stream > 0 && a.id == q.id && a.by == q.by && (a.hash == q.hash || q.hash == 0) {
+		if a := &k.answered[i]; a.there && a.id == q.id && a.by == q.by && (a.hash == q.hash || q.hash == 0) {
 			return -1, unexpected
 		}
 	}
@@ -150,7 +158,8 @@ func (k *book) find(q *question) (int, outcome) {
 
 // settle notes that an open question had its answer.
 func (k *book) settle(i int) {
-	k.answered[k.turn%remembered] = k.open[i]
+	q := &k.open[i]
+	k.answered[k.turn%remembered] = settled{hash: q.hash, id: q.id, by: q.by, there: true}
 	k.turn++
 	k.forget(i)
 }

@@ -374,7 +374,7 @@ var cases = []prototest.Case{
 			<4   status = NF
 			<4   misses = 1
 			<4 end whole size 4 body 0
-			<5 response 0 at 27 head 0 none
+			<5 response 0 blocks at 27 head 0 none
 			<5 end whole size 0 body 0
 			<6 response 0 at 27 head 0 none
 			<6   status = MN
@@ -412,7 +412,7 @@ var cases = []prototest.Case{
 			>4 request mn mn at 39 head 0 none
 			>4   protocol_type = meta
 			>4 end whole size 4 body 0
-			<1 response 0 at 0 head 0 none
+			<1 response 0 blocks at 0 head 0 none
 			<1   misses = 1
 			<1 end whole size 0 body 0
 			<2 response 0 at 0 head 0 rendered
@@ -420,7 +420,7 @@ var cases = []prototest.Case{
 			<2   hits = 1
 			<2 "x\n"
 			<2 end whole size 12 body 1 parts 1 of 1 largest 1
-			<3 response 0 at 12 head 0 none
+			<3 response 0 blocks at 12 head 0 none
 			<3   misses = 1
 			<3 end whole size 0 body 0
 			<4 response 0 at 12 head 0 none
@@ -442,9 +442,9 @@ var cases = []prototest.Case{
 			>7   key = a
 			>7   protocol_type = meta
 			>7 end whole size 8 body 0
-			<5 response 0 at 16 head 0 none
+			<5 response 0 blocks at 16 head 0 none
 			<5 end whole size 0 body 0
-			<6 response 0 at 16 head 0 none
+			<6 response 0 blocks at 16 head 0 none
 			<6 end whole size 0 body 0
 			<7 response 0 at 16 head 0 rendered
 			<7   status = VA
@@ -469,7 +469,7 @@ var cases = []prototest.Case{
 			<8   hits = 1
 			<8 "1\n"
 			<8 end whole size 9 body 1 parts 1 of 1 largest 1 [ambiguous-pairing]
-			<9 response 0 at 34 head 0 none
+			<9 response 0 blocks at 34 head 0 none
 			<9   misses = 1
 			<9 end whole size 0 body 0
 			<10 response 0 at 34 head 0 none
@@ -495,9 +495,9 @@ var cases = []prototest.Case{
 			>2   protocol_type = meta
 			>2   value_bytes = 1
 			>2 end whole size 13 body 0
-			<1 response 0 at 0 head 0 close
+			<1 response 0 blocks at 0 head 0 close
 			<1 end whole size 0 body 0
-			<2 response 0 at 0 head 0 close
+			<2 response 0 blocks at 0 head 0 close
 			<2 end whole size 0 body 0`,
 	},
 	{
@@ -594,7 +594,7 @@ var cases = []prototest.Case{
 			>3   opcode = NoOp
 			>3   opaque = 2
 			>3 end whole size 24 body 0
-			<1 response 0 at 0 head 0 none
+			<1 response 0 blocks at 0 head 0 none
 			<1   misses = 1
 			<1 end whole size 0 body 0
 			<2 response 0 at 0 head 0 rendered

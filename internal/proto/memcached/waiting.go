@@ -186,12 +186,13 @@ func (p *Parser) answered(h *half, r reply) request {
 	return q
 }
 
-// silence answers the first n requests, which are quiet: nothing was sent, and at a mark that became known.
+// silence answers the first n requests, which are quiet: nothing was sent, and at a mark that became known. That is when something else
+// was answered, whenever the client asked for that, so that the time says nothing of the server.
 func (p *Parser) silence(h *half, n int, at clock.Mark, framing proto.Framing) {
 	for range n {
 		q := p.waiting.at(0)
 		m := p.begin(h, at, at, 0)
-		m.Stream, m.Framing = q.stream, framing
+		m.Stream, m.Framing, m.Blocks = q.stream, framing, true
 		if q.kind&retrieving != 0 {
 			m.Count(factMisses, int64(q.keys))
 		}

@@ -41,6 +41,8 @@ type session struct {
 	compression string
 	// user and database are those in use, version and id what the server said of itself in its greeting.
 	user, database, version, id []byte
+	// greeted is when the greeting came, in nanoseconds since 1970, 0 when it wasn't seen.
+	greeted int64
 }
 
 func (s *session) has(capability uint64) bool { return s.agreed&capability != 0 }
@@ -175,7 +177,9 @@ func (p *Parser) fromGreeting(h *half, b []byte) {
 	}
 	if !p.session.greet(b) {
 		p.lose(h, h.first)
+		return
 	}
+	p.session.greeted = h.first.Time
 }
 
 // fromLogin takes a client's packet of the login.
@@ -199,6 +203,7 @@ func (p *Parser) fromLogin(h *half, b []byte, last clock.Mark) {
 	}
 	s.phase = login
 	m := p.begin(h, proto.Request, h.first)
+	m.Greeting = s.greeted
 	m.Method = h.write([]byte("LOGIN"))
 	p.ofSession(h)
 	p.command(h, command{code: comLogin})

@@ -1,7 +1,7 @@
 // Package template is a parser to begin a new one from. Its protocol is a toy that no one speaks, and
 // it is registered nowhere; docs/adding-a-protocol.md walks through it.
 //
-// A client asks and a server answers, as often as they like, in order:
+// A client asks and a server answers, as often as they like, in order; a code other than 0 is an error:
 //
 //	message = head text
 //	head    = %x01 ("ASK" SP topic / "ANSWER" SP code) SP length LF
@@ -225,6 +225,8 @@ func (p *Parser) parse(m *proto.Message, line []byte) bool {
 		m.Target = span
 	} else if m.Status, ok = number(subject[:space]); !ok {
 		return false
+	} else if m.Status != 0 {
+		m.Facts = append(m.Facts, proto.Fact{Name: proto.FactError, Value: span})
 	}
 	m.Raw = line
 	m.Framing, m.Length = proto.ByLength, int64(length)
@@ -260,10 +262,10 @@ func (p *Parser) count(h *half, n int64, at clock.Mark) {
 	}
 }
 
-// end closes the message. What Raw borrowed is gone by now.
+// end closes the message. What Raw borrowed is gone by now, and there is no fact that the head didn't have.
 func (p *Parser) end(h *half, how proto.End) {
 	h.state = inHead
-	h.msg.End, h.msg.Raw = how, nil
+	h.msg.End, h.msg.Raw, h.msg.Facts = how, nil, h.msg.Facts[:0]
 	p.sink.End(&h.msg)
 }
 

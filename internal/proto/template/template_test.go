@@ -32,6 +32,16 @@ var cases = []prototest.Case{
 			<close fin`,
 	},
 	{
+		Name: "an error",
+		Script: `
+			< \x01ANSWER 42 2\nno`,
+		Want: `
+			< response 42 at 0 head 13 length 2
+			< error_code = 42
+			< "no"
+			< end whole size 15 body 2`,
+	},
+	{
 		Name: "the answer comes first",
 		Script: `
 			< \x01ANSWER 7 1\n!

@@ -55,7 +55,7 @@ export const anomalies: Record<string, string> = {
   "bad-header-block": "a header block can't be decompressed (RFC 7541)",
   "bad-frame": "a frame is malformed, or isn't allowed where it stands",
   "frame-too-large": "a frame is larger than its receiver allowed",
-  "stream-limit": "more streams at a time than the limit (max streams)",
+  "stream-limit": "more streams, or pipelined commands, at a time than the limit (max streams)",
   "flood-of-frames": "frames that make work and carry nothing, over and over",
   "bad-pseudo-header": "a pseudo-header is unknown, twice there, missing or out of place (RFC 9113 §8.3)",
   "window-exceeded": "more was sent than the receiver's flow-control window allowed",
@@ -66,4 +66,10 @@ export const anomalies: Record<string, string> = {
   "masked-server": "a WebSocket frame of the server is masked (RFC 6455 §5.1)",
   "bad-text": "a text message isn't UTF-8",
   "compression-context-lost": "a compressed message refers to one that wasn't captured",
+  "statement-cut": "a statement or command is longer than the limit (max statement); its beginning is shown",
+  "bad-value": "a value within a message contradicts its length or its type",
+  "statement-unknown":
+    "a prepared statement was made before the capture, or in bytes that are missing; its text isn't known",
+  "unexpected-answer":
+    "a DNS answer to no open question: its id is that of another one, or the question had its answer (forged, late or sent twice)",
 };

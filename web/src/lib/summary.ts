@@ -12,7 +12,6 @@ export const summaryFields = [
   "http.response.status_code",
   "http.response.body.bytes",
   "http.request.body.bytes",
-  "error.code",
   "culprit.grpc.status_code",
   "culprit.grade",
   "error.message",

@@ -231,6 +231,8 @@ export interface InFlightAnswer {
 
 export interface UnderWay {
   state: string;
+  verb: string;
+  subject: string;
   /** How long it has been under way, in nanoseconds. */
   elapsed: number;
   request_bytes: number;
@@ -365,4 +367,83 @@ export interface PageResource {
   in_load: boolean;
   /** Why it isn't in the load. */
   apart: string;
+}
+
+/** Statements by template, tables, or names that were asked for: /api/statements. Times are nanoseconds. */
+export interface StatementsAnswer {
+  by: string;
+  sort: string;
+  rows: Statement[];
+  /** The rows beyond the limit. */
+  other: StatementFigures & { groups: number };
+  total: StatementFigures;
+  /** Left out, since they wait for an event, or were pushed. */
+  waiting: number;
+  cost: Cost;
+}
+
+export interface StatementFigures {
+  count: number;
+  rate: number | null;
+  errors: number | null;
+  error_rate: number | null;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+  max: number | null;
+  total_time: number | null;
+  /** Part of all the time that the list is about. */
+  share: number | null;
+  rows: number | null;
+  rows_mean: number | null;
+  rows_max: number | null;
+  bytes: number | null;
+}
+
+export interface Statement extends StatementFigures {
+  key: Key;
+  system: Key;
+  database: Key;
+  operation: Key;
+  type: Key;
+  protocol: Key;
+  first: Stamp | null;
+  last: Stamp | null;
+  /** event.id of the one that took longest. */
+  slowest: string | null;
+  /** The filter for it; "" when that would be too long. */
+  where: string;
+}
+
+/** What is asked over and over to answer one request, inferred: /api/repeats. */
+export interface RepeatsAnswer {
+  repeats: Repeat[];
+  more: number;
+  looked_at: number;
+  left_out: number;
+  truncated: boolean;
+  cost: Cost;
+}
+
+/** What isn't a total is of the request in which it took longest. */
+export interface Repeat {
+  parent: { id: string; method: string; route: string; start: Stamp; duration: number };
+  protocol: string;
+  template: string;
+  count: number;
+  sure: number;
+  expected: number;
+  failed: number;
+  time: number;
+  busy: number;
+  share: number;
+  confidence: number;
+  sequential: boolean;
+  at_once: number;
+  first: string;
+  last: string;
+  where: string;
+  requests: number;
+  total_count: number;
+  total_time: number;
 }

@@ -51,6 +51,13 @@ export const views: View[] = [
     load: () => import("./slow/Slow.svelte"),
   },
   {
+    path: "databases",
+    title: "Databases",
+    what: "Who the application waits for: statements of databases and caches, names that it looks up, what it asks over and over",
+    icon: "M3 4c0-2 10-2 10 0v8c0 2-10 2-10 0zM3 4c0 2 10 2 10 0M3 8c0 2 10 2 10 0",
+    load: () => import("./databases/Databases.svelte"),
+  },
+  {
     path: "content",
     title: "Content",
     what: "Media types: how many, how large, how slow",

@@ -1,6 +1,6 @@
 import { expect, test } from "@playwright/test";
 import { ordered } from "../../src/lib/headers";
-import { addressOf, errorOf, kindOf, methodOf, sizeOf, targetOf } from "../../src/lib/kind";
+import { addressOf, errorOf, kindOf, methodOf, resultOf, sizeOf, sizeWords, targetOf } from "../../src/lib/kind";
 import { messageScope } from "../../src/lib/messages";
 import type { Doc } from "../../src/lib/types";
 
@@ -89,4 +89,76 @@ test("messages are looked for within their session", () => {
   );
   expect(messageScope({ ...session, culprit: { http: { stream_id: 7 } } })!["where"]).toContain("stream_id == 7");
   expect(messageScope({ network: {} })).toBeUndefined();
+});
+
+const query: Doc = {
+  event: { outcome: "success" },
+  network: { protocol: "mysql" },
+  server: { ip: "10.0.0.5", port: 3306, bytes: 512 },
+  db: {
+    system: { name: "mysql" },
+    operation: { name: "SELECT" },
+    query: { text: "SELECT *\n\tFROM t" },
+    response: { returned_rows: 1 },
+  },
+};
+
+test("statements are on one line, with their rows and codes", () => {
+  expect([kindOf(query), methodOf(query), targetOf(query), sizeWords(query), resultOf(query)?.name]).toEqual([
+    "query",
+    "SELECT",
+    "SELECT * FROM t",
+    "1 row",
+    "ok",
+  ]);
+  expect(addressOf(query)).toBe("SELECT *\n\tFROM t");
+  const login: Doc = { ...query, db: { system: { name: "mysql" }, operation: { name: "LOGIN" } } };
+  expect([methodOf(login), targetOf(login), sizeWords(login)]).toEqual(["LOGIN", "10.0.0.5:3306", "512 B"]);
+  const changed: Doc = { ...query, db: { system: { name: "mysql" }, response: { affected_rows: 3 } } };
+  expect(sizeWords(changed)).toBe("3 rows");
+  const failed: Doc = {
+    ...query,
+    event: { outcome: "failure" },
+    error: { code: "1146" },
+    culprit: { grade: "complete" },
+  };
+  expect(resultOf(failed)).toEqual({ name: "1146", class: "status-5" });
+  // Nothing came back of what nobody answers.
+  expect(resultOf({ ...query, event: { outcome: "unknown" } })).toBeUndefined();
+});
+
+test("lookups are by name and type, and an answer that there is none is no fault", () => {
+  const lookup = (rcode: string, more: Doc = {}): Doc => ({
+    event: { outcome: rcode === "NOERROR" ? "success" : "failure" },
+    network: { protocol: "mdns" },
+    server: { bytes: 90 },
+    dns: { question: { name: "db.example", type: "AAAA" }, response_code: rcode, ...more },
+  });
+  const found = lookup("NOERROR", { answers_count: 2 });
+  expect([kindOf(found), methodOf(found), targetOf(found), sizeWords(found), resultOf(found)?.name]).toEqual([
+    "lookup",
+    "AAAA",
+    "db.example",
+    "2 records",
+    "ok",
+  ]);
+  expect(resultOf(lookup("NXDOMAIN"))).toEqual({ name: "NXDOMAIN", class: "status-4" });
+  expect(resultOf(lookup("SERVFAIL"))).toEqual({ name: "SERVFAIL", class: "status-5" });
+  expect(methodOf(lookup("NOERROR", { op_code: "UPDATE" }))).toBe("UPDATE");
+  expect(methodOf(lookup("NOERROR", { op_code: "QUERY" }))).toBe("AAAA");
+});
+
+test("the record of a flow is no exchange of its protocol", () => {
+  const flow: Doc = {
+    network: { protocol: "dns", transport: "udp", bytes: 77 },
+    server: { ip: "2001:db8::1", port: 53 },
+    flow: { final: false },
+  };
+  expect([kindOf(flow), methodOf(flow), targetOf(flow), sizeWords(flow), resultOf(flow)]).toEqual([
+    "flow",
+    "UDP",
+    "[2001:db8::1]:53 DNS",
+    "77 B",
+    undefined,
+  ]);
 });

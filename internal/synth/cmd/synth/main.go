@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,7 +46,7 @@ func run() (err error) {
 			}
 		}()
 	}
-	for _, s := range synth.Scenarios() {
+	for _, s := range scenarios() {
 		if s.Name == *name {
 			truth, err := s.Make(f, n, o)
 			if err != nil {
@@ -59,8 +60,10 @@ func run() (err error) {
 	return fmt.Errorf("no scenario %q: there are %s", *name, strings.Join(names(), ", "))
 }
 
+func scenarios() []synth.Scenario { return slices.Concat(synth.Scenarios(), synth.Services()) }
+
 func names() (all []string) {
-	for _, s := range synth.Scenarios() {
+	for _, s := range scenarios() {
 		all = append(all, s.Name)
 	}
 	return all

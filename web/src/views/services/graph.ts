@@ -11,6 +11,8 @@ export interface Node {
   /** Where it is reached: addresses and ports. */
   at: string[];
   kind: "clients" | "caller" | "service";
+  /** Databases, caches and servers of names: what they speak. */
+  speaks?: string;
 }
 
 export interface Edge {
@@ -19,9 +21,20 @@ export interface Edge {
   /** Each row's numbers stand for themselves; those of several can be added, but for percentiles. */
   rows: Group[];
   count: number;
+  /** What is counted, of how many kinds there are: statements of a database, lookups, or requests. */
+  what: What;
   errors: number;
   /** No percentile of the whole is larger than the largest of its parts. */
   p90: number | null;
+}
+
+export type What = "request" | "statement" | "lookup" | "call";
+
+const names = ["dns", "mdns", "llmnr"];
+
+/** whatOf is what is counted of what a database, a cache or a server of names speaks; undefined: HTTP. */
+export function whatOf(spoken: string | undefined): What {
+  return spoken === undefined ? "request" : names.includes(spoken) ? "lookup" : "statement";
 }
 
 export interface Graph {
@@ -38,6 +51,8 @@ interface Tables {
   inner: Group[];
   /** By the client's service, server, port: of all others. */
   outer: Group[];
+  /** What is spoken at the sockets of databases, caches and servers of names. */
+  spoken: Map<string, string>;
 }
 
 const loopback = (address: string) => address.startsWith("127.") || address === "::1";
@@ -47,7 +62,7 @@ export function socket(server: string, port: string): string {
   return server.includes(":") ? `[${server}]:${port}` : `${server}:${port}`;
 }
 
-export function graph({ served, inner, outer }: Tables): Graph {
+export function graph({ served, inner, outer, spoken }: Tables): Graph {
   const nodes = new Map<string, Node>();
   const edges = new Map<string, Edge>();
   const add = (id: string, label: string, kind: Node["kind"], at?: string): string => {
@@ -67,14 +82,17 @@ export function graph({ served, inner, outer }: Tables): Graph {
     const known = bySocket.get(at);
     const id = known ?? (service ? `service ${service}` : process ? `process ${process} ${server}` : `socket ${at}`);
     bySocket.set(at, add(id, service || (process ? `${process} ${at}` : at), "service", at));
+    nodes.get(bySocket.get(at)!)!.speaks ??= spoken.get(at);
     byAddress.set(server, (byAddress.get(server) ?? new Set()).add(id));
     if (process) byProcess.set(`${process} ${server}`, id);
   }
   const join = (from: string, to: string, g: Group) => {
     const key = JSON.stringify([from, to]);
-    const e = edges.get(key) ?? { from, to, rows: [], count: 0, errors: 0, p90: null };
+    const what = whatOf(spoken.get(socket(name(g.keys.at(-2)), name(g.keys.at(-1)))));
+    const e = edges.get(key) ?? { from, to, rows: [], count: 0, what, errors: 0, p90: null };
     const p90 = metric(g, "p90(duration)");
     e.rows.push(g);
+    if (e.what !== what) e.what = "call";
     e.count += g.count;
     e.errors += metric(g, "errors") ?? 0;
     if (p90 !== null) e.p90 = Math.max(e.p90 ?? 0, p90);
