@@ -14,7 +14,7 @@ func inputFlags(c *config.Capture) flagGroup {
 	g.StringArrayVar(&c.DecodeAs, "decode-as", nil, "hint: `PORT=PROTOCOL`; repeatable")
 	g.StringArrayVar(&c.Protosets, "proto", nil, "descriptors of gRPC in `FILE`; repeatable")
 	g.BoolVar(&c.Messages, "messages", false, "each message of a WebSocket, too")
-	g.StringVar(&c.Flows, "flows", c.Flows, "records of flows: none, failed, unknown, all (docs/flows.md)")
+	g.StringVar(&c.Flows, "flows", c.Flows, "records of `WHICH` flows: none, failed, unknown, all")
 	return g
 }
 

@@ -31,9 +31,9 @@ type gridColumn struct {
 	// numeric: the values are numbers; grouped: with commas between the thousands for people, as counts are.
 	numeric, grouped bool
 	// quotes: as in column.
-	quotes bool
-	min, drop        int
-	values           []value
+	quotes    bool
+	min, drop int
+	values    []value
 }
 
 // value is a cell: a number if it is one, else a text. The zero value is nothing.
@@ -99,7 +99,9 @@ func timeValue(ns int64, zone *time.Location) value {
 }
 
 // isStatement reports whether a field is what a database was asked, which is text with spaces.
-func isStatement(f *exchange.Field) bool { return strings.HasPrefix(f.Name, "db.") && f.Kind == exchange.Text }
+func isStatement(f *exchange.Field) bool {
+	return strings.HasPrefix(f.Name, "db.") && f.Kind == exchange.Text
+}
 
 // columnName is the shortest name of a field.
 func columnName(f *exchange.Field) string {

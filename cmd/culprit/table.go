@@ -62,19 +62,29 @@ func (t *table) heads() []string {
 
 func (t *table) appendFields(dst []byte, cells []string) []byte {
 	for i, cell := range cells {
-		if i > 0 {
-			dst = append(dst, ' ')
-		}
-		switch {
-		case cell == "":
-			dst = append(dst, '-')
-		case t.columns[i].quotes && (cell[0] == '"' || strings.Contains(cell, " ")):
-			dst = append(append(append(dst, '"'), strings.ReplaceAll(cell, `"`, `\x22`)...), '"')
-		default:
-			dst = append(dst, strings.ReplaceAll(cell, " ", `\x20`)...)
-		}
+		dst = appendField(dst, cell, i == 0, t.columns[i].quotes)
 	}
 	return append(dst, '\n')
+}
+
+func appendFields(dst []byte, cells []string) []byte {
+	for i, cell := range cells {
+		dst = appendField(dst, cell, i == 0, false)
+	}
+	return append(dst, '\n')
+}
+
+func appendField(dst []byte, cell string, first, quotes bool) []byte {
+	if !first {
+		dst = append(dst, ' ')
+	}
+	switch {
+	case cell == "":
+		return append(dst, '-')
+	case quotes && (cell[0] == '"' || strings.Contains(cell, " ")):
+		return append(append(append(dst, '"'), strings.ReplaceAll(cell, `"`, `\x22`)...), '"')
+	}
+	return append(dst, strings.ReplaceAll(cell, " ", `\x20`)...)
 }
 
 // layout returns which columns are shown, and their widths.

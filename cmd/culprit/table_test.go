@@ -11,7 +11,7 @@ import (
 
 func TestTable(t *testing.T) {
 	tab := table{
-		columns: []column{{head: "name", min: 6}, {head: "n", right: true}, {head: "more", drop: 1, quotes: true}, {head: "last", min: 4}},
+		columns: []column{{head: "name", min: 6}, {head: "n", right: true}, {head: "more", drop: 1}, {head: "last", min: 4}},
 		rows: [][]string{
 			{"a", "1", "x", "end"},
 			{"abcdefghijkl", "1000", "", "e…d"},
@@ -62,6 +62,23 @@ b 22 - a\x20longer\x20end
 		if got := "\n" + string(tab.append(nil, c.width)); got != c.want {
 			t.Errorf("width %d:\n%s\nwant\n%s", c.width, got, c.want)
 		}
+	}
+}
+
+// Statements stand in quotes where this isn't for a terminal.
+func TestTableQuotes(t *testing.T) {
+	tab := table{columns: []column{{head: "text", quotes: true}, {head: "path"}}, rows: [][]string{
+		{"SELECT a", "/a b"}, {`SELECT "a"`, `"/a b"`}, {"PING", "/"}, {`"x`, "/"}, {"", ""},
+	}}
+	want := `text path
+"SELECT a" /a\x20b
+"SELECT \x22a\x22" "/a\x20b"
+PING /
+"\x22x" /
+- -
+`
+	if got := string(tab.append(nil, 0)); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
 	}
 }
 

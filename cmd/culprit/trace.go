@@ -40,8 +40,9 @@ func newTrace() *cobra.Command {
 	var path string
 	cmd := &cobra.Command{
 		Use:   "trace {-i IFACE | -r FILE} [FLAGS] [CAPTURE FILTER]",
-		Short: "Print each HTTP exchange as it completes",
-		Long: `Print each HTTP exchange as it completes, live or from capture files.
+		Short: "Print each exchange as it completes",
+		Long: `Print each exchange as it completes, live or from capture files: requests of
+HTTP, statements of databases and caches, lookups of names, and their answers.
 
 Examples:
   culprit trace -i eth0 port 8000

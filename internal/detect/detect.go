@@ -4,6 +4,8 @@
 // # Theory of operation
 //
 //	undecided --(a probe says Yes)------------> parsing --(Handover)--> undecided
+//	undecided --(the end, but it may be a
+//	             request, and the port fits)--> parsing
 //	undecided --(a recognised protocol)-------> stopped, counted by name
 //	undecided --(one that may turn to TLS)----> upgradable, counted by name
 //	upgradable --(a ClientHello)--------------> parsing
@@ -88,6 +90,7 @@ type Stream struct {
 	spare   proto.Parser
 	spareOf *proto.Protocol
 	hint    string
+	ports   [2]uint16
 	state   state
 
 	// What came before the decision.
@@ -137,7 +140,7 @@ func (s *Stream) Open(d *Detector, o Opener, f *proto.Flow) {
 	if s.parser != nil {
 		spare, of = s.parser, s.protocol
 	}
-	*s = Stream{detector: d, opener: o, spare: spare, spareOf: of}
+	*s = Stream{detector: d, opener: o, spare: spare, spareOf: of, ports: f.Port}
 	if f.Midstream {
 		s.state = resuming
 	}
@@ -287,7 +290,10 @@ func (s *Stream) has(d proto.Direction) bool {
 
 // side returns the kept bytes of a direction. They are copied only if the other has some too.
 func (s *Stream) side(d proto.Direction) []byte {
-	if !s.has(d.Other()) {
+	switch {
+	case !s.has(d):
+		return nil
+	case !s.has(d.Other()):
 		return s.buf
 	}
 	var b []byte
@@ -307,14 +313,53 @@ func (s *Stream) side(d proto.Direction) []byte {
 // probe asks all protocols for the first bytes of a direction. It reports whether a parser was chosen.
 func (s *Stream) probe(d proto.Direction, b []byte, at clock.Mark) bool {
 	b = b[:min(len(b), Budget)]
+	asker, asked, answered := s.both()
 	for _, list := range [2][]proto.Protocol{s.detector.Protocols, s.detector.Known} {
 		for i := range list {
+			if both := list[i].ProbeBoth; both != nil && len(answered) > 0 {
+				switch both(asked, answered) {
+				case proto.Yes:
+					return s.choose(&list[i], asker, false, at)
+				case proto.No:
+					continue
+				}
+			}
 			if match, role := list[i].Probe(b); match == proto.Yes {
 				return s.choose(&list[i], clientOf(d, role), false, at)
 			}
 		}
 	}
 	return false
+}
+
+// both returns who spoke first, and what is kept of each side.
+func (s *Stream) both() (asker proto.Direction, asked, answered []byte) {
+	for i := range s.events {
+		if e := &s.events[i]; e.kind == data {
+			asked, answered = s.side(e.d), s.side(e.d.Other())
+			return e.d, asked[:min(len(asked), Budget)], answered[:min(len(answered), Budget)]
+		}
+	}
+	return asker, nil, nil
+}
+
+// likely returns the protocol of which there may have been a request, and no more than that, and to whose port it went; nil when there
+// is none.
+func (s *Stream) likely() (p *proto.Protocol, client proto.Direction) {
+	client, asked, answered := s.both()
+	if s.state != undecided || len(asked) == 0 {
+		return nil, client
+	}
+	for i := range s.detector.Protocols {
+		p := &s.detector.Protocols[i]
+		if p.ProbeBoth == nil || s.ports[client.Other()] != p.Port || p.ProbeBoth(asked, nil) != proto.Yes {
+			continue
+		}
+		if len(answered) == 0 || p.ProbeBoth(asked, answered) != proto.No {
+			return p, client
+		}
+	}
+	return nil, client
 }
 
 // clientOf returns the direction of requests, given the role of a sender.
@@ -349,6 +394,25 @@ func (s *Stream) resume(d proto.Direction, b []byte, at clock.Mark) proto.Verdic
 				}
 				return s.verdict()
 			}
+		}
+	}
+	return s.resumeHinted(d, b, at)
+}
+
+// resumeHinted looks for a plausible message of the protocol of the hint.
+func (s *Stream) resumeHinted(d proto.Direction, b []byte, at clock.Mark) proto.Verdict {
+	if s.hint == "" {
+		return proceed
+	}
+	for i := range s.detector.Protocols {
+		p := &s.detector.Protocols[i]
+		if p.Name != s.hint || p.ResumeHinted == nil {
+			continue
+		}
+		if match, role := p.ResumeHinted(b); match == proto.Yes {
+			s.choose(p, clientOf(d, role), true, at)
+			s.replay()
+			return s.Data(d, b, at)
 		}
 	}
 	return proceed
@@ -421,6 +485,11 @@ func (s *Stream) giveUp(at clock.Mark) {
 				}
 			}
 		}
+	}
+	if p, client := s.likely(); p != nil {
+		s.choose(p, client, false, at)
+		s.replay()
+		return
 	}
 	switch {
 	case resumed || len(s.events) > 0:

@@ -11,6 +11,7 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/http1"
 	"github.com/culprit-http/culprit/internal/proto/http2"
+	"github.com/culprit-http/culprit/internal/proto/mysql"
 	"github.com/culprit-http/culprit/internal/proto/prototest"
 	"github.com/culprit-http/culprit/internal/proto/socks"
 	"github.com/culprit-http/culprit/internal/proto/websocket"
@@ -66,7 +67,7 @@ func play(t testing.TB, flow *proto.Flow, hints map[uint16]string, steps []proto
 	t.Helper()
 	held := 0
 	d := &detect.Detector{
-		Protocols: []proto.Protocol{http1.Protocol, http2.Protocol, websocket.Protocol, socks.Protocol, tls.NewEngine(nil, tls.Limits{}, nil).Protocol()}, Known: detect.Recognised, Hints: hints,
+		Protocols: []proto.Protocol{http1.Protocol, http2.Protocol, websocket.Protocol, socks.Protocol, mysql.Protocol, tls.NewEngine(nil, tls.Limits{}, nil).Protocol()}, Known: detect.Recognised, Hints: hints,
 		Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100, MaxStreams: 10, MaxMessage: 1 << 20, MaxStatement: 16 << 10}, Held: &held,
 	}
 	l := &log{}
@@ -137,6 +138,11 @@ func TestDetection(t *testing.T) {
 		{"CONNECT, then HTTP sent early", `> CONNECT b:80 HTTP/1.1\r\n\r\nGET /in HTTP/1.1\r\n\r\n` + "\n" + `< HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n`, false, nil, "http client=originator, CONNECT b:80, 200, http client=originator, GET /in, 204"},
 		{"an upgrade", `> GET /chat HTTP/1.1\r\nUpgrade: websocket\r\n\r\n` + "\n" + `< HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\n\r\n\x81\x05hello`, false, nil, "http client=originator, GET /chat, 101, websocket client=originator, 0"},
 		{"STARTTLS", `< 220 mail ready\r\n` + "\n" + `> EHLO a\r\n` + "\n" + `> STARTTLS\r\n` + "\n" + `< 220 go ahead\r\n` + "\n> " + hello, false, nil, "recognised smtp-or-ftp, tls client=originator"},
+		{"midstream, a command that isn't sure", `> \x01\x00\x00\x00\x0e` + "\n" + `> \x09\x00\x00\x00\x03SELECT 1`, true, nil, "mysql client=originator resumed, SELECT SELECT 1"},
+		{"with a hint", `> \x01\x00\x00\x00\x0e` + "\n" + `> \x09\x00\x00\x00\x03SELECT 1`, true, map[uint16]string{3307: "mysql"}, "mysql client=originator resumed, PING , SELECT SELECT 1"},
+		{"with a hint, from the responder", `< \x01\x00\x00\x00\x0e`, true, map[uint16]string{3307: "mysql"}, "mysql client=responder resumed, PING "},
+		{"with a hint, something else", "> hello", true, map[uint16]string{3307: "mysql"}, "mysql client=originator resumed"},
+		{"midstream, content is stronger than a hint", `> GET / HTTP/1.1\r\nHost: a\r\n\r\n`, true, map[uint16]string{3307: "mysql"}, "http client=originator resumed, GET /"},
 		{"midstream, a ClientHello", "> " + hello, true, nil, "tls client=originator"},
 		{"SOCKS", `> \x05\x01\x00` + "\n" + `< \x05\x00` + "\n" + `> \x05\x01\x00\x01\x0a\x00\x00\x02\x00\x50` + "\n" + `< \x05\x00\x00\x01\x0a\x00\x00\x02\x00\x50` + "\n" + `> GET / HTTP/1.1\r\n\r\n`, false, nil, "socks client=originator, http client=originator, GET /"},
 	} {

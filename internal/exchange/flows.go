@@ -35,10 +35,11 @@ func (r *FlowReporter) Report(l *Layer, protocol string, client proto.Direction,
 	switch f := l.facts; {
 	case final && f.Why != proto.Finished && f.Why != proto.Reset:
 		// Silence isn't a part of it, nor is what came on other connections meanwhile.
-		at.Time, at.Packet = max(f.Half[0].Last, f.Half[1].Last, r.since.Time), r.since.Packet
+		at.Time = max(f.Half[0].Last, f.Half[1].Last, r.since.Time)
 	case at.Time < r.since.Time:
 		at = r.since // a reset is believed later than it came, and a period may have ended in between
 	}
+	at.Packet = max(l.facts.Half[0].LastPacket, l.facts.Half[1].LastPacket, r.since.Packet)
 	r.number++
 	r.since = at
 	for d := range r.before {
@@ -88,10 +89,11 @@ func hard(e *proto.ICMPError) bool {
 	return e.Type == 3 && e.Code != 4 || e.Type == 11 || e.Type == 12
 }
 
-// killed returns what an ICMP error says that came since the exchange began, and by whom, empty when there is none.
+// killed returns what an ICMP error says that came since the exchange began, and by whom, empty when there is none. It must be about
+// what the client sent, and the server silent since: then others got there.
 func (x *Exchange) killed() string {
 	e := &x.Conn.Error
-	if x.Conn.Errors == 0 || !hard(e) || e.At.Time < x.Start.Time {
+	if x.Conn.Errors == 0 || !hard(e) || e.Of != x.Client || e.At.Time < x.Start.Time || x.Conn.Half[x.Server()].Last > e.At.Time {
 		return ""
 	}
 	return ICMPName(e) + ", says " + e.From.String()
@@ -106,7 +108,7 @@ func (x *Exchange) gradeFlow() {
 		x.set(Aborted, why)
 	case f.SYN != 0 && f.SYNACK == 0 && !wentOn(f) && f.Why == proto.Reset && f.By == x.Server():
 		x.set(Aborted, "connection refused")
-	case f.SYN != 0 && f.SYNACK == 0 && !wentOn(f) && silent && x.Period.Final:
+	case f.SYN != 0 && f.SYNACK == 0 && !wentOn(f) && silent:
 		times := "once"
 		if f.SYNs > 1 {
 			times = strconv.Itoa(int(f.SYNs)) + " times"

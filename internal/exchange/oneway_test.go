@@ -182,6 +182,9 @@ func TestAgain(t *testing.T) {
 	ask(1, "Q one", again) // the answer was lost behind the tap, or somebody asks anew
 	ask(2, "Q two", again) // its first wasn't captured
 	ask(2, "Q two", nil)   // another one of the same number
+	ask(3, "Q three", nil)
+	c.begin(proto.Response, 3, "", nil) // of which the end is missing
+	ask(3, "Q three", again)
 	c.facts.Why = proto.TimedOut
 	c.flow.Proto = 17
 	c.sink.Closed(proto.Responder, c.mark(), true)
@@ -195,10 +198,10 @@ func TestAgain(t *testing.T) {
 	for _, x := range b.out.Done {
 		retries = append(retries, x.Retries)
 	}
-	if fmt.Sprint(retries) != "[2 0 0 0]" {
+	if fmt.Sprint(retries) != "[2 0 0 0 0 0]" {
 		t.Errorf("sent again %v times", retries)
 	}
-	for i, want := range []exchange.Grade{exchange.Complete, exchange.Unanswered, exchange.Unanswered, exchange.Unanswered} {
+	for i, want := range map[int]exchange.Grade{0: exchange.Complete, 1: exchange.Unanswered, 3: exchange.Unanswered, 4: exchange.Unanswered, 5: exchange.Unanswered} {
 		if b.out.Done[i].Grade != want {
 			t.Errorf("%d is %s: %s", i, b.out.Done[i].Grade, b.out.Done[i].Reason)
 		}

@@ -68,6 +68,9 @@ func (p *StreamPairer) begin(m *proto.Message) *Exchange {
 	return x
 }
 
+// Waiting reports whether an exchange isn't finished.
+func (p *StreamPairer) Waiting() bool { return p.streams.len() > 0 }
+
 // find returns the exchange of a stream, nil when there is none.
 func (p *StreamPairer) find(stream uint64) *Exchange {
 	if x := p.last; x != nil && x.StreamID() == stream {

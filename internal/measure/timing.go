@@ -40,6 +40,7 @@ func Time(x *exchange.Exchange) {
 		}
 		if x.Index == 0 {
 			connection(x, begin)
+			greeted(x, begin)
 		}
 	}
 	if x.HasResponse {
@@ -94,6 +95,20 @@ func handshake(x *exchange.Exchange) {
 	h := &t.Handshake
 	h.Client, h.Server = took(s.Client, client), took(s.Client.Other(), server)
 	h.Network = max(t.TLS-h.Client-h.Server, 0)
+}
+
+// greeted adds the wait for the greeting of a server that speaks first. The exchange then begins with the connection, and idle is what
+// the client took to answer the greeting.
+func greeted(x *exchange.Exchange, begin int64) {
+	t, greeting, ready := &x.Timing, x.Request.Greeting, x.Conn.Ready
+	if greeting == 0 || ready == 0 || greeting < ready || begin < greeting || t.Wait < 0 {
+		return
+	}
+	waited := greeting - ready
+	t.Wait += waited
+	t.Duration += waited
+	t.Idle = begin - greeting
+	x.Start.Time = ready
 }
 
 // connection fills the parts before the first request of a connection.

@@ -159,3 +159,23 @@ func check(t testing.TB, x *exchange.Exchange) {
 		t.Errorf("exchange %d of a connection has its beginning: %+v", x.Index, *g)
 	}
 }
+
+// The wait for the greeting of a server that speaks first is the server's, and the client's answer to it the client's.
+func TestGreeting(t *testing.T) {
+	x := &exchange.Exchange{HasRequest: true, HasResponse: true}
+	x.Conn.SYN, x.Conn.Ready = 1000, 1010
+	x.Request.Greeting = 5000
+	x.Request.First.Time, x.Request.Last.Time = 5030, 5031
+	x.Response.First.Time, x.Response.Last.Time = 5050, 5060
+	x.Start.Time = 5030
+	measure.Time(x)
+	want := exchange.Timing{Idle: 30, Connect: 10, TLS: -1, Send: 1, Wait: 3990 + 19, Receive: 10, Duration: 4020, Total: 4060, Handshake: exchange.UnknownTiming.Handshake}
+	if x.Timing != want || x.Start.Time != 1010 {
+		t.Errorf("%+v from %d, want %+v from 1010", x.Timing, x.Start.Time, want)
+	}
+	x.Request.Greeting = 6000 // which can't be
+	x.Start.Time = 5030
+	if measure.Time(x); x.Timing.Wait != 19 || x.Start.Time != 5030 {
+		t.Errorf("%+v from %d", x.Timing, x.Start.Time)
+	}
+}

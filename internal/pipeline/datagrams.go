@@ -70,6 +70,14 @@ func (u *datagrams) Datagram(d proto.Direction, b []byte, size int, at clock.Mar
 	u.shard.ignored = u.flow.name
 }
 
+// Waiting implements udp.Waiter.
+func (u *datagrams) Waiting() (waiting, known bool) {
+	if u.context.Sink == nil {
+		return false, false
+	}
+	return u.streams.Waiting(), true
+}
+
 // probe asks the protocols for a datagram. What none of them knows goes to the one that a hint names.
 func (u *datagrams) probe(d proto.Direction, b []byte) {
 	s := u.shard

@@ -256,7 +256,17 @@ func TestFlowsSameWithAnyNumberOfWorkers(t *testing.T) {
 	for i := range coarse {
 		coarse[i].Time -= coarse[i].Time % 20e6
 	}
-	for name, src := range map[string][]capture.Record{"as captured": src, "a coarse clock": coarse} {
+	// Flows that begin together, and say nothing more.
+	together := &script{}
+	for i := range 600 {
+		together.udp(host{1, uint16(40000 + i)}, other, "??")
+		together.now -= time.Millisecond
+	}
+	for range 20 {
+		together.wait(100 * time.Millisecond)
+		together.udp(client, other, "!!")
+	}
+	for name, src := range map[string][]capture.Record{"as captured": src, "a coarse clock": coarse, "together": together.records} {
 		for _, few := range []bool{false, true} {
 			c := all()
 			c.FlowPeriod = 100 * time.Millisecond

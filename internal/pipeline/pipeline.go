@@ -100,8 +100,8 @@ type Config struct {
 // Recorder takes packets as they were captured.
 type Recorder interface {
 	// Packet takes a packet before it is analysed. r is borrowed until return. p and key are its decoded form
-	// and its flow, nil when it holds no TCP, UDP or SCTP packet. Calls come from one goroutine, that of the
-	// reader, which isn't the one that delivers exchanges.
+	// and its flow, nil when it holds no TCP, UDP or SCTP packet. Of an ICMP error p is nil, and key the flow that
+	// it is about. Calls come from one goroutine, that of the reader, which isn't the one that delivers exchanges.
 	Packet(r *capture.Record, p *packet.Packet, key *packet.Flow)
 }
 
@@ -258,7 +258,7 @@ func (r *run) packets(ctx context.Context) error {
 			continue
 		}
 		if result == packet.ICMPError {
-			r.icmp(&p, &rec)
+			r.icmp(&p, &key, &rec)
 			continue
 		}
 		if r.config.Own != nil && r.config.Own(&p) {
@@ -280,18 +280,19 @@ func (r *run) packets(ctx context.Context) error {
 	}
 }
 
-// icmp gives an ICMP error to the flow of the packet that it is about.
-func (r *run) icmp(p *packet.Packet, rec *capture.Record) {
+// icmp gives an ICMP error to the flow of the packet that it is about, whose key becomes key.
+func (r *run) icmp(p *packet.Packet, key *packet.Flow, rec *capture.Record) {
+	var fromLo bool
+	*key, fromLo = p.Key()
 	if r.config.Recorder != nil {
-		r.config.Recorder.Packet(rec, nil, nil)
+		r.config.Recorder.Packet(rec, nil, key)
 	}
-	key, fromLo := p.Key()
 	s := key.Hash() % Shards
 	if r.merger == nil {
-		r.workers[0].shards[s].icmp(p, &key, fromLo, len(rec.Data))
+		r.workers[0].shards[s].icmp(p, key, fromLo, len(rec.Data))
 		return
 	}
-	r.workers[int(s)%len(r.workers)].send(&item{*p, key, r.clock.Elapsed(), r.stats.Received.Packets, int32(len(rec.Data)), uint8(s), fromLo, true}, rec)
+	r.workers[int(s)%len(r.workers)].send(&item{*p, *key, r.clock.Elapsed(), r.stats.Received.Packets, int32(len(rec.Data)), uint8(s), fromLo, true}, rec)
 }
 
 // idle says that the input pauses: what is finished is shown, and time goes on.

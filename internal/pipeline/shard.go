@@ -182,7 +182,8 @@ func (s *shard) datagram(p *packet.Packet, key *packet.Flow, fromLo bool, length
 	s.relieve(p)
 }
 
-// relieve forgets flows as long as the shard holds more than it may: of the transport that holds most.
+// relieve forgets flows as long as the shard holds more than it may: first datagrams of which nothing is known to wait, since a
+// connection may have a request that does, then of the transport that holds most.
 func (s *shard) relieve(p *packet.Packet) {
 	if s.memory() <= s.budget {
 		return
@@ -190,10 +191,11 @@ func (s *shard) relieve(p *packet.Packet) {
 	connections, flows := s.table.Counters.Evicted, s.udp.Counters.Evicted
 	for s.memory() > s.budget {
 		first, second := s.table.EvictOne, s.udp.EvictOne
-		if s.udp.Memory() > s.table.Memory() {
+		datagrams := int(s.udp.Counters.Open) * datagramsSize // in s.held, as what parsers keep for connections
+		if s.udp.Memory()+datagrams > s.table.Memory()+s.held-datagrams {
 			first, second = second, first
 		}
-		if !first(p) && !second(p) {
+		if !s.udp.EvictIdle(p) && !first(p) && !second(p) {
 			break
 		}
 	}

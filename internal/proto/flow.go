@@ -105,6 +105,8 @@ type HalfFacts struct {
 	Packets, Bytes uint64
 	// First and Last are the times of the first and the last packet, Ended that of its end (a FIN, or a reset); 0 when there is none.
 	First, Last, Ended int64
+	// LastPacket is the number of the last packet.
+	LastPacket uint64
 	// Acked is how many bytes of this half-stream the other side has acknowledged.
 	Acked int64
 

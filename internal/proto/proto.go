@@ -140,10 +140,19 @@ type Protocol struct {
 	// Probe looks at the first bytes that one side sent, and says whether they are this protocol,
 	// and who sends them. It must be cheap and must not keep b. It looks at 1,024 bytes at most.
 	Probe func(b []byte) (Match, Role)
+	// ProbeBoth is asked too once both sides have sent something, for what the first line of neither tells alone: of asked, the first
+	// bytes of who spoke first, and of answered, those of the other, at most 2,048 of each. Yes: who spoke first is the client; No: it
+	// isn't this protocol, whatever Probe says; NeedMore leaves it to Probe. Without answered, Yes says no more than that asked may
+	// be a request: on Port, which is the protocol's registered port, that decides where nothing else does. Nil: Probe tells all.
+	ProbeBoth func(asked, answered []byte) Match
+	Port      uint16
 	// Resume is Probe for the start of a segment in the middle of a stream: after a gap, or when the
 	// capture started late. It must be sure: a body may hold anything. Nil: the protocol can't be
 	// picked up mid-stream.
 	Resume func(b []byte) (Match, Role)
+	// ResumeHinted is Resume where the user says that the connection speaks the protocol, so that what is plausible is enough. Nil: no less
+	// than Resume will do.
+	ResumeHinted func(b []byte) (Match, Role)
 	// New makes a parser. Nil: the protocol is only recognised, and counted as ignored.
 	New func(c *Context) Parser
 	// ProbeDatagram looks at one datagram and its ports, and says whether it is this protocol, and who sends it; it never needs

@@ -84,7 +84,8 @@ var secretNames = []secretName{
 	{"xwsse", 1, false, builtIn}, {"xsentryauth", 1, false, builtIn}, {"apisign", 1, false, builtIn}, {"accesssign", 1, true, builtIn},
 	{"xregistryauth", 1, false, builtIn}, {"xhoneycombteam", 1, false, builtIn}, {"xamznoidcdata", 1, false, builtIn},
 	{"cardnumber", 1, false, builtIn}, {"ccnumber", 1, false, builtIn}, {"cardcvv", 1, false, builtIn}, {"cardcvc", 1, false, builtIn}, {"cvv", 1, false, builtIn}, {"cvv2", 1, false, builtIn}, {"cvc", 1, false, builtIn}, {"cvc2", 1, false, builtIn},
-	{"securitycode", 1, false, builtIn},
+	{"securitycode", 1, false, builtIn}, {"requirepass", 1, false, builtIn}, {"masterauth", 1, false, builtIn}, {"primaryauth", 1, false, builtIn}, {"authpass", 1, false, builtIn},
+	{"keyfilepass", 1, true, builtIn},
 
 	// These mostly mean harmless things when their values are short.
 	{"pin", 4, false, builtIn}, {"xauth", 8, false, builtIn}, {"auth", 8, false, builtIn}, {"session", 8, false, builtIn}, {"sid", 8, false, builtIn}, {"sig", 8, false, builtIn}, {"hmac", 8, false, builtIn},

@@ -63,6 +63,11 @@ type Redactor struct {
 	method           []byte
 	found            []statement.Literal
 	secretParameters []int
+	// secretive: credentials are in the statement of the exchange at hand, so that they may be in what answers it. unknown: the
+	// server didn't know the command.
+	secretive, unknown bool
+	// old are the secrets of the message at hand that have a redacted copy, and not been overwritten yet.
+	old []proto.Span
 	// processes are the redacted forms of processes; those of redacted ones are themselves.
 	processes map[*exchange.Process]hiddenProcess
 }
@@ -125,12 +130,14 @@ func (r *Redactor) exchange(x *exchange.Exchange) {
 // it is, which would be a part of the truth.
 func (r *Redactor) Target(x *exchange.Exchange) {
 	if x.Family == exchange.Database {
+		r.begin(x)
 		r.statement(x, &x.Request)
 		r.statement(x, &x.Response)
 		return
 	}
 	if m := &x.Request; x.HasRequest {
 		m.Target = r.rewrite(m, m.Target, (*Redactor).url)
+		r.overwrite(m)
 	}
 }
 
@@ -165,6 +172,8 @@ func (r *Redactor) message(m *proto.Message) {
 	if m.Kind == proto.Event && m.Target.Len == 0 { // otherwise the head is that of the session's request
 		m.Reason = r.rewrite(m, m.Reason, said)
 	}
+	r.facts(m)
+	r.overwrite(m)
 	if m.Anomalies&unparsed != 0 {
 		blankUnparsed(m)
 	}
@@ -201,7 +210,8 @@ func (r *Redactor) find(v []byte, find finder) {
 	}
 }
 
-// rewrite hides the secrets of one span of m, and returns the span that takes its place.
+// rewrite hides the secrets of one span of m, and returns the span that takes its place. What it hides stays where it was until
+// overwrite is called: other spans may have it in common.
 func (r *Redactor) rewrite(m *proto.Message, s proto.Span, find finder) proto.Span {
 	v := m.Bytes(s)
 	r.find(v, find)
@@ -210,11 +220,18 @@ func (r *Redactor) rewrite(m *proto.Message, s proto.Span, find finder) proto.Sp
 	}
 	start := len(m.Raw)
 	m.Raw = r.appendRedacted(m.Raw, v)
-	old := m.Bytes(s)
 	for _, secret := range r.spans {
-		blank(old[secret.from:secret.to])
+		r.old = append(r.old, proto.Span{Off: s.Off + uint32(secret.from), Len: uint32(secret.to - secret.from)})
 	}
 	return proto.Span{Off: uint32(start), Len: uint32(len(m.Raw) - start)}
+}
+
+// overwrite overwrites what was hidden of a message.
+func (r *Redactor) overwrite(m *proto.Message) {
+	for _, s := range r.old {
+		blank(m.Bytes(s))
+	}
+	r.old = r.old[:0]
 }
 
 // add adds v[from:to] to the secrets, unless it is redacted already.
@@ -406,6 +423,9 @@ func blankUnparsed(m *proto.Message) {
 	for i := range m.Fields {
 		keep(m.Fields[i].Name)
 		keep(m.Fields[i].Value)
+	}
+	for i := range m.Facts {
+		keep(m.Facts[i].Value)
 	}
 }
 

@@ -118,6 +118,8 @@ var targets = []struct{ target, want string }{
 
 	// Paths.
 	{"/reset/Xk29abPq", "/reset/…[redacted 8]"},
+	{"/shop4you/next%3Ftoken%3Dabc123", "/shop4you/next%3Ftoken%3D…[redacted 6]"},
+	{"/keys4you/-----BEGIN+PRIVATE+KEY-----abc", "/keys4you/…[redacted 30]"},
 	{"/password-reset/confirm/MQ/c9x-0123456789", "/password-reset/confirm/MQ/…[redacted 14]"},
 	{"/api/webhooks/123456789012345678/aB3-x_Y9012/slack", "/api/webhooks/123456789012345678/…[redacted 11]/slack"},
 	{"/invite/550e8400-e29b-41d4-a716-446655440000/accept?x=1", "/invite/…[redacted 36]/accept?x=1"},

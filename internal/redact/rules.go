@@ -183,10 +183,14 @@ func (r *Redactor) match(v []byte) {
 			}
 		}
 	}
-	if len(r.matches) == 0 {
-		return
+	if len(r.matches) > 0 {
+		r.matches = append(r.matches, r.spans...)
+		r.join(v)
 	}
-	r.matches = append(r.matches, r.spans...)
+}
+
+// join makes r.spans of r.matches, which may be in any order, and overlap.
+func (r *Redactor) join(v []byte) {
 	slices.SortFunc(r.matches, func(a, b span) int { return a.from - b.from })
 	r.spans = r.spans[:0]
 	for _, s := range r.matches {

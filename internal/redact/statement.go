@@ -6,6 +6,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/statement"
 )
 
 // hidesLiterals reports whether what the user keeps of an exchange is data, which isn't shown: literals, parameters,
@@ -14,8 +15,9 @@ func (r *Redactor) hidesLiterals() bool { return !r.literals }
 
 // statements hides the literals and the credentials of a database's exchange.
 func (r *Redactor) statements(x *exchange.Exchange) {
+	r.begin(x)
 	s := &x.Statement
-	s.Template, s.Collection = r.matched(s.Template), r.matched(s.Collection)
+	s.Template, s.Collection = r.template(s.Template), r.template(s.Collection)
 	for _, side := range [...]struct {
 		has  bool
 		m    *proto.Message
@@ -29,13 +31,19 @@ func (r *Redactor) statements(x *exchange.Exchange) {
 	}
 }
 
-// matched hides in a text what the patterns of the rules find.
-func (r *Redactor) matched(text string) string {
-	if len(r.patterns) == 0 {
+// begin prepares for the messages of an exchange.
+func (r *Redactor) begin(x *exchange.Exchange) {
+	r.language, r.secretive = x.Protocol, false
+	r.unknown = x.Protocol == "redis" && x.HasResponse && bytes.HasPrefix(x.Response.FactText(proto.FactErrorText), []byte("ERR unknown command"))
+}
+
+// template hides what is secret in a template, or in a part of one: what the names and the patterns of the rules find.
+func (r *Redactor) template(text string) string {
+	if text == "" {
 		return text
 	}
 	r.scratch = append(r.scratch[:0], text...)
-	if r.find(r.scratch, nothing); len(r.spans) == 0 {
+	if r.find(r.scratch, templateText); len(r.spans) == 0 {
 		return text
 	}
 	return string(r.appendRedacted(nil, r.scratch))
@@ -46,24 +54,13 @@ func (r *Redactor) statement(x *exchange.Exchange, m *proto.Message) {
 	r.language, r.method = x.Protocol, m.Bytes(m.Method)
 	r.secretParameters = r.secretParameters[:0]
 	m.Target = r.rewrite(m, m.Target, (*Redactor).statementText)
-	parameter := 0
-	for i := range m.Facts {
-		f := &m.Facts[i]
-		switch f.Name {
-		case "parameter":
-			parameter++
-			find := (*Redactor).data
-			for _, secret := range r.secretParameters {
-				if secret == parameter {
-					find = (*Redactor).whole
-				}
-			}
-			f.Value = r.rewrite(m, f.Value, find)
-		case proto.FactErrorText, "notice":
-			f.Value = r.rewrite(m, f.Value, (*Redactor).serverText)
-		}
-	}
+	r.secretive = r.secretive || len(r.secretParameters) > 0
+	r.facts(m)
+	r.overwrite(m)
 }
+
+// templateText finds what is secret in a template.
+func templateText(r *Redactor, v []byte) { r.keys(v, 0, len(v)) }
 
 // literalMark is what stands for a literal.
 const literalMark = '?'
@@ -87,14 +84,20 @@ func (r *Redactor) data(v []byte) {
 // statementText is a statement or a command.
 func (r *Redactor) statementText(v []byte) {
 	r.found = r.analyzer.Literals(r.found[:0], r.language, r.method, v)
-	from := 0
+	r.secretive = r.secretive || bytes.Contains(v, parserMark)
+	from, program := 0, false // a program that mentions secrets was met
 	for i := range r.found {
 		l := &r.found[i]
 		secret := l.Secret
 		if shortest := 0; l.Name != nil && !secret {
-			shortest = r.names.minimum(l.Name)
+			shortest = r.literalName(l.Name)
 			secret = shortest > 0 && (l.TextTo-l.TextFrom >= shortest || l.Parameter > 0)
 		}
+		if r.language == "redis" && !secret && !r.hidesLiterals() {
+			program = program || isOneOf(r.method, scripting) && r.mentions(v[l.TextFrom:l.TextTo])
+			secret = r.unknown || program
+		}
+		r.secretive = r.secretive || secret || l.TextFrom < l.TextTo && markLen(v[l.TextFrom:l.TextTo]) == l.TextTo-l.TextFrom
 		if l.Parameter > 0 {
 			if secret {
 				r.secretParameters = append(r.secretParameters, l.Parameter)
@@ -116,6 +119,20 @@ func (r *Redactor) statementText(v []byte) {
 		}
 	}
 	r.keys(v, from, len(v))
+}
+
+// parserMark is what parsers show in place of credentials.
+var parserMark = []byte("…[redacted]")
+
+// literalName returns the length from which a literal of that name is secret, 0 when none is.
+func (r *Redactor) literalName(name []byte) int {
+	if r.language != "redis" {
+		return r.names.minimum(name)
+	}
+	if !r.isSecretName(name) { // key and the like are what arguments are named by chance
+		return 0
+	}
+	return r.parameter(name)
 }
 
 // quote returns the quote that marks stand in, in the language at hand.
@@ -146,10 +163,21 @@ func (r *Redactor) keys(v []byte, i, to int) {
 		}
 		shortest = 0
 		if end < to && v[end] > ' ' && v[end] != '"' && v[end] != '\'' {
-			shortest = r.names.minimum(v[i:end])
+			shortest = r.keyPart(v[i:end])
 		}
 		i = end + 1
 	}
+}
+
+// keyPart returns the length from which what follows a part of a key is secret, 0 when it isn't.
+func (r *Redactor) keyPart(name []byte) int {
+	switch s := r.names.lookup(name[bytes.LastIndexAny(name, "{[.")+1:]); {
+	case s != nil && (s.min > 0 || s.origin == kept):
+		return s.min
+	case statement.SecretPart(name):
+		return minPathSecret
+	}
+	return 0
 }
 
 // identifiers are the words behind which servers quote a name rather than data, in lower case.
@@ -161,6 +189,22 @@ var identifiers = map[string]bool{
 	"alias": true, "collection": true,
 }
 
+// commanding are the words behind which servers quote what they take for a command. That is a name when it looks like one.
+var commanding = map[string]bool{"command": true, "subcommand": true}
+
+// maxCommand is how long the name of a command is at most, in bytes.
+const maxCommand = 32
+
+// looksLikeCommand reports whether b is a word of letters.
+func looksLikeCommand(b []byte) bool {
+	for _, c := range b {
+		if c|0x20 < 'a' || c|0x20 > 'z' {
+			return false
+		}
+	}
+	return len(b) > 0 && len(b) <= maxCommand
+}
+
 // clauses are the parts of a statement that MySQL quotes behind "in".
 var clauses = map[string]bool{
 	"where clause": true, "field list": true, "on clause": true, "order clause": true, "group statement": true, "having clause": true,
@@ -169,17 +213,32 @@ var clauses = map[string]bool{
 
 // serverText is what a server says of an error. What it quotes is data, unless the word before says that it is a name;
 // so are numbers in braces, and what is in =(...). Servers don't escape what they quote: data goes up to the last quote
-// before the next name.
+// before the next name. What stands in backquotes is data for Redis alone.
+//
+// Where data is shown, that is hidden all the same where it may be a credential: where the statement has some, and of Redis,
+// which repeats what it doesn't understand.
 func (r *Redactor) serverText(v []byte) {
-	if !r.hidesLiterals() {
-		r.free(v, 0, len(v))
+	r.labelled(v)
+	if !r.hidesLiterals() && !r.secretive && r.language != "redis" {
 		return
 	}
+	r.matches = append(r.matches[:0], r.spans...)
+	secrets := len(r.matches)
+	r.spans = r.spans[:0]
+	r.quotedData(v)
+	if secrets > 0 {
+		r.matches = append(r.matches, r.spans...)
+		r.join(v)
+	}
+}
+
+// quotedData finds the data in what a server says.
+func (r *Redactor) quotedData(v []byte) {
 	name, braces := false, 0 // the last quotes held a name, and nothing followed but an @
 	for i := 0; i < len(v); {
 		c := v[i]
 		switch {
-		case c == '\'' || c == '"':
+		case c == '\'' || c == '"' || c == '`' && r.language == "redis":
 			if i > 0 && isAlphanumeric(v[i-1]) { // doesn't
 				i++
 				continue
@@ -240,7 +299,7 @@ func quotedName(v []byte, i int) (end, word int) {
 		from--
 	}
 	said := string(bytes.ToLower(v[from:to]))
-	if to < i && (identifiers[said] || said == "in" && clauses[string(bytes.ToLower(v[i+1:end-1]))]) {
+	if to < i && (identifiers[said] || commanding[said] && looksLikeCommand(v[i+1:end-1]) || said == "in" && clauses[string(bytes.ToLower(v[i+1:end-1]))]) {
 		return end, from + 1
 	}
 	return end, 0
@@ -271,8 +330,16 @@ const (
 
 // result hides what was kept of the rows or values that a message brought.
 func (r *Redactor) result(x *exchange.Exchange, m *proto.Message, b *exchange.Body) {
-	if !r.hidesLiterals() {
-		r.find(b.Bytes, said)
+	asked := m
+	if x.HasRequest {
+		asked = &x.Request
+	}
+	if !r.hidesLiterals() && !r.hidesResult(x, asked) {
+		find := said
+		if x.Protocol == "redis" {
+			find = (*Redactor).reply
+		}
+		r.find(b.Bytes, find)
 		if len(r.spans) > 0 {
 			r.body = r.appendRedacted(r.body[:0], b.Bytes)
 			b.Bytes = r.replaced(b.Bytes)

@@ -43,6 +43,9 @@ var hiddenStatements = []struct{ protocol, method, text, hidden, literals string
 	{"postgresql", "SELECT", `SELECT "Col" FROM t WHERE a = $1 AND j = '{"token":"abc","b":1}'`,
 		`SELECT "Col" FROM t WHERE a = $1 AND j = ?`, `SELECT "Col" FROM t WHERE a = $1 AND j = '{"token":"…[redacted 3]","b":1}'`},
 	{"postgresql", "ALTER", "ALTER ROLE bob PASSWORD E'x'", "ALTER ROLE bob PASSWORD E'…[redacted 1]'", "ALTER ROLE bob PASSWORD E'…[redacted 1]'"},
+	{"mysql", "INSERT", "insert into n values ('card','4111 1111 1111 1111', 4111111111111111)", "insert into n values (?,?, ?)",
+		"insert into n values ('card','…[redacted 19]', …[redacted 16])"},
+	{"redis", "SET", `SET n "pay 4111 1111 1111 1111 now"`, "SET n ?", `SET n "pay …[redacted 19] now"`},
 	{"redis", "SET", `SET user:42 "hello world" EX 60`, "SET user:42 ? EX ?", `SET user:42 "hello world" EX 60`},
 	{"redis", "SET", "SET session:0123456789abcdef x", "SET session:…[redacted 16] ?", "SET session:…[redacted 16] x"},
 	{"redis", "AUTH", "AUTH bob hunter2", `AUTH "…[redacted 3]" "…[redacted 7]"`, `AUTH "…[redacted 3]" "…[redacted 7]"`},
@@ -144,13 +147,31 @@ var serverTexts = []struct{ text, want string }{
 	{`relation "users" does not exist`, `relation "users" does not exist`},
 	{`null value in column "a" of relation "t" violates not-null constraint`, `null value in column "a" of relation "t" violates not-null constraint`},
 	{"Key (email)=(bob@x.y) already exists.", "Key (email)=(?) already exists."},
-	{"ERR unknown command 'foo', with args beginning with: 'bar' 'baz' ", "ERR unknown command ? "},
+	{"ERR unknown command 'foo', with args beginning with: 'bar' 'baz' ", "ERR unknown command 'foo', with args beginning with: ? "},
+	{"ERR unknown command 'f00', with args beginning with: ", "ERR unknown command ?, with args beginning with: "},
+	{"ERR unknown command '" + strings.Repeat("f", 33) + "'", "ERR unknown command ?"},
+	{"ERR unknown command ''", "ERR unknown command ?"},
+	{"ERR unknown subcommand 'foo'. Try CLIENT HELP.", "ERR unknown subcommand 'foo'. Try CLIENT HELP."},
+	{"no such command: 'foo'", "no such command: 'foo'"},
 	{"WRONGTYPE Operation against a key holding the wrong kind of value", "WRONGTYPE Operation against a key holding the wrong kind of value"},
 	{`E11000 duplicate key error collection: shop.users index: email_1 dup key: { email: "bob@x.y", n: 5 }`,
 		`E11000 duplicate key error collection: shop.users index: email_1 dup key: { email: ?, n: ? }`},
 	{"'user''0", "?0"},
 	{`{a 0A"b`, "{a ?"},
 	{"Data too long: 'cut off", "Data too long: ?"},
+}
+
+// Redis up to version 6 quotes so.
+func TestServerTextInBackquotes(t *testing.T) {
+	for protocol, want := range map[string]string{
+		"redis": "ERR unknown command `foo`, with args beginning with: ?, ", "mysql": "ERR unknown command `foo`, with args beginning with: `bar`, `b z`, ",
+	} {
+		x := database(protocol, "X", "", nil, "ERR unknown command `foo`, with args beginning with: `bar`, `b z`, ")
+		redactor().Exchange(x)
+		if got := string(x.Response.FactText(proto.FactErrorText)); got != want {
+			t.Errorf("%s: got %s, want %s", protocol, got, want)
+		}
+	}
 }
 
 func TestServerText(t *testing.T) {
@@ -206,6 +227,32 @@ func TestResults(t *testing.T) {
 	withLiterals(t).Exchange(x)
 	if got := plain(x.ResponseBody.Bytes); got != `{"user":"bob","password":"…[redacted 7]"}` {
 		t.Errorf("with literals: %s", got)
+	}
+}
+
+// Where literals are shown, card numbers and tokens are hidden wherever they stand, in whatever groups.
+func TestSecretsAmongLiterals(t *testing.T) {
+	const token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+	for _, c := range []struct{ text, want string }{
+		{"4111 1111 1111 1111", "…[redacted 19]"},
+		{"paid with 4111 1111 1111 1111.", "paid with …[redacted 19]."},
+		{"n=4111-1111 1111 1111, 5", "n=…[redacted 19], 5"},
+		{"7\t4111 1111 1111 1111\t" + token + "\n8\t4111111111111111\tx", "7\t…[redacted 19]\t…[redacted 49]\n8\t…[redacted 16]\tx"},
+		{"12 4111 1111 1111 1111 12", "12 …[redacted 19] 12"},
+		{"4111 1111 1111 1112", "4111 1111 1111 1112"},
+		{"a4111 1111 1111 1111", "a4111 1111 1111 1111"},
+		{`{"a":"4111 1111 1111 1111"}`, `{"a":"…[redacted 19]"}`},
+	} {
+		x := database("mysql", "X", "?", []string{c.text}, c.text)
+		x.ResponseBody.Bytes = []byte(c.text)
+		withLiterals(t).Exchange(x)
+		for of, got := range map[string][]byte{
+			"a parameter": x.Request.FactText("parameter"), "an error": x.Response.FactText(proto.FactErrorText), "a result": x.ResponseBody.Bytes,
+		} {
+			if plain(got) != c.want {
+				t.Errorf("%s: %q\n got %q\nwant %q", of, c.text, plain(got), c.want)
+			}
+		}
 	}
 }
 

@@ -9,11 +9,24 @@ import (
 const maxPattern = 128
 
 // appendPattern appends the pattern of a key: the parts of it that are numbers, or look random, are replaced by ?, as in
-// user:?:name. Parts are what is between signs. The pattern of a pattern is itself.
+// user:?:name; so is what stands behind the name of a credential, as in session:?. Parts are what is between signs. The
+// pattern of a pattern is itself.
 func appendPattern(dst, key []byte) []byte {
 	start, fit := len(dst), len(dst)
 	before := -1 // where the part before begins, if it is a ?
+	names := 0   // what is before isn't the name of a credential
 	for i := 0; i < len(key); {
+		if i > names && endsName[key[i-1]] && SecretPart(key[names:i-1]) {
+			if end := secretEnd(key, i); end > i {
+				dst = append(dst, '?')
+				if len(dst)-start <= maxPattern {
+					fit = len(dst)
+				}
+				before = -1
+				i, names = end, end
+				continue
+			}
+		}
 		if isUUID(key[i:]) && (i == 0 || !inPart(key[i-1])) {
 			dst = append(dst, '?')
 			before = len(dst) - 1
@@ -55,6 +68,86 @@ func appendPattern(dst, key []byte) []byte {
 		return append(dst[:fit], ellipsis...)
 	}
 	return dst
+}
+
+// endsName are the signs behind the name of a credential in a key, and partEnd those behind the credential.
+var endsName, partEnd = bytesIn(":/|.=#"), bytesIn(":/|}")
+
+func bytesIn(s string) (set [256]bool) {
+	for i := range len(s) {
+		set[s[i]] = true
+	}
+	return set
+}
+
+// secretEnd returns where the credential ends that begins at key[i]. Marks of redaction are passed over.
+func secretEnd(key []byte, i int) int {
+	for i < len(key) && !partEnd[key[i]] {
+		if key[i] == redacted[0] {
+			i += markLen(key[i:])
+		}
+		i++
+	}
+	return min(i, len(key))
+}
+
+// maxSecretName is how long the name of a credential is at most, in bytes without dashes and underscores. What is before
+// that in a longer name says nothing.
+const maxSecretName = 24
+
+// secretParts are the names of credentials in keys, in lower case and without dashes and underscores. secretEndings are
+// those that others end with, such as PHPREDIS_SESSION.
+var (
+	secretParts = set("pwd pass password1 password2 passwordconfirm passwordconfirmation otp totp otps otpcode mfacode credentials credential bearer jwt " +
+		"csrf xsrf sess sid sessid codeverifier samlresponse connectionstring userpass apisign accesssign cardnumber ccnumber cardcvv cardcvc cvv cvv2 cvc " +
+		"cvc2 securitycode auth xauth pin sig hmac signature256 xwsse xsentryauth xregistryauth xhoneycombteam xamznoidcdata requirepass masterauth primaryauth " +
+		"authpass")
+	secretEndings = byLast("session sessions password passwords passwd passphrase passcode secret secrets token tokens apikey apikeys secretkey privatekey " +
+		"accesskey authkey masterkey sessionkey subscriptionkey functionskey applicationkey encryptioncustomerkey sessionid phpsessid signingkey encryptionkey " +
+		"sharedkey accountkey licensekey signature authorization assertion connectionstring passwort kennwort accesssign keyfilepass")
+)
+
+// byLast returns words by their last byte.
+func byLast(words string) (m [256][]string) {
+	for _, w := range strings.Fields(words) {
+		last := w[len(w)-1]
+		m[last] = append(m[last], w)
+	}
+	return m
+}
+
+// SecretPart reports whether the part that ends a key, or the beginning of one, is the name of a credential, which is
+// what follows it.
+func SecretPart(key []byte) bool {
+	var name [maxSecretName]byte
+	from := len(name)
+	for i := len(key) - 1; i >= 0 && from > 0; i-- {
+		c := key[i]
+		if c == '-' || c == '_' {
+			continue
+		}
+		if !inPart(c) || c >= 0x80 {
+			break
+		}
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		from--
+		name[from] = c
+	}
+	n := name[from:]
+	if len(n) < len("sid") {
+		return false
+	}
+	if secretParts[string(n)] {
+		return true
+	}
+	for _, ending := range secretEndings[n[len(n)-1]] {
+		if len(n) >= len(ending) && string(n[len(n)-len(ending):]) == ending {
+			return true
+		}
+	}
+	return false
 }
 
 // inPart reports whether a byte is of a part rather than between two.

@@ -25,7 +25,7 @@ func redisCommands() map[string]*command {
 		words string
 		command
 	}{
-		{"APPEND DECR DECRBY GET GETDEL GETEX GETRANGE GETSET INCR INCRBY INCRBYFLOAT PSETEX SET SETEX SETNX SETRANGE STRLEN SUBSTR " +
+		{"DECR DECRBY GET GETDEL GETEX GETRANGE INCR INCRBY INCRBYFLOAT SETRANGE STRLEN SUBSTR " +
 			"BITCOUNT BITFIELD BITFIELD_RO BITPOS GETBIT SETBIT DUMP EXPIRE EXPIREAT EXPIRETIME MOVE PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PTTL RESTORE " +
 			"SORT SORT_RO TTL TYPE HDEL HEXISTS HEXPIRE HGET HGETALL HGETDEL HGETEX HINCRBY HINCRBYFLOAT HKEYS HLEN HMGET HMSET HPERSIST HPEXPIRE " +
 			"HPTTL HRANDFIELD HSCAN HSET HSETEX HSETNX HSTRLEN HTTL HVALS LINDEX LINSERT LLEN LPOP LPOS LPUSH LPUSHX LRANGE LREM LSET LTRIM RPOP RPUSH RPUSHX " +
@@ -38,19 +38,26 @@ func redisCommands() map[string]*command {
 		{"DEL EXISTS MGET SDIFF SDIFFSTORE SINTER SINTERSTORE SUNION SUNIONSTORE TOUCH UNLINK WATCH PFCOUNT PFMERGE SUBSCRIBE UNSUBSCRIBE " +
 			"SSUBSCRIBE SUNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE INVALIDATE", command{first: 1, last: -1}},
 		{"BLPOP BRPOP BZPOPMAX BZPOPMIN", command{first: 1, last: -2}},
-		{"MSET MSETNX", command{first: 1, last: -1, step: 2}},
+		{"APPEND GETSET SET SETNX", command{first: 1, last: 1, stores: 1}},
+		{"PSETEX SETEX", command{first: 1, last: 1, stores: 2}},
+		{"MSET MSETNX", command{first: 1, last: -1, step: 2, stores: 1}},
 		{"COPY LCS LMOVE BLMOVE BRPOPLPUSH RENAME RENAMENX RPOPLPUSH SMOVE ZRANGESTORE GEOSEARCHSTORE PMESSAGE", command{first: 1, last: 2}},
 		{"BITOP", command{first: 2, last: -1}},
-		{"EVAL EVALSHA EVAL_RO EVALSHA_RO FCALL FCALL_RO BLMPOP BZMPOP", command{count: 2}},
+		{"EVAL EVAL_RO", command{count: 2, script: scriptText}},
+		{"EVALSHA EVALSHA_RO", command{count: 2, script: scriptDigest}},
+		{"FCALL FCALL_RO BLMPOP BZMPOP", command{count: 2}},
 		{"LMPOP ZMPOP SINTERCARD ZDIFF ZINTER ZINTERCARD ZUNION", command{count: 1}},
 		{"ZDIFFSTORE ZINTERSTORE ZUNIONSTORE", command{first: 1, last: 1, count: 2}},
 		{"XREAD XREADGROUP", command{behind: "STREAMS"}},
 		{"MIGRATE", command{first: 3, last: 3, told: []telling{{"AUTH", 1}, {"AUTH2", 2}}}},
 		{"AUTH", command{secret: 1}},
 		{"HELLO", command{told: []telling{{"AUTH", 2}}}},
-		{"CONFIG|SET", command{first: 1, last: -1, step: 2, told: []telling{{"requirepass", 1}, {"masterauth", 1}, {"tls-key-file-pass", 1}, {"tls-client-key-file-pass", 1}}}},
+		{"CONFIG|SET", command{first: 1, last: -1, step: 2, stores: 1, told: []telling{{"requirepass", 1}, {"masterauth", 1}, {"primaryauth", 1}, {"tls-key-file-pass", 1}, {"tls-client-key-file-pass", 1}}}},
 		{"CONFIG|GET", command{first: 1, last: -1}},
 		{"ACL|SETUSER", command{first: 1, last: 1, rules: true}},
+		// What is tried out is a command of its own; what modules are given, they alone can tell.
+		{"ACL|DRYRUN", command{secret: 3}},
+		{"MODULE|LOAD MODULE|LOADEX", command{secret: 2}},
 		{"SENTINEL|SET", command{first: 1, last: 2, told: []telling{{"auth-pass", 1}, {"auth-user", 1}}}},
 	} {
 		for _, w := range strings.Fields(g.words) {

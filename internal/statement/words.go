@@ -3,7 +3,7 @@ package statement
 import "bytes"
 
 // Commands of Redis and memcached are words with blanks between them, and quotes around what holds blanks. Of their
-// arguments, templates have the patterns of keys, and a ? for the rest, once for all in a row.
+// arguments, templates have the patterns of keys, what scripts are called, and a ? for the rest, once for all in a row.
 
 // command says what the arguments of a command are. Arguments are counted from 1, behind the command.
 type command struct {
@@ -17,6 +17,10 @@ type command struct {
 	// secret is the argument from which on all are credentials; 0: none is. told are the words that credentials follow.
 	secret int
 	told   []telling
+	// script says what the first argument is, where it is a script.
+	script scriptForm
+	// stores is how far behind a key its value is, where a command stores one; 0: it doesn't.
+	stores int
 	// rules: arguments that begin with a sign are credentials, such as >password.
 	rules bool
 }
@@ -235,6 +239,8 @@ func (v *vocabulary) shape(w *writer, method, text []byte, _ bool) {
 		wasKey = isKey
 		w.out = append(w.out, ' ')
 		switch {
+		case n == 1 && c.script != noScript:
+			w.appendScript(text, a, c.script)
 		case p.isStructure(n, arg):
 			w.out = upper(w.out, arg)
 		case isKey:
@@ -284,15 +290,28 @@ func appendCommand(dst, word []byte) []byte {
 	return append(dst, word...)
 }
 
-// literals finds the arguments that aren't keys.
+// literals finds the arguments that aren't keys. Their names are the arguments before them, as in HSET user:1 password x, or
+// the ends of the keys that they are stored under, as in SET user:1:password x.
 func (v *vocabulary) literals(dst []Literal, method, text []byte) []Literal {
 	_, c, at := v.command(method, text)
 	p := c.places(text, at)
 	n, told := 0, 0
+	keyAt, key := 0, []byte(nil)
+	var before []byte
 	for a := nextArgument(text, at); a.from < a.to; a = nextArgument(text, a.to) {
 		n++
 		arg := text[a.textFrom:a.textTo]
-		l := Literal{From: a.from, To: a.to, TextFrom: a.textFrom, TextTo: a.textTo}
+		l := Literal{From: a.from, To: a.to, TextFrom: a.textFrom, TextTo: a.textTo, Name: before}
+		if keyAt > 0 && n == keyAt+c.stores {
+			l.Name = key
+		}
+		before = arg
+		if p.isKey(n) {
+			before = nil
+			if c.stores > 0 {
+				keyAt, key = n, arg[bytes.LastIndexAny(arg, ":/|")+1:]
+			}
+		}
 		switch {
 		case told > 0:
 			told--

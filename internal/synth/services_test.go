@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// conversation is what the sides of a connection, or of all flows, sent.
-func conversations(t *testing.T, file []byte) (sent [2][]byte) {
+// spoken returns what the sides of all connections sent.
+func spoken(t *testing.T, file []byte) (sent [2][]byte) {
 	t.Helper()
 	frames, _ := readTCP(t, file)
 	for _, f := range frames {
@@ -45,7 +45,7 @@ func TestServices(t *testing.T) {
 			lookedUp(t, s.Name, once.Bytes(), truth)
 			continue
 		}
-		sent := conversations(t, once.Bytes())
+		sent := spoken(t, once.Bytes())
 		for side, list := range marks[s.Name] {
 			n := 0
 			for _, mark := range list {

@@ -147,7 +147,7 @@ func (c *Conn) packet(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 		h.seen = true
 		facts.First = p.Time
 	}
-	facts.Last = max(facts.Last, p.Time)
+	facts.Last, facts.LastPacket = max(facts.Last, p.Time), p.Number
 	facts.Packets++
 	facts.Bytes += uint64(p.PayloadLen)
 

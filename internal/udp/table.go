@@ -6,17 +6,20 @@
 // A Table holds the flows of one shard. UDP has no connections, so that a flow is what goes between two ports until nothing has
 // for a while:
 //
-//	           the other side speaks, and each has                silence of
-//	first      sent as many as the other, but few                 Limits.Answered
-//	datagram ─> waiting ─────────────────────────> answered ─────────────────────> over
-//	             │   ^                              │
-//	             │   └──────────────────────────────┘
-//	             │         another datagram
-//	             └─ silence of Limits.Timeout; an ICMP error that says there is nobody: over
+//	first      few datagrams, both sides have spoken,       silence of
+//	datagram   and nothing waits                            Limits.Answered
+//	────┬─> idle, or waiting ───────────────> answered ─────────────────────> over
+//	    │      │   ^                           │
+//	    │      │   └───────────────────────────┘
+//	    │      │         another datagram
+//	    └──────┴─ silence of Limits.Timeout; an ICMP error that says there is nobody for what the originator sent: over
+//
+// What takes the datagrams says whether something waits for an answer (Waiter). Where nobody knows what they are, they are taken for
+// questions and answers, and nothing waits once each side has sent as many as the other.
 //
 // Most flows are a question and its answer. Their ports aren't used again soon, so they are forgotten soon; and they are the first
-// to go when there are too many, since nothing of them is missed. Time is that of the ticks, which come in the same place for any
-// number of shards.
+// to go when there are too many, since nothing of them is missed, then those of which nothing is known to wait. Time is that of the
+// ticks, which come in the same place for any number of shards.
 package udp
 
 import (
@@ -33,11 +36,12 @@ import (
 
 // Limits bound what a Table keeps.
 type Limits struct {
-	// MaxFlows is how many flows the table holds. Beyond, those that were silent the longest are forgotten, answered ones first.
+	// MaxFlows is how many flows the table holds. Beyond, those that were silent the longest are forgotten: answered ones first, then
+	// idle ones.
 	MaxFlows int
 	// Timeout is the capture time without datagrams after which a flow is over.
 	Timeout time.Duration
-	// Answered is the same of a flow in which each side has sent as many datagrams as the other, and at most MaxAnswered.
+	// Answered is the same of a flow in which nothing waits, and each side has sent something, and at most MaxAnswered datagrams.
 	Answered    time.Duration
 	MaxAnswered int
 }
@@ -63,6 +67,12 @@ type Counters struct {
 // When the flow is closed, their Closed marks its last datagram, or the ICMP error that ended it.
 type Opener func(f *proto.Flow, facts *proto.Facts, p *packet.Packet) proto.Datagrams
 
+// Waiter is implemented by a proto.Datagrams that can tell whether a request waits for its answer. known: it is known what the
+// datagrams are.
+type Waiter interface {
+	Waiting() (waiting, known bool)
+}
+
 // Table holds the flows of one shard. It isn't safe for concurrent use.
 type Table struct {
 	limits Limits
@@ -71,8 +81,8 @@ type Table struct {
 	last   *flow
 	// aliases are the flows that have a second key, by that.
 	aliases map[packet.Flow]*flow
-	// waiting and answered are ordered by the tick of the last datagram, oldest first.
-	waiting, answered list
+	// waiting, idle and answered are ordered by the tick of the last datagram, oldest first.
+	waiting, idle, answered list
 	// nets are the values of packet.Flow.Net that flows have, at most maxNets of them.
 	nets []uint32
 	// free are flows to use again, spares of them; made are those for others to keep, which are new.
@@ -110,6 +120,7 @@ type flow struct {
 	prev, next *flow
 	flow       *proto.Flow
 	to         proto.Datagrams
+	waiter     Waiter // to, if it is one
 	// latest marks the last datagram.
 	latest clock.Mark
 	facts  proto.Facts
@@ -131,14 +142,18 @@ func (f *flow) reset() {
 // flowSize is what a flow is estimated to take, with its place in the map.
 const flowSize = int(unsafe.Sizeof(flow{})+unsafe.Sizeof(proto.Flow{})) + 128
 
-// sent remembers a datagram, to know it when it was captured twice: by a sum of its bytes, its length and its IP id.
+// sent remembers a datagram, to know it when it was captured twice: by a sum of its bytes, its length and its IP id, and by where it
+// was captured, as far as that shows.
 type sent struct {
 	at  int64
 	sum uint64
+	net uint32
+	ttl uint8
 }
 
 // Times within which equal datagrams are taken for one captured twice: those with an IP id that counts can only be equal if they
-// are the same; without one, a copy must come sooner than anybody asks again.
+// are the same. Without one, as always over IPv6, programs that count send equal ones in a row; so a copy must come at once, and from
+// another place on the way: behind a router, or in another network.
 const (
 	duplicateWithin     = int64(100e6)
 	duplicateWithinNoID = int64(1e6)
@@ -191,21 +206,38 @@ func (t *Table) Packet(p *packet.Packet, key *packet.Flow, fromLo bool) tcp.Verd
 		facts.First = p.Time
 	}
 	at := clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Offset: int64(facts.Bytes), Peer: -1}
-	facts.Last = max(facts.Last, p.Time)
+	facts.Last, facts.LastPacket = max(facts.Last, p.Time), p.Number
 	facts.Packets++
 	facts.Bytes += uint64(p.PayloadLen)
-	l := &t.waiting
-	if n := facts.Packets; n == f.facts.Half[d.Other()].Packets && n <= uint64(t.limits.MaxAnswered) {
-		l = &t.answered
-	}
-	if f.seen != t.elapsed || f.in != l {
+	f.latest = at
+	f.to.Datagram(d, p.Payload, p.PayloadLen, at)
+	if l := t.place(f); f.seen != t.elapsed || f.in != l {
 		f.seen = t.elapsed
 		f.in.remove(f)
 		l.push(f)
 	}
-	f.latest = at
-	f.to.Datagram(d, p.Payload, p.PayloadLen, at)
 	return tcp.Analysed
+}
+
+// waits returns what is known of whether a request of the flow waits.
+func (f *flow) waits() (waiting, known bool) {
+	if f.waiter == nil {
+		return false, false
+	}
+	return f.waiter.Waiting()
+}
+
+// place returns the list where a flow belongs after a datagram.
+func (t *Table) place(f *flow) *list {
+	a, b := f.facts.Half[0].Packets, f.facts.Half[1].Packets
+	few := min(a, b) > 0 && max(a, b) <= uint64(t.limits.MaxAnswered)
+	switch waiting, known := f.waits(); {
+	case waiting:
+		return &t.waiting
+	case few && (known || a == b):
+		return &t.answered
+	}
+	return &t.idle
 }
 
 func (t *Table) find(key *packet.Flow) *flow {
@@ -288,12 +320,13 @@ func (t *Table) begin(p *packet.Packet, key *packet.Flow, fromLo bool) *flow {
 		f.facts.Half[d].WindowScale = -1
 	}
 	f.to = t.open(g, &f.facts, p)
+	f.waiter, _ = f.to.(Waiter)
 	t.flows.add(f)
 	if len(t.nets) < maxNets && !slices.Contains(t.nets, p.Net) {
 		t.nets = append(t.nets, p.Net)
 	}
 	f.seen = t.elapsed
-	t.waiting.push(f)
+	t.idle.push(f)
 	t.Counters.Flows++
 	t.Counters.Open++
 	return f
@@ -311,14 +344,16 @@ func (t *Table) newFlow() *proto.Flow {
 
 // twice reports whether a datagram that d sent was captured before, and remembers it.
 func (t *Table) twice(f *flow, d proto.Direction, p *packet.Packet) bool {
-	s := sent{p.Time, maphash.Bytes(t.seed, p.Payload) + uint64(p.PayloadLen)<<16 + uint64(p.IPID)}
+	s := sent{p.Time, maphash.Bytes(t.seed, p.Payload) + uint64(p.PayloadLen)<<16 + uint64(p.IPID), p.Net, p.TTL}
 	within := duplicateWithinNoID
 	if p.IPID != 0 {
 		within = duplicateWithin
 	}
 	recent, n := &f.recent[d], f.nth[d]
 	for i := range min(int(n), len(recent)) {
-		if r := &recent[i]; r.sum == s.sum && s.at-r.at <= within && r.at-s.at <= within {
+		r := &recent[i]
+		elsewhere := r.net != s.net || r.ttl != s.ttl
+		if r.sum == s.sum && s.at-r.at <= within && r.at-s.at <= within && (p.IPID != 0 || elsewhere) {
 			return true
 		}
 	}
@@ -331,7 +366,8 @@ func (t *Table) twice(f *flow, d proto.Direction, p *packet.Packet) bool {
 }
 
 // ICMP takes an ICMP error: p holds the datagram that it quotes, key and fromLo are p.Key(). The facts of the flow tell of it; one
-// that says that there is nobody to send to ends the flow, as reset.
+// that says that there is nobody to send to ends the flow, as reset, if it is about what the originator sent: one
+// that has its answer closes its port, and so refuses what comes twice, while other questions may wait.
 func (t *Table) ICMP(p *packet.Packet, key *packet.Flow, fromLo bool) tcp.Verdict {
 	f := t.find(key)
 	for i := 0; f == nil && i < len(t.nets); i++ {
@@ -351,7 +387,7 @@ func (t *Table) ICMP(p *packet.Packet, key *packet.Flow, fromLo bool) tcp.Verdic
 		At: at, From: p.ICMP.From, Of: d, Type: p.ICMP.Type, Code: p.ICMP.Code, V6: p.ICMP.V6, MTU: p.ICMP.MTU,
 	}
 	f.facts.Errors++
-	if p.ICMP.Hard() {
+	if d == proto.Originator && p.ICMP.Hard() {
 		f.facts.By = d.Other()
 		t.end(f, proto.Reset, at)
 	}
@@ -375,7 +411,7 @@ func (t *Table) end(f *flow, why proto.CloseReason, at clock.Mark) {
 	}
 	t.Counters.Open--
 	if t.spares < maxSpares {
-		f.flow, f.to = nil, nil
+		f.flow, f.to, f.waiter = nil, nil, nil
 		f.next = t.free
 		t.free = f
 		t.spares++
@@ -383,30 +419,44 @@ func (t *Table) end(f *flow, why proto.CloseReason, at clock.Mark) {
 }
 
 // evict forgets a flow, and reports whether there was one.
-func (t *Table) evict(at clock.Mark) bool {
-	if f := t.answered.head; f != nil {
+func (t *Table) evict(at clock.Mark) bool { return t.evictIdle(at) || t.forget(t.waiting.head, at) }
+
+// evictIdle forgets a flow of which nothing is known to wait, and reports whether there was one.
+func (t *Table) evictIdle(at clock.Mark) bool {
+	return t.forget(t.answered.head, at) || t.forget(t.idle.head, at)
+}
+
+// forget forgets a flow, unless it is nil, which it reports.
+func (t *Table) forget(f *flow, at clock.Mark) bool {
+	if f == nil {
+		return false
+	}
+	if waiting, known := f.waits(); f.in == &t.answered || known && !waiting {
 		t.Counters.TimedOut++
 		t.end(f, proto.TimedOut, at)
 		return true
-	}
-	f := t.waiting.head
-	if f == nil {
-		return false
 	}
 	t.Counters.Evicted++
 	t.end(f, proto.Evicted, at)
 	return true
 }
 
-// EvictOne forgets the flow that was silent the longest, one with its answers first, and reports whether there was one.
-func (t *Table) EvictOne(p *packet.Packet) bool {
-	return t.evict(clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1})
+// EvictOne forgets the flow that was silent the longest, one with its answers first, then one of which nothing is known to wait, and
+// reports whether there was one. EvictIdle leaves those alone in which something waits.
+func (t *Table) EvictOne(p *packet.Packet) bool { return t.evict(mark(p)) }
+
+// EvictIdle is described at EvictOne.
+func (t *Table) EvictIdle(p *packet.Packet) bool { return t.evictIdle(mark(p)) }
+
+func mark(p *packet.Packet) clock.Mark {
+	return clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
 }
 
 // Tick ends the flows that were silent for too long. elapsed is the clock's elapsed time, at the mark of the last packet.
 func (t *Table) Tick(elapsed int64, at clock.Mark) {
 	t.elapsed = elapsed
 	t.expire(&t.answered, t.limits.Answered, at)
+	t.expire(&t.idle, t.limits.Timeout, at)
 	t.expire(&t.waiting, t.limits.Timeout, at)
 }
 
@@ -419,17 +469,17 @@ func (t *Table) expire(l *list, timeout time.Duration, at clock.Mark) {
 
 // Close ends all flows: the capture is over.
 func (t *Table) Close(at clock.Mark) {
-	for _, l := range [2]*list{&t.answered, &t.waiting} {
+	for _, l := range [3]*list{&t.answered, &t.idle, &t.waiting} {
 		for f := l.head; f != nil; f = l.head {
 			t.end(f, proto.CaptureEnded, at)
 		}
 	}
 }
 
-// Each calls do with what takes the datagrams of each open flow, those with their answers first, and of each kind the one that was
-// silent the longest.
+// Each calls do with what takes the datagrams of each open flow, those with their answers first, those that wait last, and of each
+// kind first the one that was silent the longest.
 func (t *Table) Each(do func(proto.Datagrams)) {
-	for _, l := range [2]*list{&t.answered, &t.waiting} {
+	for _, l := range [3]*list{&t.answered, &t.idle, &t.waiting} {
 		for f := l.head; f != nil; f = f.next {
 			do(f.to)
 		}

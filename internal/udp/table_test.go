@@ -309,16 +309,33 @@ func TestCapturedTwice(t *testing.T) {
 	}
 	for _, c := range []struct {
 		after int64
+		ttl   uint8
 		want  tcp.Verdict
-	}{{1e6, tcp.Duplicate}, {1e6 + 1, tcp.Analysed}} {
+	}{{1e6, 63, tcp.Duplicate}, {1e6 + 1, 63, tcp.Analysed}, {0, 64, tcp.Analysed}, {1e6, 64, tcp.Analysed}} {
 		w := newWire(t, DefaultLimits)
 		p := w.packet(client, server, "q")
-		p.IPID = 0
+		p.IPID, p.TTL = 0, 64
 		w.give(p)
 		p.Time += c.after
+		p.TTL = c.ttl
 		w.now = p.Time
 		if v := w.give(p); v != c.want {
-			t.Errorf("without an IP id, %d ns later: %v, want %v", c.after, v, c.want)
+			t.Errorf("without an IP id, %d ns later, hop limit %d: %v, want %v", c.after, c.ttl, v, c.want)
+		}
+	}
+	// The answers come through another network, and so do their copies.
+	w := newWire(t, DefaultLimits)
+	w.net = 42
+	w.send(client, server, "q")
+	for i, c := range []struct {
+		net  uint32
+		want tcp.Verdict
+	}{{0, tcp.Analysed}, {0, tcp.Analysed}, {42, tcp.Duplicate}} {
+		p := w.packet(server, client, "a")
+		w.now -= int64(time.Millisecond)
+		p.Time, p.IPID, p.Net = w.now, 0, c.net
+		if v := w.give(p); v != c.want {
+			t.Errorf("answer %d: %v, want %v", i, v, c.want)
 		}
 	}
 }
@@ -370,12 +387,13 @@ func TestICMP(t *testing.T) {
 	w.send(client, server, "retry")
 	w.want("1rst 2>retry")
 
-	// A client that doesn't wait any more.
+	// A client that doesn't wait any more: that says nothing of the server.
 	w.send(server, client, "late")
-	if v := w.icmp(server, client, 3, 3); v != tcp.Analysed || w.facts[1].Error.Of != proto.Responder || w.facts[1].By != proto.Originator {
+	if v := w.icmp(server, client, 3, 3); v != tcp.Analysed || w.facts[1].Error.Of != proto.Responder || w.facts[1].Why != proto.Open {
 		t.Errorf("%v, %+v", v, w.facts[1].Error)
 	}
-	w.want("2<late 2rst")
+	w.send(client, server, "other")
+	w.want("2<late 2>other")
 }
 
 func TestMaxFlows(t *testing.T) {
@@ -402,6 +420,89 @@ func TestMaxFlows(t *testing.T) {
 		}
 	}
 	w.want("3evicted 4evicted 5evicted")
+}
+
+// knowing is a recorder that knows what the datagrams are: those that begin with q ask, those with a answer one of them, others
+// neither.
+type knowing struct {
+	recorder
+	waiting int
+}
+
+func (k *knowing) Datagram(d proto.Direction, b []byte, size int, at clock.Mark) {
+	k.recorder.Datagram(d, b, size, at)
+	switch b[0] {
+	case 'q':
+		k.waiting++
+	case 'a':
+		k.waiting--
+	}
+}
+
+func (k *knowing) Waiting() (waiting, known bool) { return k.waiting > 0, true }
+
+func newKnowingWire(t *testing.T, limits Limits) *wire {
+	w := newWire(t, limits)
+	w.table.open = func(f *proto.Flow, facts *proto.Facts, _ *packet.Packet) proto.Datagrams {
+		w.flows, w.facts = append(w.flows, f), append(w.facts, facts)
+		return &knowing{recorder: recorder{wire: w, n: len(w.flows)}}
+	}
+	return w
+}
+
+// What takes the datagrams knows better than their number whether something waits.
+func TestWaiting(t *testing.T) {
+	w := newKnowingWire(t, DefaultLimits)
+	w.send(client, server, "q1")
+	w.send(client, server, "q2")
+	w.send(server, client, "a1")
+	w.send(server, client, "x1") // sent twice
+	w.pass(29 * time.Second)
+	w.send(server, client, "a2")
+	w.pass(1900 * time.Millisecond)
+	w.want("1>q1 1>q2 1<a1 1<x1 1<a2")
+	w.pass(400 * time.Millisecond)
+	w.want("1timeout")
+	w.send(client, server, "q")
+	w.pass(31 * time.Second)
+	w.want("2>q 2timeout")
+	w.send(client, server, "x")
+	w.pass(29 * time.Second)
+	w.want("3>x")
+	w.pass(2 * time.Second)
+	w.want("3timeout")
+	for range 9 { // a long conversation pauses
+		w.send(client, server, "q")
+		w.send(server, client, "a")
+	}
+	w.log.Reset()
+	w.pass(29 * time.Second)
+	w.want("")
+	w.pass(2 * time.Second)
+	w.want("4timeout")
+}
+
+// What waits is forgotten last.
+func TestEvictIdle(t *testing.T) {
+	limits := DefaultLimits
+	limits.MaxFlows = 3
+	w := newKnowingWire(t, limits)
+	port := func(n uint16) end { return end{1, 50000 + n} }
+	w.send(port(1), server, "q")
+	w.send(port(2), server, "x")
+	w.send(port(3), server, "q")
+	w.send(server, port(3), "a")
+	w.send(port(4), server, "q")
+	w.send(port(5), server, "q")
+	w.want("1>q 2>x 3>q 3<a 3timeout 4>q 2timeout 5>q")
+	if w.table.EvictIdle(w.packet(client, server, "")) {
+		t.Error("one went that waits")
+	}
+	w.send(port(6), server, "q")
+	w.want("1evicted 6>q")
+	if c := w.table.Counters; c != (Counters{Flows: 6, Open: 3, Evicted: 1, TimedOut: 2}) {
+		t.Errorf("counters %+v", c)
+	}
 }
 
 func TestEach(t *testing.T) {

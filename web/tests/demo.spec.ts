@@ -36,7 +36,7 @@ test("make demo opens the sample in the browser, and cleans up when it is interr
   try {
     const url = await printed;
     await expect.poll(() => readOr(opened)).toBe(url);
-    expect(said, "the small capture is traced first").toContain("exchanges   seen 42 = ");
+    expect(said, "the small capture is traced first").toContain("exchanges   seen 43 = ");
 
     const faults = new Faults();
     await faults.watch(page, new URL(url).origin);

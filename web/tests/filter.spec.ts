@@ -44,7 +44,7 @@ test("values are completed within quotes, with their counts", async ({ page, cul
 
 test("networks are completed", async ({ page }) => {
   await filter(page).fill(`cidr(client, "10`);
-  await expect(options(page)).toHaveText([/^10\.0\.0\.0\/24 39/]);
+  await expect(options(page)).toHaveText([/^10\.0\.0\.0\/24 40/]);
   await page.keyboard.press("Tab");
   await expect(filter(page)).toHaveValue(`cidr(client, "10.0.0.0/24") `);
 });

@@ -267,7 +267,7 @@ func scrape(t *testing.T, m *Metrics, accept string) (contentType, body string) 
 // full returns metrics of which all families have something.
 func full(t *testing.T) *Metrics {
 	m := New(Options{Own: own})
-	add(t, m, made("GET", "/a", 200, time.Millisecond))
+	add(t, m, made("GET", "/a", 200, time.Millisecond), outputtest.Query("mysql", "SELECT", "SELECT 1"), outputtest.Lookup("A", "a.example", "10.0.0.7"))
 	return m
 }
 

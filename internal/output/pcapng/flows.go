@@ -3,6 +3,7 @@ package pcapng
 import (
 	"math/bits"
 	"slices"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/packet"
 )
@@ -39,7 +40,10 @@ type flow struct {
 	ackFrom    uint8
 	ends       uint8
 	hasISN     bool
-	closedAt   int64
+	// over says whether it may be over, silentAt since when. datagrams counts those of UDP, by direction.
+	over      over
+	silentAt  int64
+	datagrams [2]uint32
 
 	// sessions are the TLS sessions that began in it, stateful: what comes can't be read without what came before.
 	sessions [][32]byte
@@ -50,13 +54,35 @@ type flow struct {
 	proven, mixed, trailing bool
 }
 
-// The rings that flows are in: by the time of the last packet, by weight, and those that are closed.
+// The rings that flows are in: by the time of the last packet, by weight, and those that may be over.
 const (
 	byAge = iota
 	byWeight
 	byEnd
 	numRings
 )
+
+// over says whether a flow may be over, and why.
+type over uint8
+
+const (
+	// underWay: nothing says so.
+	underWay over = iota
+	// closed: the connection has ended.
+	closed
+	// answered and waiting: of UDP, where only silence tells, less of it when each side has sent as many datagrams as the
+	// other, and at most maxAnswered.
+	answered
+	waiting
+	numOver
+)
+
+const maxAnswered = 8
+
+// settled is the capture time after which all exchanges of a flow that may be over have been delivered, once an
+// exchange that completed so much later has been: a reset is believed after a while, and the analysis waits for
+// datagrams for almost as long (udp.DefaultLimits).
+var settled = [numOver]int64{closed: int64(2 * time.Second), answered: int64(4 * time.Second), waiting: int64(32 * time.Second)}
 
 // links are the neighbours in a ring, which is a doubly linked list; 0 is none.
 type links struct{ before, behind uint32 }
@@ -77,7 +103,7 @@ type flows struct {
 	free    []uint32
 	limit   int
 	age     ring
-	end     ring
+	over    [numOver]ring
 	weights [numWeights]ring
 	// filled has a bit for each weight that some flow has.
 	filled uint64
@@ -171,7 +197,7 @@ func (t *flows) add(key packet.Flow, number uint64) uint32 {
 		t.all = append(t.all, flow{})
 		i = uint32(len(t.all) - 1)
 	}
-	t.all[i] = flow{key: key, since: number, mixed: key.Proto != packet.ProtoTCP}
+	t.all[i] = flow{key: key, since: number, mixed: key.Proto == packet.ProtoSCTP}
 	t.index[key] = i
 	t.push(&t.age, byAge, i)
 	return i
@@ -182,12 +208,39 @@ func (t *flows) delete(i uint32) {
 	f := &t.all[i]
 	t.leave(i)
 	t.remove(&t.age, byAge, i)
-	if f.ends == both {
-		t.remove(&t.end, byEnd, i)
-	}
+	t.rest(i, underWay, 0)
 	delete(t.index, f.key)
 	*f = flow{}
 	t.free = append(t.free, i)
+}
+
+// rest notes that a flow may be over, since a time that isn't before those of others.
+func (t *flows) rest(i uint32, o over, at int64) {
+	f := &t.all[i]
+	if f.silentAt = at; f.over == o && t.over[o].last == i {
+		return
+	}
+	if f.over != underWay {
+		t.remove(&t.over[f.over], byEnd, i)
+	}
+	if f.over = o; o != underWay {
+		t.push(&t.over[o], byEnd, i)
+	}
+}
+
+// unsettled reports whether exchanges of a flow of UDP are still to come, although each side has sent as many
+// datagrams as the other: an answer that nobody had asked for may be among them.
+func (f *flow) unsettled() bool {
+	return f.proven && (f.ahead != 0 || f.next < f.datagrams[0])
+}
+
+// dispensable returns the flow to let go of when there are too many: one that has its answers, or the one that was
+// silent the longest.
+func (t *flows) dispensable() uint32 {
+	if i := t.over[answered].first; i != 0 {
+		return i
+	}
+	return t.age.first
 }
 
 // both are both directions, as a set.
@@ -206,13 +259,22 @@ func (t *flows) arrive(i uint32, p *packet.Packet, direct bool) (is flags, end u
 	if direct {
 		d, is = 1, fromLo
 	}
-	if p.Proto != packet.ProtoTCP {
+	switch p.Proto {
+	case packet.ProtoSCTP:
 		is |= hasPayload | isFresh
 		if f.handshakes < associationSetup {
 			f.handshakes++
 			is |= isHandshake
 		}
 		return is, 0, false
+	case packet.ProtoUDP:
+		f.datagrams[d]++
+		o := waiting
+		if n := f.datagrams[d]; n == f.datagrams[1-d] && n <= maxAnswered {
+			o = answered
+		}
+		t.rest(i, o, p.Time)
+		return is | hasPayload | isFresh, 0, false
 	}
 	seq := p.Seq
 	if p.Flags&packet.SYN != 0 {
@@ -250,8 +312,7 @@ func (t *flows) arrive(i uint32, p *packet.Packet, direct bool) (is flags, end u
 		f.ends |= 1 << d
 	}
 	if f.ends == both && before != both {
-		f.closedAt = p.Time
-		t.push(&t.end, byEnd, i)
+		t.rest(i, closed, p.Time)
 	}
 	return is, end, opened
 }
@@ -259,9 +320,7 @@ func (t *flows) arrive(i uint32, p *packet.Packet, direct bool) (is flags, end u
 // reopen forgets the state of the connection that used the flow before.
 func (t *flows) reopen(i uint32) {
 	f := &t.all[i]
-	if f.ends == both {
-		t.remove(&t.end, byEnd, i)
-	}
+	t.rest(i, underWay, 0)
 	f.ends, f.handshakes, f.ackFrom, f.known, f.hasSent, f.trailing = 0, 0, 0, [2]bool{}, [2]bool{}, false
 	f.sessions, f.stateful = nil, false
 }

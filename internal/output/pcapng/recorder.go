@@ -11,12 +11,12 @@
 //	   |                 ^
 //	   | Options.Matched | Exchange: they are of it
 //	   +------------> a flow
-//	                     | Unmatched, the end of the connection, or memory is short
+//	                     | Unmatched, the end of the connection or its silence, or memory is short
 //	                     +---------------------------->  free
 //
 // An exchange says which packets its first and last byte came in. A flow knows what else belongs to it: the
 // handshake, early and late copies, and, until new data is sent, the acknowledgements and the end of the
-// connection behind it. What can't be read from its middle, TLS and HTTP/2, is kept and written from its beginning on.
+// connection behind it. An ICMP error belongs to the flow of the packet that it quotes. What can't be read from its middle, TLS and HTTP/2, is kept and written from its beginning on.
 //
 // When there is no room for a packet, a capture from files waits for the writer, and a live one doesn't: of
 // what is kept, the heaviest flow lets go of its oldest packet, and when nothing is kept, the packet is dropped.
@@ -199,10 +199,10 @@ func (r *Recorder) Packet(rec *capture.Record, p *packet.Packet, key *packet.Flo
 			return
 		}
 		r.drop(at)
-	case p == nil:
+	case p == nil && key == nil:
 		r.holdFragment(rec, at)
-	case p.Proto == packet.ProtoUDP:
-		r.count.LetGo++
+	case p == nil:
+		r.holdError(rec, key, at)
 	default:
 		r.hold(rec, p, key, at)
 	}
@@ -356,7 +356,7 @@ func (r *Recorder) hold(rec *capture.Record, p *packet.Packet, key *packet.Flow,
 	i := r.flows.index[k]
 	if i == 0 {
 		if len(r.flows.index) == r.flows.limit {
-			r.forget(r.flows.age.first, &r.count.Evicted)
+			r.forget(r.flows.dispensable(), &r.count.Evicted)
 		}
 		i = r.flows.add(k, rec.Number)
 	} else {
@@ -365,17 +365,51 @@ func (r *Recorder) hold(rec *capture.Record, p *packet.Packet, key *packet.Flow,
 	is, end, opened := r.flows.arrive(i, p, p.Src == k.Lo && p.SrcPort == k.LoPort)
 	f := &r.flows.all[i]
 	if page == 0 {
-		if f.dropped == 0 {
-			f.droppedFrom = rec.Number
-		}
-		f.dropped = rec.Number
-		r.drop(at)
+		r.miss(f, rec.Number, at)
 		return
 	}
 	f.trailing = f.trailing && is&isFresh == 0 && !opened
 	if is&isFresh != 0 && p.Proto == packet.ProtoTCP {
 		r.flows.look(i, p.Payload, r.secrets.keys != nil)
 	}
+	r.place(rec, i, page, is, end)
+}
+
+// holdError keeps an ICMP error with the flow that it is about, as if that had sent it without data.
+func (r *Recorder) holdError(rec *capture.Record, key *packet.Flow, at int) {
+	k := *key
+	k.Net = 0
+	if r.flows.index[k] == 0 {
+		r.count.LetGo++
+		return
+	}
+	page := r.keep(rec, at)
+	i := r.flows.index[k] // again, since the table may have changed while it waited
+	switch {
+	case page != 0 && i != 0:
+		r.place(rec, i, page, 0, 0)
+	case page != 0:
+		r.count.LetGo++
+		r.pages.release(page)
+	case i != 0:
+		r.miss(&r.flows.all[i], rec.Number, at)
+	default:
+		r.drop(at)
+	}
+}
+
+// miss notes that there was no room for a packet of a flow.
+func (r *Recorder) miss(f *flow, number uint64, at int) {
+	if f.dropped == 0 {
+		f.droppedFrom = number
+	}
+	f.dropped = number
+	r.drop(at)
+}
+
+// place gives a packet to its flow, or to the writer, with the fragments of its datagram.
+func (r *Recorder) place(rec *capture.Record, i, page uint32, is flags, end uint32) {
+	f := &r.flows.all[i]
 	send := f.trailing || f.wrote(is, end)
 	give := func(page uint32) {
 		h := r.pages.head(page)
@@ -485,7 +519,7 @@ func (r *Recorder) deliver(x *exchange.Exchange, key packet.Flow) bool {
 	if i == 0 {
 		return false
 	}
-	inOrder := r.flows.all[i].delivered(x.Flow.First.Packet, x.Index)
+	inOrder := x.Period == nil && r.flows.all[i].delivered(x.Flow.First.Packet, x.Index) // records of flows are numbered apart
 	r.flows.weigh(i)
 	if r.pending.exchanges > 0 {
 		r.pending.inOrder = r.pending.inOrder && inOrder
@@ -493,14 +527,17 @@ func (r *Recorder) deliver(x *exchange.Exchange, key packet.Flow) bool {
 	return inOrder
 }
 
-// settled is the capture time after which all exchanges of a closed connection have been delivered, once an
-// exchange that completed so much later has been: a reset is believed after a while.
-const settled = int64(2 * time.Second)
-
-// sweep lets go of connections that closed, and whose exchanges have all come.
+// sweep lets go of flows that are over, and whose exchanges have all come.
 func (r *Recorder) sweep() {
-	for i := r.flows.end.first; i != 0 && r.flows.all[i].closedAt < r.progress-settled; i = r.flows.end.first {
-		r.forget(i, &r.count.LetGo)
+	for o := closed; o < numOver; o++ {
+		ring := &r.flows.over[o]
+		for i := ring.first; i != 0 && r.flows.all[i].silentAt < r.progress-settled[o]; i = ring.first {
+			if f := &r.flows.all[i]; o == answered && f.unsettled() {
+				r.flows.rest(i, waiting, f.silentAt)
+				continue
+			}
+			r.forget(i, &r.count.LetGo)
+		}
 	}
 }
 
@@ -555,7 +592,7 @@ func (r *Recorder) commit() {
 		f = &r.flows.all[i]
 	}
 	low := first
-	if !f.mixed {
+	if !f.mixed && s.key.Proto == packet.ProtoTCP {
 		// What lies between the exchange before and this one may be early segments of this one.
 		low = min(low, max(f.last+1, s.conn))
 	}

@@ -38,7 +38,7 @@ import (
 )
 
 // Protocol describes the protocol to detection.
-var Protocol = proto.Protocol{Name: "mysql", Probe: Probe, Resume: Resume, New: New, Pairing: proto.InOrder}
+var Protocol = proto.Protocol{Name: "mysql", Probe: Probe, Resume: Resume, ResumeHinted: ResumeHinted, New: New, Pairing: proto.InOrder}
 
 // Parser takes one connection apart.
 type Parser struct {

@@ -1492,6 +1492,25 @@ func cases() []prototest.Case {
 			< "a\\tb\t\\N\nb\t2\n"
 			< end whole size 99 body 9 parts 2 of 9 largest 5
 			<   transaction = idle`),
+		resumed("picked up at an execution of what isn't known", lines(
+			">"+execute(7, "\x00\x01"+"\x03\x00"+le32(7)), "<"+packet(1, "\x01")+column(2, "a", typeLong, 0)+packet(3, "\x00\x00"+le32(5))+endOK(4, autocommit),
+			">"+execute(7, "\x00\x00"+le32(8)), "<"+ok(1, 1, 0, autocommit, 0)), `
+			resumed
+			> request ? ? at 0 head 0 none [statement-unknown]
+			>   prepared = 7
+			> end whole size 22 body 0 [statement-unknown]
+			< response 0 at 0 head 0 rendered
+			<   columns = 1
+			< "5\n"
+			< end whole size 60 body 6 parts 1 of 6 largest 6
+			<   transaction = idle
+			> request ? ? at 22 head 0 none [statement-unknown]
+			>   prepared = 7
+			> end whole size 20 body 0 [statement-unknown]
+			< response 0 at 60 head 0 none
+			<   affected_rows = 1
+			<   transaction = idle
+			< end whole size 11 body 0`),
 		resumed("picked up before an empty result", lines(
 			">"+query("SELECT a FROM t"), "<"+packet(1, "\x01")+column(2, "a", typeLong, 0)+endOK(3, autocommit), ">"+query("DO 1"), "<"+ok(1, 0, 0, autocommit, 0)), `
 			resumed

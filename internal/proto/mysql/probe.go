@@ -121,7 +121,8 @@ func isPrintable(b []byte) bool {
 }
 
 // Resume implements proto.Protocol. A login begins a session wherever it stands. A client's segment that is one command, or begins with one that is
-// longer, and whose statement begins with a word that statements begin with, is sure enough; what servers send isn't.
+// longer, is sure enough when its statement begins with a word that statements begin with, or it is an execution, whose head has a dozen
+// bytes that are always the same; what servers send isn't.
 func Resume(b []byte) (proto.Match, proto.Role) {
 	if match, role := Probe(b); match == proto.Yes {
 		return match, role
@@ -131,10 +132,38 @@ func Resume(b []byte) (proto.Match, proto.Role) {
 		inner = b[outerHeader:]
 	}
 	const code = headerSize
-	if len(inner) > code && (inner[code] == comQuery || inner[code] == comPrepare) && plausibleAll(inner) {
+	if len(inner) <= code || !plausibleAll(inner) {
+		return proto.No, proto.AnyRole
+	}
+	switch inner[code] {
+	case comQuery, comPrepare:
+		return proto.Yes, proto.Client
+	case comExecute:
+		if isSureExecution(inner) {
+			return proto.Yes, proto.Client
+		}
+	}
+	return proto.No, proto.AnyRole
+}
+
+// ResumeHinted implements proto.Protocol: any command will do.
+func ResumeHinted(b []byte) (proto.Match, proto.Role) {
+	if match, role := Resume(b); match == proto.Yes {
+		return match, role
+	}
+	if plausibleOuter(b) || plausibleAll(b) {
 		return proto.Yes, proto.Client
 	}
 	return proto.No, proto.AnyRole
+}
+
+// isSureExecution reports whether a plausible segment begins with an execution that can't be anything else: all of it is there, or a segment
+// full, of a statement whose number servers reach, and with flags that are in use.
+func isSureExecution(b []byte) bool {
+	const number, flags = headerSize + 1, headerSize + 5
+	const most, lastFlags = 1 << 24, 0x04 | 0x08 // a cursor, of three kinds, and whether the count of parameters is sent
+	id := binary.LittleEndian.Uint32(b[number:])
+	return b[flags] <= lastFlags && (id > 0 && id < most || id == lastPrepared) && (len(b) >= headerSize+length24(b) || len(b) > longStatement)
 }
 
 // plausibleAll reports whether a segment of a client is a sequence of commands, the last of which may go on in the next.

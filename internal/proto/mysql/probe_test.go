@@ -70,9 +70,48 @@ func TestResume(t *testing.T) {
 		{"a compressed session", squeezed(0, "", query("SELECT 1")), proto.Yes},
 		{"an outer packet of something else", squeezed(0, "", packet(0, "\x0e")), proto.No},
 		{"a login", response41(1, capsNew, "ann", "shop"), proto.Yes},
+		{"an execution", execute(7, ""), proto.Yes},
+		{"one with parameters", execute(7, "\x00\x01"+"\x03\x00"+le32(7)), proto.Yes},
+		{"two", execute(7, "") + execute(8, ""), proto.Yes},
+		{"the last one", execute(lastPrepared, ""), proto.Yes},
+		{"with a cursor, and how many parameters", packet(0, "\x17"+le32(7)+"\x09"+le32(1)), proto.Yes},
+		{"compressed", squeezed(0, "", execute(7, "")), proto.Yes},
+		{"one that goes on", execute(7, strings.Repeat("x", 5000))[:1448], proto.Yes},
+		{"its beginning", execute(7, strings.Repeat("x", 5000))[:20], proto.No},
+		{"an execution of nothing", execute(0, ""), proto.No},
+		{"of too high a number", execute(1<<24, ""), proto.No},
+		{"with other flags", packet(0, "\x17"+le32(7)+"\x10"+le32(1)), proto.No},
+		{"more than once", packet(0, "\x17"+le32(7)+"\x00"+le32(2)), proto.No},
+		{"too short", packet(0, "\x17"+le32(7)), proto.No},
+		{"and something else", execute(7, "") + "more", proto.No},
+		{"another number of an execution", packet(1, "\x17"+le32(7)+"\x00"+le32(1)), proto.No},
+		{"a command of 4 bytes", packet(0, "\x19"+le32(7)), proto.No},
 	} {
 		if match, role := Resume([]byte(c.in)); match != c.match || match == proto.Yes && role != proto.Client {
 			t.Errorf("%s: Resume(%q) = %v, %v; want %v", c.name, c.in, match, role, c.match)
+		}
+	}
+}
+
+// With a hint any command is enough, but nothing else.
+func TestResumeHinted(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		match    proto.Match
+	}{
+		{"nothing", "", proto.No},
+		{"a query", query("select * from t"), proto.Yes},
+		{"a ping", packet(0, "\x0e"), proto.Yes},
+		{"an execution", execute(7, ""), proto.Yes},
+		{"one of a high number", execute(1<<24, ""), proto.Yes},
+		{"a closed statement", packet(0, "\x19"+le32(7)), proto.Yes},
+		{"a compressed one", squeezed(0, "", packet(0, "\x0e")), proto.Yes},
+		{"words", query("hello world"), proto.No},
+		{"an answer", set(1, true, autocommit), proto.No},
+		{"HTTP", "GET / HTTP/1.1\r\n", proto.No},
+	} {
+		if match, role := ResumeHinted([]byte(c.in)); match != c.match || match == proto.Yes && role != proto.Client {
+			t.Errorf("%s: ResumeHinted(%q) = %v, %v; want %v", c.name, c.in, match, role, c.match)
 		}
 	}
 }

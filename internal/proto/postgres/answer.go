@@ -113,14 +113,16 @@ func (p *Parser) beginAnswer(h *half) {
 			return
 		}
 	}
-	if e.silent || h.typ == 'Z' && !e.isSync() || !p.copyAnswered(e, h.typ) {
+	if e.silent || e.over || h.typ == 'Z' && !e.isSync() || !p.copyAnswered(e, h.typ) {
 		return
 	}
 	p.openAnswer(e, h)
 }
 
 // isSync reports whether the answer is that to a Sync alone.
-func (e *expected) isSync() bool { return !e.simple && !e.executed && e.steps == 0 && !e.silent }
+func (e *expected) isSync() bool {
+	return !e.simple && !e.executed && e.steps == 0 && !e.silent && !e.over
+}
 
 // openAnswer begins the response that is due.
 func (p *Parser) openAnswer(e *expected, h *half) {
@@ -188,7 +190,7 @@ func (p *Parser) answered(h *half, body []byte) {
 	}
 	if !a.open {
 		switch {
-		case h.typ == 'N' && e != nil:
+		case h.typ == 'N' && e != nil && !e.over:
 			p.notice(body)
 		case h.typ == 'Z':
 			p.settled()
@@ -258,6 +260,11 @@ func (p *Parser) answered(h *half, body []byte) {
 func (p *Parser) settled() {
 	for e := p.first(); e != nil; e = p.first() {
 		over := e.ready
+		if e.over {
+			if e.cycles--; e.cycles > 0 || !e.ready {
+				return
+			}
+		}
 		p.done()
 		if over {
 			return
@@ -272,6 +279,12 @@ func (p *Parser) skip(h *half, e *expected) {
 	}
 	for i := p.next + 1; i < len(p.waiting); i++ {
 		x := &p.waiting[i]
+		if x.over && x.cycles > 0 {
+			e.ready = true
+			if x.cycles--; x.cycles > 0 || !x.ready {
+				return
+			}
+		}
 		if x.ready && !x.simple {
 			// The Sync stands behind it.
 			e.ready = true
@@ -282,7 +295,9 @@ func (p *Parser) skip(h *half, e *expected) {
 		if p.request.copying && stream == p.request.msg.Stream {
 			p.endCopy(proto.Whole)
 		}
-		p.giveUp(stream, h.last)
+		if stream > 0 {
+			p.giveUp(stream, h.last)
+		}
 		if e.ready {
 			return
 		}

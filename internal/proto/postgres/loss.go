@@ -10,12 +10,15 @@ import (
 //
 //   - The client's messages are found again where a segment consists of whole messages, one of which asks for something, each
 //     checked as far as it can be.
-//   - The server's are found again behind a segment that ends with ReadyForQuery, as long as one answer is waited for at a time. Where nothing
-//     but the beginning of the connection is missing, the first answer is also found where the client, when it asked, had received
-//     all before.
+//   - The server's are found again behind a segment that ends with ReadyForQuery, as long as one answer is waited for at a time; and
+//     where an answer begins of which the client, when it asked, had received all before.
 //   - A client that waits for each answer has had all of them when it asks again. That it waits is taken for granted until it is
 //     seen not to. Where it doesn't, and its bytes or the server's are missing, the connection is adrift: requests are still
-//     emitted, and no response is.
+//     emitted, and no response is. It is until the client, having received all that was sent, the last of it a ReadyForQuery, has
+//     been silent for a second (pause) before it asks again. That it asks then proves nothing alone: a client that keeps two
+//     requests under way asks after each ReadyForQuery, too.
+//   - What was asked since may have been answered in what is skipped: the sink is told.
+//   - The client's lost bytes may have made any name another statement's: none is known until it is made anew.
 
 // lose gives up a direction until it is found again.
 func (p *Parser) lose(d proto.Direction, at clock.Mark) {
@@ -24,7 +27,7 @@ func (p *Parser) lose(d proto.Direction, at clock.Mark) {
 	if d == p.client {
 		p.holed, p.hasAsked, p.askedSize = true, false, 0
 		p.request.group.open = false
-		p.names.known, p.names.latest = false, nil // named ones are rarely made anew
+		p.names.doubt()
 		if p.phase == phaseStartup {
 			p.phase = phaseTyped
 		}
@@ -39,7 +42,11 @@ func (p *Parser) lose(d proto.Direction, at clock.Mark) {
 			p.request.asked = true // as far as anyone can tell
 		}
 	}
+	p.idle = false
 	p.sink.Lost(d, at)
+	if d != p.client {
+		p.untold = false
+	}
 	if p.pipelines {
 		p.drift(at)
 	}
@@ -50,7 +57,7 @@ func (p *Parser) drift(at clock.Mark) {
 	if p.adrift {
 		return
 	}
-	p.adrift = true
+	p.adrift, p.due = true, -1
 	p.forget()
 	if server := p.client.Other(); !p.halves[server].lost {
 		p.lose(server, at)
@@ -70,18 +77,57 @@ func (p *Parser) regain(d proto.Direction, b []byte, at clock.Mark) (skip int, o
 		p.skipping = false
 		return 0, true
 	}
-	switch {
-	case p.adrift:
-		return 0, false
-	case p.joined && at.Offset == p.due && beginsAnswer(b):
-		h.lost, p.joined = false, false
-		return 0, true
-	case endsReady(b):
-		p.forget()
-		h.lost, p.joined = false, false
-		return len(b), true
+	least := 1
+	if p.joined || p.adrift {
+		least = 3
 	}
-	return 0, false
+	switch {
+	case at.Offset == p.due && beginsAnswer(b, least):
+		h.lost, p.joined, p.adrift, p.idle, p.due = false, false, false, false, -1
+		return 0, true
+	case endsReady(b) && !p.adrift:
+		p.forget()
+		h.lost, p.joined, p.due = false, false, -1
+		ok = true
+	}
+	p.tell(at)
+	p.idle, p.idleAt, p.until = endsReady(b), at.Time, at.Offset+int64(len(b))
+	return len(b), ok
+}
+
+// tell says that answers are skipped, if any is waited for that may be among them.
+func (p *Parser) tell(at clock.Mark) {
+	if p.untold {
+		p.untold = false
+		p.sink.Lost(p.client.Other(), at)
+	}
+}
+
+// follow takes note that something is asked, before it is known what: where the server's messages are lost that may tell where they
+// are found.
+func (p *Parser) follow() {
+	last, first := p.last(), p.request.msg.First
+	if last != nil && !last.ready {
+		return // it belongs to what was asked before
+	}
+	lost := p.halves[p.client.Other()].lost
+	switch {
+	case lost && !p.pipelines && (last == nil || first.Peer < 0 || first.Peer > last.peer):
+		// Who asks again has had the answer.
+		p.forget()
+		p.due = first.Peer
+	case lost:
+		p.pipelines = true
+		p.drift(first)
+		p.forget()
+		p.due = -1
+		if p.idle && first.Peer == p.until && first.Time-p.idleAt >= pause {
+			p.due = first.Peer
+		}
+	case last != nil:
+		p.pipelines = true
+	}
+	p.idle = false
 }
 
 const readySize = 6
@@ -120,7 +166,7 @@ func Resume(b []byte) (proto.Match, proto.Role) {
 	if match, role := resumeClient(b); match == proto.Yes {
 		return match, role
 	}
-	if beginsAnswer(b) {
+	if beginsAnswer(b, 3) {
 		return proto.Yes, proto.Server
 	}
 	return proto.No, proto.AnyRole
@@ -154,9 +200,9 @@ func isStatement(text []byte) bool {
 	return len(text) > 1 && isLetter(text[0])
 }
 
-// beginsAnswer reports whether a segment surely begins with an answer: with what only an answer begins with, and at least another
-// message, or with ReadyForQuery at its end.
-func beginsAnswer(b []byte) bool {
+// beginsAnswer reports whether a segment begins with an answer: with what only an answer begins with, and at least so many messages
+// in all, of which ReadyForQuery at its end counts twice.
+func beginsAnswer(b []byte, least int) bool {
 	if len(b) < 5 {
 		return false
 	}
@@ -166,5 +212,5 @@ func beginsAnswer(b []byte) bool {
 		return false
 	}
 	n, _, ok := walk(false, b)
-	return ok && (n >= 3 || n >= 2 && endsReady(b))
+	return ok && (n >= least || n+1 >= least && endsReady(b))
 }

@@ -59,6 +59,15 @@ func (n *names) clear() {
 	}
 }
 
+// doubt forgets all names, since any may have become another's.
+func (n *names) doubt() {
+	n.known, n.latest = false, nil
+	for _, s := range n.statements {
+		s.gone = true
+	}
+	n.statements, n.portals, n.bytes = nil, nil, 0
+}
+
 // parse makes a statement anew.
 func (n *names) parse(name, text []byte, cut bool) *statement {
 	if len(name) == 0 {

@@ -59,12 +59,12 @@ const (
 	maxStatements = 512
 	maxPortals    = 32
 	maxPrepared   = 256 << 10
-	// maxWaiting is how many answers of a connection are waited for.
-	maxWaiting = 4096
 	// maxEarly is how much a client may send before it knows whether the server agrees to encryption.
 	maxEarly = 1 << 10
 	// maxNotices is how many bytes of notices are kept of a response.
 	maxNotices = 16 << 10
+	// pause is for how long a client has to be silent, in nanoseconds, to be taken to have had all answers; see loss.go.
+	pause = 1e9
 	// keepBuffer is the largest buffer that is kept for the next connection.
 	keepBuffer = 4 << 10
 )
@@ -107,9 +107,16 @@ type Parser struct {
 	// holed: the client sent what wasn't seen. pipelines: it doesn't wait for answers. adrift: both, so that it can't be known what
 	// is answered.
 	holed, pipelines, adrift bool
-	// joined: the server's beginning is missing, and nothing else. The answer to the first request is to begin at due.
+	// joined: the server's beginning is missing, and nothing else.
 	joined bool
-	due    int64
+	// due is where the answer to the latest request is to begin when the server's messages are lost, -1 when that isn't known.
+	due int64
+	// untold: something was asked since the sink was told last that answers may be missing.
+	untold bool
+	// idle: what was seen last of the connection, while it was adrift, is the server's ReadyForQuery, at idleAt in nanoseconds since
+	// 1970; until is where it ended.
+	idle          bool
+	idleAt, until int64
 }
 
 type phase uint8
@@ -128,7 +135,7 @@ func New(c *proto.Context) proto.Parser {
 	}
 	old := *p
 	*p = Parser{
-		sink: c.Sink, limits: c.Limits, held: c.Held, client: c.Client,
+		sink: c.Sink, limits: c.Limits, held: c.Held, client: c.Client, due: -1,
 		early: old.early[:0], waiting: old.waiting[:0], names: old.names,
 	}
 	for d := range p.halves {
@@ -141,7 +148,7 @@ func New(c *proto.Context) proto.Parser {
 	p.request.types = old.request.types[:0]
 	p.push.Facts = old.push.Facts[:0]
 	if c.Resumed {
-		p.phase, p.holed, p.joined, p.due = phaseTyped, true, true, -1
+		p.phase, p.holed, p.joined = phaseTyped, true, true
 		p.halves[0].lost, p.halves[1].lost = true, true
 	}
 	return p
@@ -196,10 +203,14 @@ func (p *Parser) data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 	h := &p.halves[d]
 	if d != p.client {
-		p.joined = false
+		p.joined, p.due = false, -1
 	}
+	p.idle = false
 	switch {
 	case h.lost:
+		if d != p.client {
+			p.tell(at)
+		}
 	case p.phase == phaseWaiting && d != p.client:
 		// The answer to a request for encryption: what the client says next tells what it was.
 		p.lose(d, at)

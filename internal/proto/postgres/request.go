@@ -54,8 +54,8 @@ type group struct {
 // expected is an answer that is waited for.
 type expected struct {
 	stream uint64
-	// at is the offset of its request.
-	at int64
+	// at is the offset of its request, peer how much of the server's its client had received.
+	at, peer int64
 	// steps is how many answers to Parse, Bind, Describe and Close are to come.
 	steps int32
 	// describes is the statement that it says the types of, executes that whose rows it has, in formats. Both are of that version.
@@ -65,6 +65,10 @@ type expected struct {
 	// ready: it ends with ReadyForQuery. simple: it isn't of the extended protocol. executed: it has the rows of an Execute. login: it
 	// is the answer to the StartupMessage. silent: its request has been given up.
 	ready, simple, executed, login, silent bool
+	// over: these are all the answers that come here to requests beyond the limit, until as many ReadyForQuery have come as cycles
+	// says. ready tells then that no more belongs to the last cycle, executed that an Execute came last.
+	over   bool
+	cycles int
 }
 
 const (
@@ -231,16 +235,20 @@ func (p *Parser) emitAlone() {
 func (p *Parser) emit(e expected) {
 	r := &p.request
 	m := &r.msg
-	if len(p.waiting)-p.next >= maxWaiting && !p.adrift {
-		m.Anomalies.Set(proto.StreamLimit)
-		p.drift(m.First)
+	if !p.skipping {
+		p.follow()
 	}
-	copies := e.simple && !p.skipping && is(m.Method, r.raw, "COPY") && copiesIn(r.raw[m.Target.Off:][:m.Target.Len])
+	over := !p.skipping && p.full()
+	if over {
+		m.OneWay = true
+		m.Anomalies.Set(proto.StreamLimit)
+	}
+	copies := !over && e.simple && !p.skipping && is(m.Method, r.raw, "COPY") && copiesIn(r.raw[m.Target.Off:][:m.Target.Len])
 	if copies {
 		m.Framing = proto.Rendered
 	}
 	p.head()
-	e.stream, e.at = m.Stream, m.First.Offset
+	e.stream = m.Stream
 	if copies {
 		r.copying, r.asked = true, false
 		m.Facts, m.Raw = m.Facts[:0], nil
@@ -251,7 +259,31 @@ func (p *Parser) emit(e expected) {
 		p.giveUp(e.stream, m.Last)
 		return
 	}
+	if over {
+		p.pass(e)
+		return
+	}
+	p.untold = true
 	p.expect(e)
+}
+
+// full reports whether so many answers are waited for that another isn't. What shares its ReadyForQuery with such a one isn't either.
+func (p *Parser) full() bool {
+	last := p.last()
+	return last != nil && last.over && !last.ready || len(p.waiting)-p.next >= p.limits.MaxStreams
+}
+
+// pass has the answer to a request beyond the limit passed over.
+func (p *Parser) pass(e expected) {
+	last := p.last()
+	if last == nil || !last.over {
+		p.expect(expected{over: true})
+		last = p.last()
+	}
+	last.executed, last.ready = e.executed, e.ready
+	if e.ready {
+		last.cycles++
+	}
 }
 
 func (p *Parser) head() {
@@ -276,22 +308,7 @@ func (p *Parser) giveUp(stream uint64, at clock.Mark) {
 
 // expect waits for an answer.
 func (p *Parser) expect(e expected) {
-	if p.adrift {
-		return
-	}
-	lost := p.halves[p.client.Other()].lost
-	last := p.last()
-	switch {
-	case last == nil && p.joined && p.due < 0:
-		p.due = p.request.msg.First.Peer
-	case last == nil, !last.ready:
-	case lost && !p.pipelines:
-		// Who asks again has had the answer.
-		p.forget()
-		p.due = p.request.msg.First.Peer
-	default:
-		p.pipelines = true
-	}
+	e.at, e.peer = p.request.msg.First.Offset, p.request.msg.First.Peer
 	if p.next > 0 && len(p.waiting) == cap(p.waiting) {
 		n := copy(p.waiting, p.waiting[p.next:])
 		clear(p.waiting[n:])
@@ -613,6 +630,7 @@ func (p *Parser) sync(h *half) {
 		p.resync()
 	case last != nil && !last.simple && !last.ready:
 		last.ready = true
+		last.cycles++
 	default:
 		p.compose("SYNC")
 		p.span(h)
@@ -623,12 +641,16 @@ func (p *Parser) sync(h *half) {
 // resync waits for the ReadyForQuery behind what the server has skipped.
 func (p *Parser) resync() {
 	p.skipping = false
+	p.follow()
 	p.expect(expected{ready: true, silent: true})
 }
 
 // unready takes a Sync back that the server ignores, since rows are to follow.
 func (p *Parser) unready() {
 	if last := p.last(); last != nil && last.executed {
+		if last.ready {
+			last.cycles--
+		}
 		last.ready = false
 	}
 }

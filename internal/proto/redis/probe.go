@@ -36,16 +36,6 @@ const names = "ACL APPEND ASKING AUTH BGREWRITEAOF BGSAVE BITCOUNT BITFIELD BITF
 	"ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE " +
 	"ZUNION ZUNIONSTORE"
 
-// inlineNames are the commands by which a connection is recognised that begins with one as a line of text: those that no neighbour
-// begins with. (What begins with another is recognised by its reply.)
-var inlineNames = map[string]bool{
-	"PING": true, "INFO": true, "AUTH": true, "SELECT": true, "MONITOR": true, "HELLO": true, "CLIENT": true, "CONFIG": true,
-	"SYNC": true, "PSYNC": true, "DBSIZE": true, "FLUSHALL": true, "FLUSHDB": true, "HGETALL": true, "HGET": true, "HSET": true,
-	"LPUSH": true, "RPUSH": true, "LRANGE": true, "LLEN": true, "SADD": true, "SMEMBERS": true, "ZADD": true, "ZRANGE": true,
-	"EXISTS": true, "EXPIRE": true, "TTL": true, "SETEX": true, "MGET": true, "MSET": true, "XADD": true, "KEYS": true,
-	"SCAN": true, "SUBSCRIBE": true, "PSUBSCRIBE": true,
-}
-
 // numbered are the commands among them that are followed by a number, so that a word of another protocol isn't taken for one.
 var numbered = map[string]bool{"HELLO": true, "SELECT": true}
 
@@ -55,8 +45,7 @@ var answers = [...]string{
 	"-ERR unknown command", "-ERR wrong number of arguments",
 }
 
-// Probe implements proto.Protocol. A client begins with an array of strings, or with a line of text; a server speaks first to one
-// whose first command was a line that told nothing.
+// Probe implements proto.Protocol. A client begins with an array of strings, or with lines of text, which alone tell little.
 func Probe(b []byte) (proto.Match, proto.Role) {
 	if len(b) == 0 {
 		return proto.NeedMore, proto.AnyRole
@@ -121,42 +110,83 @@ func secondLine(b []byte) (kind byte, match proto.Match) {
 	return kind, proto.Yes
 }
 
-// probeLine looks whether b begins with an inline command.
+// sureLines is how many lines of text that are all commands are believed without an answer: clients that load data send many at once.
+// In lower case they may be beanstalkd's (touch 12).
+const sureLines = 3
+
+// probeLine looks whether b begins with inline commands. One alone may be another protocol's: clamd, IRC and NATS have a PING, SMTP an
+// AUTH. So the answer decides, see ProbeBoth.
 func probeLine(b []byte) (proto.Match, proto.Role) {
-	line, _, whole := bytes.Cut(b, []byte{'\n'})
-	line = bytes.TrimSuffix(line, []byte{'\r'})
-	name, rest, _ := bytes.Cut(line, []byte{' '})
-	const longest = 10
-	switch {
-	case len(name) > longest || !isText(line):
-		return proto.No, proto.AnyRole
-	case !whole:
-		if isLetters(name) {
+	for range sureLines {
+		line, rest, whole := bytes.Cut(b, []byte{'\n'})
+		match := inlineCommand(line, whole)
+		if match != proto.Yes {
+			return match, proto.AnyRole
+		}
+		if c := line[0]; c < 'A' || c > 'Z' {
 			return proto.NeedMore, proto.AnyRole
 		}
-		return proto.No, proto.AnyRole
+		b = rest
+	}
+	return proto.Yes, proto.Client
+}
+
+// inlineCommand looks whether a line of text, its end left out, may be a command. whole: all of it has come.
+func inlineCommand(line []byte, whole bool) proto.Match {
+	line = bytes.TrimSuffix(line, []byte{'\r'})
+	name, rest, further := bytes.Cut(line, []byte{' '})
+	switch {
+	case len(name) > maxName || !isText(line):
+		return proto.No
+	case !whole && !further:
+		if len(line) == 0 || isLetters(name) {
+			return proto.NeedMore
+		}
+		return proto.No
+	case !isKnown(name):
+		return proto.No
 	}
 	upper := string(bytes.ToUpper(name))
-	if string(name) == "SET" && bytes.IndexByte(rest, ' ') > 0 {
-		return proto.Yes, proto.Client // memcached's is in lower case
-	}
-	if !inlineNames[upper] {
-		return proto.No, proto.AnyRole
-	}
 	if upper == "INFO" && len(rest) > 0 && !isLetters(rest) {
-		return proto.No, proto.AnyRole // it is the greeting of NATS: INFO {
+		return proto.No // it is the greeting of NATS: INFO {
 	}
 	if numbered[upper] {
-		if word, _, _ := bytes.Cut(rest, []byte{' '}); !isNumber(word) {
-			return proto.No, proto.AnyRole
+		if word, _, more := bytes.Cut(rest, []byte{' '}); !isNumber(word) && (whole || more) {
+			return proto.No
 		}
+	}
+	if !whole {
+		return proto.NeedMore
 	}
 	// A start line of HTTP, SIP and the like ends with a version.
 	last := line[bytes.LastIndexByte(line, ' ')+1:]
 	if i := bytes.IndexByte(last, '/'); i > 0 && isLetters(last[:i]) && i+1 < len(last) && isNumber(last[i+1:i+2]) {
-		return proto.No, proto.AnyRole
+		return proto.No
 	}
-	return proto.Yes, proto.Client
+	return proto.Yes
+}
+
+// ProbeBoth implements proto.Protocol: an inline command, and what can only be a reply to it.
+func ProbeBoth(asked, answered []byte) proto.Match {
+	line, _, whole := bytes.Cut(asked, []byte{'\n'})
+	if inlineCommand(line, whole) != proto.Yes {
+		return proto.NeedMore
+	}
+	if len(answered) == 0 {
+		return proto.Yes
+	}
+	kind := answered[0]
+	if shape := valueKinds[kind]; shape == 0 || shape == 'e' {
+		return proto.No
+	}
+	reply, _, whole := cutLine(answered)
+	switch text := reply[1:]; {
+	case !whole && bytes.IndexByte(answered, '\n') < 0:
+		return proto.NeedMore
+	case !whole, !isLine(kind, text), kind == '+' && (len(text) == 0 || text[0] == ' '):
+		return proto.No // "+ " is how SASL goes on
+	}
+	return proto.Yes
 }
 
 func isLetters(b []byte) bool {

@@ -44,7 +44,9 @@ import (
 )
 
 // Protocol describes the protocol to detection.
-var Protocol = proto.Protocol{Name: "redis", Probe: Probe, Resume: Resume, New: New, Pairing: proto.InOrder}
+var Protocol = proto.Protocol{
+	Name: "redis", Probe: Probe, ProbeBoth: ProbeBoth, Port: 6379, Resume: Resume, New: New, Pairing: proto.InOrder,
+}
 
 const (
 	// maxArgument is how many bytes of an argument are shown; a longer one ends with an ellipsis and its length.

@@ -107,7 +107,7 @@ func (w *writer) open(dir string, o *Options) error {
 	w.dir, w.options, w.create, w.next = dir, o, create, 1
 	w.head = pcapng.AppendSection(nil, pcapng.Section{
 		Hardware: o.Hardware, OS: o.OS, Application: o.Application,
-		Comment: "culprit: kept packets of TCP and SCTP, a part of a ring of files",
+		Comment: "culprit: kept packets, a part of a ring of files",
 	})
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the folder of kept packets: %w", err)

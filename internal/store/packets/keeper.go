@@ -54,16 +54,12 @@ func (r *Ring) Keeper(taps func() []capture.Tap, live bool) *Keeper {
 	return &Keeper{ring: r, taps: taps, live: live}
 }
 
-// Packet implements pipeline.Recorder. The packet is copied.
+// Packet implements pipeline.Recorder. The packet is copied. An ICMP error is kept as one of the flow that it is about.
 func (k *Keeper) Packet(rec *capture.Record, p *packet.Packet, key *packet.Flow) {
 	r := k.ring
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count.Received++
-	if p != nil && p.Proto != packet.ProtoTCP && p.Proto != packet.ProtoSCTP {
-		r.count.Other++
-		return
-	}
 	at := k.see(rec)
 	f := &k.ifaces[at]
 	if f.id < 0 {
@@ -74,17 +70,17 @@ func (k *Keeper) Packet(rec *capture.Record, p *packet.Packet, key *packet.Flow)
 		Interface: uint32(f.id), Time: rec.Time, Data: rec.Data[:min(len(rec.Data), pcapng.MaxData)], Wire: max(rec.WireLen, len(rec.Data)),
 		ID: rec.Number,
 	}
-	if p == nil {
+	if key == nil {
 		k.hold(rec, &stored, at)
 		return
 	}
-	hash, is := hashOf(f.hash, key), control(p)
+	hash, is := hashOf(f.hash, key), p != nil && control(p)
 	k.group = k.group[:0]
 	if len(k.fragments) > 0 {
 		k.claim(rec)
 	}
 	k.group = append(k.group, stored)
-	if !is && r.over(hash, p.Src == key.Lo && p.SrcPort == key.LoPort, p.PayloadLen) {
+	if !is && p != nil && r.over(hash, p.Src == key.Lo && p.SrcPort == key.LoPort, p.PayloadLen) {
 		r.count.Cut += uint64(len(k.group))
 		return
 	}

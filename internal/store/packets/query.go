@@ -61,6 +61,9 @@ func (q *Query) label() string {
 // that was sent again.
 const slack = int64(2e9)
 
+// silence is after how long without datagrams a flow of UDP is over at the latest, as udp.DefaultLimits has it.
+const silence = int64(30e9)
+
 // candidate is a packet of the connection.
 type candidate struct {
 	time     int64
@@ -140,7 +143,7 @@ func (q *Query) choose(all []candidate) choice {
 			is = true
 			ch.first, ch.last = ch.first || place == 0, ch.last || c.number == q.Last
 		case place < 0:
-			is = ch.anchor >= 0 && c.early(&all[ch.anchor])
+			is = ch.anchor >= 0 && q.Proto == packet.ProtoTCP && c.early(&all[ch.anchor])
 		case place == 0:
 			is, begun = true, true
 			ch.first, ch.last = ch.first || c.number == q.First, ch.last || c.number == q.Last
@@ -207,6 +210,9 @@ func (q *Query) others(all []candidate, anchor int) []bool {
 
 // bounds returns where the connection of the exchange begins and ends.
 func (q *Query) bounds(all []candidate, other []bool) (from, to int) {
+	if q.Proto == packet.ProtoUDP {
+		return q.between(all, other)
+	}
 	to = len(all)
 	opened, closed := -1, false
 	for i := range all {
@@ -230,6 +236,32 @@ func (q *Query) bounds(all []candidate, other []bool) (from, to int) {
 		}
 	}
 	return from, to
+}
+
+// between returns where the flow of UDP begins and falls silent. Where it isn't known when it was first seen, it begins where the
+// silence before it ends.
+func (q *Query) between(all []candidate, other []bool) (from, to int) {
+	last := int64(0) // the time of the packet before
+	begun := false
+	for i := range all {
+		c := &all[i]
+		if c.part || other[i] {
+			continue
+		}
+		switch place := q.place(c); {
+		case place > 0 && begun && c.time-last > silence:
+			return from, i
+		case place <= 0 && (c.time < q.Opened || q.Opened == 0 && begun && c.time-last > silence):
+			from = i + 1
+			if q.Opened == 0 {
+				for from = i; from > 0 && all[from-1].part; from-- {
+					continue
+				}
+			}
+		}
+		last, begun = c.time, true
+	}
+	return from, len(all)
 }
 
 // handshake chooses the packets that open the connection.

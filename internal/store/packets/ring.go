@@ -77,7 +77,7 @@ func (o *Options) fill() {
 type Counters struct {
 	// Received packets were given to keepers; Written ones came to files, of which Deleted are gone since.
 	Received, Written, Deleted uint64
-	// Other packets can't belong to an exchange: neither TCP nor SCTP, or fragments of no whole datagram. Cut ones
+	// Other packets can't belong to an exchange: neither of TCP, UDP or SCTP nor an error about one, or fragments of no whole datagram. Cut ones
 	// were beyond Options.Burst.
 	Other, Cut uint64
 	// Dropped packets came faster than they could be written, or from too many interfaces. Failed ones couldn't be

@@ -100,12 +100,13 @@ func read(r io.Reader) (c contents, err error) {
 			c.note(p.time)
 			f := &c.ifaces[p.iface]
 			e := entry{time: p.time, at: uint32(at / unit)}
-			switch d.decode(&p, f.link) {
+			result := d.decode(&p, f.link)
+			switch result {
 			case packet.Held:
 				c.entries = append(c.entries, e)
 				held++
-			case packet.Decoded:
-				e.hash, e.control = hashOf(f.hash, &d.key), control(&d.packet)
+			case packet.Decoded, packet.ICMPError:
+				e.hash, e.control = hashOf(f.hash, &d.key), result == packet.Decoded && control(&d.packet)
 				c.entries = append(c.entries, e)
 				for i := len(c.entries) - 1 - held; i < len(c.entries)-1; i++ {
 					c.entries[i].hash, c.entries[i].control = e.hash, e.control
@@ -125,7 +126,7 @@ func read(r io.Reader) (c contents, err error) {
 	return c, nil
 }
 
-// decoder decodes kept packets.
+// decoder decodes kept packets. Of an ICMP error, key is the flow that it is about.
 type decoder struct {
 	decoder *packet.Decoder
 	record  capture.Record
@@ -137,7 +138,7 @@ type decoder struct {
 func (d *decoder) decode(p *stored, link capture.LinkType) packet.Result {
 	d.record = capture.Record{Time: p.time, Number: p.id, Data: p.data, WireLen: p.wire, Link: link}
 	result := d.decoder.Decode(&d.packet, &d.record)
-	if result == packet.Decoded {
+	if result == packet.Decoded || result == packet.ICMPError {
 		d.key, d.fromLo = d.packet.Key()
 	}
 	return result
@@ -164,8 +165,11 @@ func firstChunk(p *packet.Packet) byte {
 
 // control reports whether a packet opens or closes its connection.
 func control(p *packet.Packet) bool {
-	if p.Proto == packet.ProtoTCP {
+	switch p.Proto {
+	case packet.ProtoTCP:
 		return p.Flags&(packet.SYN|packet.FIN|packet.RST) != 0
+	case packet.ProtoUDP:
+		return false
 	}
 	c := firstChunk(p)
 	return c < 16 && sctpControl>>c&1 != 0

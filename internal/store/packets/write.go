@@ -77,6 +77,7 @@ type finder struct {
 	// of the exchange, as a set.
 	opened bool
 	ended  uint8
+	latest int64 // the time of the last datagram of UDP
 }
 
 const bothEnded = 3
@@ -125,6 +126,9 @@ func (f *finder) search() error {
 	if len(f.all) == 0 {
 		return nil
 	}
+	if q.Proto == packet.ProtoUDP {
+		return f.searchSilence()
+	}
 	for i := len(f.sources) - 1; i >= 0 && !f.opened; i-- {
 		s := f.sources[i]
 		if f.visited[i] || s.sum.from > q.Start || q.Opened > 0 && s.sum.to < q.Opened {
@@ -139,6 +143,24 @@ func (f *finder) search() error {
 			break
 		}
 		if f.visited[i] || s.sum.to < q.End {
+			continue
+		}
+		if err := f.visit(i); err != nil {
+			return f.failed(s, err)
+		}
+	}
+	return nil
+}
+
+// searchSilence collects candidates of a flow of UDP, which nothing opens or closes: all of it if that is wanted, back to when
+// it was first seen, and on to where it falls silent.
+func (f *finder) searchSilence() error {
+	q := f.query
+	if !q.Connection {
+		return nil
+	}
+	for i, s := range f.sources {
+		if f.visited[i] || s.sum.to < min(q.Opened, q.Start) || s.sum.from > max(f.latest, q.End)+silence {
 			continue
 		}
 		if err := f.visit(i); err != nil {
@@ -214,12 +236,13 @@ func (f *finder) look(s *source, source, at uint32) {
 	}
 	c := candidate{time: p.time, number: p.id, source: source, at: at, iface: f.iface(face)}
 	d := &f.decoder
-	switch d.decode(&p, face.link) {
+	result := d.decode(&p, face.link)
+	switch result {
 	case packet.Held:
 		c.part = true
 		f.all = append(f.all, c)
 		return
-	case packet.Decoded:
+	case packet.Decoded, packet.ICMPError:
 	default:
 		f.dropParts(0)
 		return
@@ -231,12 +254,21 @@ func (f *finder) look(s *source, source, at uint32) {
 		return
 	}
 	h := &d.packet
+	if result == packet.ICMPError {
+		c.net, c.fromLo = h.Net, d.fromLo
+		f.all = append(f.all, c)
+		return
+	}
 	c.seq, c.net, c.flags, c.fromLo, c.payload = h.Seq, h.Net, h.Flags, d.fromLo, h.PayloadLen > 0
 	c.end = h.Seq + uint32(h.PayloadLen)
-	if h.Proto == packet.ProtoTCP {
+	switch h.Proto {
+	case packet.ProtoTCP:
 		c.opens = h.Flags&(packet.SYN|packet.ACK) == packet.SYN
 		c.closes = h.Flags&(packet.FIN|packet.RST) != 0
-	} else {
+	case packet.ProtoUDP:
+		c.payload = true // also an empty one says something
+		f.latest = max(f.latest, c.time)
+	default:
 		kind := firstChunk(h)
 		c.payload = kind == sctpData || kind == sctpIData
 		c.opens, c.closes = kind == sctpInit, control(h) && kind != sctpInit
