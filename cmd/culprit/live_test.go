@@ -270,7 +270,7 @@ func TestTerminalLayout(t *testing.T) {
 			t.Errorf("width %d: control sequences in spite of NO_COLOR", width)
 		}
 		lines := strings.Split(strings.TrimSuffix(shown, "\n"), "\n")
-		if len(lines) != 45 { // 42 exchanges, three of which aren't complete
+		if len(lines) != 46 { // 43 exchanges, three of which aren't complete
 			t.Errorf("width %d: %d lines", width, len(lines))
 		}
 		for _, l := range lines {

@@ -123,7 +123,7 @@ func TestServeFullDisk(t *testing.T) {
 	p.until(t, "all is read")
 	var s apiStatus
 	p.get(t, "/api/status", &s)
-	if s.Capture.Exchanges.Seen != 42 || s.Capture.Stored.Lost.Store != 42 || s.Store.Exchanges != 0 {
+	if s.Capture.Exchanges.Seen != 43 || s.Capture.Stored.Lost.Store != 43 || s.Store.Exchanges != 0 {
 		t.Errorf("a capture: %+v of %+v", s.Capture.Stored, s.Capture.Exchanges)
 	}
 	p.end(t, exitLossy)

@@ -63,6 +63,34 @@ func TestAnsweredInSpite(t *testing.T) {
 	compare(t, b.saying(), "0 GET a answered complete")
 }
 
+// TestErrorOfOthers: an error about what the server sent isn't why the client has no answer, nor is one after which the server spoke.
+func TestErrorOfOthers(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		of    proto.Direction
+		after int64 // when the server spoke last
+		want  string
+	}{
+		{"of the client's", proto.Originator, -1, "aborted: port unreachable, says 10.0.0.1"},
+		{"at the same time", proto.Originator, 0, "aborted: port unreachable, says 10.0.0.1"},
+		{"of the server's", proto.Responder, -1, "unanswered: the client closed before an answer"},
+		{"the server goes on", proto.Originator, 1, "unanswered: the client closed before an answer"},
+	} {
+		b := newTable(defaults())
+		for name, conn := range b.pairers("redis") {
+			m := conn.whole(proto.Request, 1, "GET a", nil)
+			conn.facts.Error, conn.facts.Errors = unreachable(m.First.Time-epoch+2, false, 3, 3), 1
+			conn.facts.Error.Of = c.of
+			conn.facts.Half[proto.Responder].Last = conn.facts.Error.At.Time + c.after
+			conn.close()
+			compare(t, b.saying(), "0 GET a "+c.want)
+			if t.Failed() {
+				t.Fatalf("%s, %s", c.name, name)
+			}
+		}
+	}
+}
+
 // TestICMPNames: every name that is told leads back to an error of that name.
 func TestICMPNames(t *testing.T) {
 	named := map[string]bool{}

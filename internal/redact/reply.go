@@ -11,12 +11,12 @@ import (
 // can't be judged is hidden.
 
 // opaque are the commands of Redis whose results are made of credentials, or of commands that may hold some.
-var opaque = []string{"ACL", "MONITOR", "SLOWLOG", "COMMANDLOG", "DUMP", "DEBUG", "SYNC", "PSYNC"}
+var opaque = []string{"acl", "monitor", "slowlog", "commandlog", "dump", "debug", "sync", "psync"}
 
 // scripting are those that are given programs.
-var scripting = []string{"EVAL", "EVAL_RO", "SCRIPT", "FUNCTION"}
+var scripting = []string{"eval", "eval_ro", "script", "function"}
 
-// isOneOf reports whether the first word of a command is one of words.
+// isOneOf reports whether the first word of a command is one of words, which are in lower case.
 func isOneOf(command []byte, words []string) bool {
 	first, _, _ := bytes.Cut(command, []byte(" "))
 	for _, w := range words {

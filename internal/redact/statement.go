@@ -2,6 +2,7 @@ package redact
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -219,6 +220,7 @@ var clauses = map[string]bool{
 // which repeats what it doesn't understand.
 func (r *Redactor) serverText(v []byte) {
 	r.labelled(v)
+	r.spans = slices.DeleteFunc(r.spans, func(s span) bool { return s.to-s.from == 1 && v[s.from] == literalMark })
 	if !r.hidesLiterals() && !r.secretive && r.language != "redis" {
 		return
 	}

@@ -22,7 +22,7 @@ var said = []struct{ protocol, method, text, problem string }{
 	{"mysql", "SET", "SET PASSWORD = PASSWORD('#')", ""},
 	{"postgresql", "SELECT", "SELECT $$@$$, E'\\'@', $t$ '@' $t$ FROM t WHERE token = '#' /* @ */", `invalid input syntax for type integer: "@"`},
 	{"postgresql", "ALTER", "ALTER ROLE bob PASSWORD '#'", "Key (email)=(@) already exists."},
-	{"redis", "SET", `SET user:42 "@ @" EX 60`, "ERR unknown command '@', with args beginning with: '@' "},
+	{"redis", "SET", `SET user:42 "@ @" EX 60`, "ERR unknown subcommand '@', with args beginning with: '@' "},
 	{"redis", "HSET", "HSET session:# name @ f @", ""},
 	{"redis", "AUTH", "AUTH # #", ""},
 	{"redis", "MIGRATE", "MIGRATE h 6379 k 0 10 AUTH #", ""},

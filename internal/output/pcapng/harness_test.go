@@ -21,6 +21,7 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/synth"
 	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/udp"
 )
 
 // disk is a File in memory.
@@ -194,7 +195,7 @@ func (s *show) Idle() error {
 
 func config(workers int) pipeline.Config {
 	return pipeline.Config{
-		Workers: workers, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits,
+		Workers: workers, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits, UDP: udp.DefaultLimits,
 		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
 	}

@@ -40,7 +40,8 @@ type command struct {
 	least, keys, last int
 	// exptime and size are the places of the time to live and of the length of the value that follows, 0 when there is none.
 	exptime, size int
-	// silent: no answer ever comes. sure: the first words of a connection tell the protocol.
+	// silent: no answer ever comes. sure: the first words of a connection tell the protocol; without it other protocols have the command
+	// too (beanstalkd: delete, touch and stats; gearman: version; Redis: config), and the answer tells.
 	silent, sure bool
 }
 
@@ -62,8 +63,8 @@ var commands = map[string]command{
 
 	"incr":   {kind: counting, least: 2, keys: 1, last: 1, sure: true},
 	"decr":   {kind: counting, least: 2, keys: 1, last: 1, sure: true},
-	"delete": {kind: deleting, least: 1, keys: 1, last: 1, sure: true},
-	"touch":  {kind: touching, least: 2, keys: 1, last: 1, exptime: 2, sure: true},
+	"delete": {kind: deleting, least: 1, keys: 1, last: 1},
+	"touch":  {kind: touching, least: 2, keys: 1, last: 1, exptime: 2},
 
 	"mg": {kind: metaGet, least: 1, keys: 1, last: 1, sure: true},
 	"ms": {kind: metaSet, least: 2, keys: 1, last: 1, size: 2, sure: true},
@@ -72,8 +73,8 @@ var commands = map[string]command{
 	"me": {kind: metaDebug, least: 1, keys: 1, last: 1},
 	"mn": {kind: metaNoop, sure: true},
 
-	"stats":          {kind: statistics, sure: true},
-	"version":        {kind: versions, sure: true},
+	"stats":          {kind: statistics},
+	"version":        {kind: versions},
 	"config":         {kind: configuring, least: 1},
 	"watch":          {kind: watching},
 	"lru_crawler":    {kind: dumping | other, least: 1, sure: true},
@@ -95,8 +96,8 @@ type answer struct {
 	shape shape
 	// hit and miss say which requests it tells that the key was, or wasn't, there.
 	hit, miss kinds
-	// surely: at the start of a segment, the word alone tells that a response begins there; sure: at the start of a
-	// connection.
+	// surely: at the start of a segment of a connection that is known, the word alone tells that a response begins there; sure: at
+	// the start of a connection.
 	surely, sure bool
 }
 
@@ -142,8 +143,8 @@ var answers = map[string]answer{
 	"NOT_STORED": {kinds: storing, surely: true, sure: true},
 	"EXISTS":     {kinds: storing, surely: true},
 	"NOT_FOUND":  {kinds: storing | counting | deleting | touching, miss: counting | deleting | touching, surely: true},
-	"DELETED":    {kinds: deleting, hit: deleting, surely: true, sure: true},
-	"TOUCHED":    {kinds: touching, hit: touching, surely: true, sure: true},
+	"DELETED":    {kinds: deleting, hit: deleting, surely: true},
+	"TOUCHED":    {kinds: touching, hit: touching, surely: true},
 
 	"OK":       {kinds: other | watching | statistics},
 	"RESET":    {kinds: statistics},

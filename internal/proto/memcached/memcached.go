@@ -25,8 +25,8 @@ import (
 
 // Protocol describes memcached to detection.
 var Protocol = proto.Protocol{
-	Name: "memcached", Probe: Probe, Resume: Resume, New: New, ProbeDatagram: ProbeDatagram, NewDatagrams: NewDatagrams,
-	Pairing: proto.ByStream,
+	Name: "memcached", Probe: Probe, ProbeBoth: ProbeBoth, Port: 11211, Resume: Resume, New: New,
+	ProbeDatagram: ProbeDatagram, NewDatagrams: NewDatagrams, Pairing: proto.ByStream,
 }
 
 // keptBuffer is how much memory for texts and facts is kept from one message to the next, in bytes and in facts: more than nearly

@@ -10,7 +10,7 @@ import (
 // maxLine is how much of a first line is looked at.
 const maxLine = 1024
 
-// Probe implements proto.Protocol. Of the text protocol it wants a whole line: a command in lower case, with what must follow it.
+// Probe implements proto.Protocol. Of the text protocol it wants whole lines: a command in lower case, with what must follow it.
 func Probe(b []byte) (proto.Match, proto.Role) {
 	if len(b) == 0 {
 		return proto.NeedMore, proto.AnyRole
@@ -35,17 +35,74 @@ func Probe(b []byte) (proto.Match, proto.Role) {
 		}
 		return proto.No, proto.AnyRole
 	}
-	if c, ok := isCommand(line); ok && c.sure {
-		return proto.Yes, proto.Client
-	}
 	if a, ok := isReply(line); ok && a.sure {
 		return proto.Yes, proto.Server
 	}
-	return proto.No, proto.AnyRole
+	return probeCommands(b), proto.Client
+}
+
+// probeCommands looks at the lines of a client up to one that tells the protocol: some commands other protocols have too.
+func probeCommands(b []byte) proto.Match {
+	for b = b[:min(len(b), maxLine)]; len(b) > 0; {
+		line, rest, whole := bytes.Cut(b, newline)
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		if !whole {
+			break
+		}
+		switch c, ok := isCommand(line); {
+		case !ok || c.silent:
+			return proto.No
+		case c.tells(line):
+			return proto.Yes
+		}
+		b = rest
+	}
+	return proto.NeedMore
+}
+
+// tells reports whether a line with the command tells the protocol by itself.
+func (c *command) tells(line []byte) bool { return c.sure || bytes.HasSuffix(line, []byte(" noreply")) }
+
+// ProbeBoth implements proto.Protocol: a command that other protocols have too, and what only memcached answers to it.
+func ProbeBoth(asked, answered []byte) proto.Match {
+	line, _, whole := bytes.Cut(asked, newline)
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	c, ok := isCommand(line)
+	if !ok || !whole || c.silent {
+		return proto.NeedMore
+	}
+	if len(answered) == 0 {
+		return proto.Yes
+	}
+	answer, whole := firstLine(answered)
+	if !whole {
+		if bytes.IndexByte(answered, '\n') < 0 {
+			return proto.NeedMore
+		}
+		return proto.No
+	}
+	a, ok := isReply(answer)
+	if isNumber(answer) {
+		a, ok = number, true
+	}
+	_, key, _ := bytes.Cut(line, space)
+	switch {
+	case !ok || a.kinds&c.kind == 0:
+		return proto.No
+	case a.shape == failure && !a.sure, c.kind == deleting && isNumber(key):
+		return proto.NeedMore // ERROR is anybody's, and beanstalkd deletes jobs by their numbers
+	}
+	return proto.Yes
 }
 
 // Resume implements proto.Protocol: a whole line at the start of a segment, or a header of the binary protocol.
-func Resume(b []byte) (proto.Match, proto.Role) {
+func Resume(b []byte) (proto.Match, proto.Role) { return resume(b, false) }
+
+// shared are the kinds of request that beanstalkd has too, and answers alike.
+const shared = deleting | touching
+
+// resume is Resume. known: it is known that it is memcached's, but not where a message begins.
+func resume(b []byte, known bool) (proto.Match, proto.Role) {
 	if len(b) == 0 {
 		return proto.No, proto.AnyRole
 	}
@@ -59,10 +116,10 @@ func Resume(b []byte) (proto.Match, proto.Role) {
 	if !whole {
 		return proto.No, proto.AnyRole
 	}
-	if c, ok := isCommand(line); ok && c.sure && c.least > 0 {
+	if c, ok := isCommand(line); ok && (c.tells(line) || known && c.kind&shared != 0) && c.least > 0 {
 		return proto.Yes, proto.Client
 	}
-	if a, ok := isReply(line); ok && (a.surely || a.sure && a.shape != entry) {
+	if a, ok := isReply(line); ok && (a.surely && (known || a.kinds&shared == 0) || a.sure && a.shape != entry) {
 		return proto.Yes, proto.Server
 	}
 	return proto.No, proto.AnyRole
@@ -74,7 +131,7 @@ func ProbeDatagram(b []byte, _, _ uint16) (proto.Match, proto.Role) {
 	if !ok {
 		return proto.No, proto.AnyRole
 	}
-	switch match, role := Resume(f.payload); {
+	switch match, role := resume(f.payload, true); {
 	case match != proto.Yes:
 	case role == proto.Client && f.total == 1 || role == proto.Server && f.sequence == 0:
 		return match, role
@@ -113,11 +170,12 @@ func firstLine(b []byte) (line []byte, whole bool) {
 // beginsCommand reports whether a line may begin so; whole: there is a space behind it.
 func beginsCommand(word []byte, whole bool) bool {
 	if whole {
-		return commands[string(word)].sure
+		c, ok := commands[string(word)]
+		return ok && !c.silent
 	}
 	word = bytes.TrimSuffix(word, []byte("\r"))
 	for name, c := range commands {
-		if c.sure && len(word) <= len(name) && name[:len(word)] == string(word) {
+		if !c.silent && len(word) <= len(name) && name[:len(word)] == string(word) {
 			return true
 		}
 	}
@@ -188,7 +246,7 @@ func printable(b []byte) bool {
 
 // found looks for the beginning of a message at the start of a segment, and reports whether there is one.
 func (p *Parser) found(h *half, b []byte, at clock.Mark) bool {
-	match, role := Resume(b)
+	match, role := resume(b, true)
 	isClient := h.msg.Dir == p.client
 	if isClient {
 		if match == proto.Yes && role == proto.Client {

@@ -28,8 +28,13 @@ func TestProbe(t *testing.T) {
 		{"ms foo S3 T0\r\n", proto.Yes, proto.Yes, proto.Client},
 		{"get a\n", proto.Yes, proto.No, proto.Client},
 		{"mn\r\n", proto.Yes, proto.No, proto.Client},
-		{"stats\r\n", proto.Yes, proto.No, proto.Client},
-		{"version\r\n", proto.Yes, proto.No, proto.Client},
+		{"stats\r\n", proto.NeedMore, proto.No, proto.Client},
+		{"version\r\n", proto.NeedMore, proto.No, proto.Client},
+		{"version\r\nget a\r\n", proto.Yes, proto.No, proto.Client},
+		{"delete a\r\ndelete b noreply\r\n", proto.Yes, proto.No, proto.Client},
+		{"delete a\r\n", proto.NeedMore, proto.No, proto.Client},
+		{"touch a 10\r\n", proto.NeedMore, proto.No, proto.Client},
+		{"config get cluster\r\n", proto.NeedMore, proto.No, proto.Client},
 		{"VALUE a 0 1\r\nx\r\n", proto.Yes, proto.Yes, proto.Server},
 		{"STORED\r\n", proto.Yes, proto.Yes, proto.Server},
 		{"STAT pid 1\r\n", proto.Yes, proto.No, proto.Server},
@@ -55,6 +60,10 @@ func TestProbe(t *testing.T) {
 		{"incr n\r\n", proto.No, proto.No, proto.AnyRole},
 		{"touch a b\r\n", proto.No, proto.No, proto.AnyRole},
 		{"delete from t where x\r\n", proto.No, proto.No, proto.AnyRole},
+		{"delete 12\r\nreserve\r\n", proto.No, proto.No, proto.AnyRole},
+		{"DELETED\r\n", proto.No, proto.No, proto.AnyRole},
+		{"TOUCHED\r\n", proto.No, proto.No, proto.AnyRole},
+		{"NOT_FOUND\r\n", proto.No, proto.No, proto.AnyRole},
 		{"ping\r\n", proto.No, proto.No, proto.AnyRole},
 		{"quit\r\n", proto.No, proto.No, proto.AnyRole},
 		{"*1\r\n$4\r\nPING\r\n", proto.No, proto.No, proto.AnyRole},
@@ -91,12 +100,54 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+func TestProbeBoth(t *testing.T) {
+	for _, c := range []struct {
+		asked, answered string
+		want            proto.Match
+	}{
+		{"version\r\n", "", proto.Yes},
+		{"version\r\n", "VERSION 1.6.9\r\n", proto.Yes},
+		{"version\n", "VERS", proto.NeedMore},
+		{"stats\r\nversion\r\n", "STAT pid 1\r\nSTAT", proto.Yes},
+		{"stats reset\r\n", "RESET\r\n", proto.Yes},
+		{"stats items\r\n", "END\r\n", proto.Yes},
+		{"delete a\r\n", "DELETED\r\n", proto.Yes},
+		{"delete a\r\n", "NOT_FOUND\r\n", proto.Yes},
+		{"touch a 10\r\n", "TOUCHED\r\n", proto.Yes},
+		{"incr a 10\r\n", "11\r\n", proto.Yes},
+		{"stats\r\n", "CLIENT_ERROR unauthenticated\r\n", proto.Yes},
+		{"config get cluster\r\n", "CONFIG cluster 0 20\r\n1\n", proto.Yes},
+
+		{"stats\r\n", "OK 10\r\n---\n", proto.No}, // beanstalkd
+		{"stats\n", "Zookeeper version: 3\n", proto.No},
+		{"version\n", "OK 1.1\r\n", proto.No}, // gearman
+		{"version\r\n", "DELETED\r\n", proto.No},
+		{"version\r\n", "200 x\r\n", proto.No},
+		{"config get maxmemory\r\n", "*2\r\n", proto.No}, // Redis
+		{"delete a\r\n", "12\r\n", proto.No},
+
+		{"delete 12\r\n", "DELETED\r\n", proto.NeedMore}, // beanstalkd, or not
+		{"delete 12\r\n", "", proto.Yes},
+		{"version\r\n", "ERROR\r\n", proto.NeedMore},
+		{"touch 12\r\n", "TOUCHED\r\n", proto.NeedMore},
+		{"touch 12\r\n", "", proto.NeedMore},
+		{"vers", "VERSION 1\r\n", proto.NeedMore},
+		{"quit\r\n", "", proto.NeedMore},
+	} {
+		if got := ProbeBoth([]byte(c.asked), []byte(c.answered)); got != c.want {
+			t.Errorf("ProbeBoth(%q, %q) = %d, want %d", c.asked, c.answered, got, c.want)
+		}
+	}
+}
+
 func TestProbeDatagram(t *testing.T) {
 	for _, c := range []struct {
 		bytes string
 		match proto.Match
 		role  proto.Role
 	}{
+		{"\x00\x01\x00\x00\x00\x01\x00\x71delete a\r\n", proto.Yes, proto.Client},
+		{"\x00\x01\x00\x00\x00\x01\x00\x71NOT_FOUND\r\n", proto.Yes, proto.Server},
 		{"\x00\x01\x00\x00\x00\x01\x00\x71get a\r\n", proto.Yes, proto.Client},
 		{"\x00\x01\x00\x00\x00\x01\x03\x00" + header(0x80, 0x11, 3, 8, 0, 14), proto.Yes, proto.Client},
 		{"\x00\x01\x00\x00\x00\x02\x00\x00VALUE a 0 2000\r\n", proto.Yes, proto.Server},

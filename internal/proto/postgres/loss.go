@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"bytes"
+
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
 )
@@ -82,7 +84,7 @@ func (p *Parser) regain(d proto.Direction, b []byte, at clock.Mark) (skip int, o
 		least = 3
 	}
 	switch {
-	case at.Offset == p.due && beginsAnswer(b, least):
+	case at.Offset == p.due && beginsAnswer(b, least) && p.answers(b):
 		h.lost, p.joined, p.adrift, p.idle, p.due = false, false, false, false, -1
 		return 0, true
 	case endsReady(b) && !p.adrift:
@@ -94,6 +96,33 @@ func (p *Parser) regain(d proto.Direction, b []byte, at clock.Mark) (skip int, o
 	p.idle, p.idleAt, p.until = endsReady(b), at.Time, at.Offset+int64(len(b))
 	return len(b), ok
 }
+
+// answers reports whether a segment may begin with the answer to what was asked last.
+func (p *Parser) answers(b []byte) bool {
+	e := p.first()
+	if e == nil || e.over || e.silent {
+		return false
+	}
+	r := &p.request
+	switch text := bytes.TrimRight(r.raw[r.msg.Target.Off:][:r.msg.Target.Len], "; \n"); {
+	case !e.simple:
+		return b[0] == 'E' || b[0] == e.begins
+	case bytes.IndexByte(text, ';') >= 0:
+		return false // it may be that of the second of several statements
+	case b[0] != 'C':
+		return true
+	}
+	// It says what was done, which with rows comes behind them.
+	verb, _, _ := bytes.Cut(b[5:], space)
+	verb = bytes.TrimRight(verb, "\x00")
+	switch string(verb) {
+	case "SELECT", "FETCH", "COPY":
+		return false
+	}
+	return is(r.msg.Method, r.raw, string(verb))
+}
+
+var space = []byte(" ")
 
 // tell says that answers are skipped, if any is waited for that may be among them.
 func (p *Parser) tell(at clock.Mark) {

@@ -13,6 +13,8 @@ type kind struct {
 	min, max int64
 	// answers: it may be the first of an answer.
 	answers bool
+	// answer is the type of what answers it, unless that is an error, 0 when there may be several.
+	answer byte
 }
 
 const (
@@ -25,20 +27,20 @@ const (
 // clientKinds and serverKinds are the messages of each side, by type.
 var (
 	clientKinds = [256]kind{
-		'B': {known: true, min: 8, max: maxBody},  // Bind
-		'C': {known: true, min: 2, max: maxSmall}, // Close
-		'D': {known: true, min: 2, max: maxSmall}, // Describe
-		'E': {known: true, min: 5, max: maxSmall}, // Execute
-		'F': {known: true, min: 10, max: maxBody}, // FunctionCall
-		'H': {known: true},                        // Flush
-		'P': {known: true, min: 4, max: maxBody},  // Parse
-		'Q': {known: true, min: 1, max: maxBody},  // Query
-		'S': {known: true},                        // Sync
-		'X': {known: true},                        // Terminate
-		'c': {known: true},                        // CopyDone
-		'd': {known: true, max: maxBody},          // CopyData
-		'f': {known: true, min: 1, max: maxSmall}, // CopyFail
-		'p': {known: true, max: 65535},            // PasswordMessage, SASL and GSS responses
+		'B': {known: true, min: 8, max: maxBody, answer: '2'},  // Bind
+		'C': {known: true, min: 2, max: maxSmall, answer: '3'}, // Close
+		'D': {known: true, min: 2, max: maxSmall},              // Describe
+		'E': {known: true, min: 5, max: maxSmall},              // Execute
+		'F': {known: true, min: 10, max: maxBody},              // FunctionCall
+		'H': {known: true},                                     // Flush
+		'P': {known: true, min: 4, max: maxBody, answer: '1'},  // Parse
+		'Q': {known: true, min: 1, max: maxBody},               // Query
+		'S': {known: true},                                     // Sync
+		'X': {known: true},                                     // Terminate
+		'c': {known: true},                                     // CopyDone
+		'd': {known: true, max: maxBody},                       // CopyData
+		'f': {known: true, min: 1, max: maxSmall},              // CopyFail
+		'p': {known: true, max: 65535},                         // PasswordMessage, SASL and GSS responses
 	}
 	serverKinds = [256]kind{
 		'1': {known: true, answers: true},                           // ParseComplete

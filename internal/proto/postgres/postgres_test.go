@@ -1058,7 +1058,7 @@ var cases = []prototest.Case{
 			>4   user = app
 			>4 end whole size 14 body 0`,
 	},
-	{Name: "a statement beyond the limit", Limits: &proto.Limits{MaxStatement: 20, MaxFields: 3, MaxMessage: 1000}, MaxBody: 10, Script: asked +
+	{Name: "a statement beyond the limit", Limits: &proto.Limits{MaxStatement: 20, MaxFields: 3, MaxMessage: 1000, MaxStreams: 10}, MaxBody: 10, Script: asked +
 		say(query("select 'a long text that goes on and on'")) + reply(columns(0, oidText), row("a long text that goes on"), row("b"), complete("SELECT 1"), ready("I")) +
 		say(parse("", "select$1,$2,$3,$4"), bind("", "", 0, "a", "bb", "c", "d"), execute(""), sync) + reply(parsed, bound, complete("SELECT 0"), ready("I")),
 		Want: loggedIn + `
@@ -1254,4 +1254,3 @@ func TestAnswerOfTheMissing(t *testing.T) {
 		t.Errorf("the answers are %v, want one of nobody's and then that of request 2", streams)
 	}
 }
-

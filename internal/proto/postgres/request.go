@@ -35,6 +35,8 @@ type group struct {
 	open bool
 	// parsed, bound and described say what it consists of; else it closes something.
 	parsed, bound, described bool
+	// begins is the type of what answers it, unless that is an error.
+	begins byte
 	// composed: the message has its texts.
 	composed bool
 	steps    int32
@@ -56,6 +58,8 @@ type expected struct {
 	stream uint64
 	// at is the offset of its request, peer how much of the server's its client had received.
 	at, peer int64
+	// begins is the type of the message that its answer begins with, unless that is an error, 0 when there may be several.
+	begins byte
 	// steps is how many answers to Parse, Bind, Describe and Close are to come.
 	steps int32
 	// describes is the statement that it says the types of, executes that whose rows it has, in formats. Both are of that version.
@@ -366,7 +370,7 @@ func (p *Parser) function(h *half, body []byte) {
 func (p *Parser) join(h *half) *group {
 	g := &p.request.group
 	if !g.open {
-		*g = group{open: true, first: h.first}
+		*g = group{open: true, first: h.first, begins: clientKinds[h.typ].answer}
 	}
 	g.last = h.last
 	g.size += h.size + h.length
@@ -608,6 +612,7 @@ func (p *Parser) finishGroup(e expected) {
 	g := &r.group
 	m := &r.msg
 	m.First, m.Last, m.Size = g.first, g.last, g.size
+	e.begins = g.begins
 	e.steps, e.describes, e.executes, e.version, e.formats = g.steps, g.describes, g.statement, g.version, g.formats
 	g.open, g.parsed, g.bound, g.described = false, false, false, false
 	p.emit(e)

@@ -18,8 +18,9 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// Protocol describes the PROXY protocol to detection.
-var Protocol = proto.Protocol{Name: "proxy", Probe: Probe, Resume: Resume, New: New}
+// Protocol describes the PROXY protocol to detection. It isn't picked up mid-stream: a header is at the very beginning of a connection,
+// and what looks like one elsewhere is what somebody uploads, who would choose the address that counts as the client's.
+var Protocol = proto.Protocol{Name: "proxy", Probe: Probe, New: New}
 
 // maxEarly is how many bytes of a server that speaks before it has the header are kept.
 const maxEarly = 16 << 10
@@ -48,14 +49,6 @@ func Probe(b []byte) (proto.Match, proto.Role) {
 		}
 	}
 	return match, proto.Client
-}
-
-// Resume implements proto.Protocol: a whole header is at the beginning of a connection, whether that was seen or not.
-func Resume(b []byte) (proto.Match, proto.Role) {
-	if n := size(b); n <= 0 || n > len(b) || parse(b[:n]) == nil {
-		return proto.No, proto.AnyRole
-	}
-	return proto.Yes, proto.Client
 }
 
 // Parser reads one header.

@@ -63,7 +63,7 @@ func TestProbe(t *testing.T) {
 		{"* OK [CAPABILITY IMAP4rev1] ready\r\n", proto.No, proto.No, proto.AnyRole},
 		{"GET / HTTP/1.1\r\n", proto.No, proto.No, proto.AnyRole},
 		{"get key\r\n", proto.NeedMore, proto.No, proto.AnyRole},
-		{"set key 0 0 5\r\nhello\r\n", proto.No, proto.No, proto.AnyRole},
+		{"set key 0 0 5\r\nhello\r\n", proto.NeedMore, proto.No, proto.AnyRole},
 		{"quit\r\n", proto.NeedMore, proto.No, proto.AnyRole},
 		{"INFO {\"server_id\":\"N\"}\r\n", proto.No, proto.No, proto.AnyRole},
 		{"INFO sip:bob@b.example SIP/2.0\r\n", proto.No, proto.No, proto.AnyRole},

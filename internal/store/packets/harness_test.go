@@ -20,6 +20,7 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/synth"
 	"github.com/culprit-http/culprit/internal/tcp"
+	"github.com/culprit-http/culprit/internal/udp"
 )
 
 // memory is a capture.Source of records in memory.
@@ -99,7 +100,7 @@ func (s *show) Idle() error { return nil }
 
 func config() pipeline.Config {
 	return pipeline.Config{
-		Workers: 1, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits,
+		Workers: 1, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits, UDP: udp.DefaultLimits,
 		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
 	}

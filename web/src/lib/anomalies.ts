@@ -70,6 +70,7 @@ export const anomalies: Record<string, string> = {
   "bad-value": "a value within a message contradicts its length or its type",
   "statement-unknown":
     "a prepared statement was made before the capture, or in bytes that are missing; its text isn't known",
+  "closed-before-answer": "the client had closed its side when the answer began: it may have given up",
   "unexpected-answer":
     "a DNS answer to no open question: its id is that of another one, or the question had its answer (forged, late or sent twice)",
 };
