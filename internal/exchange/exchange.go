@@ -127,11 +127,9 @@ type Closing struct {
 	Reason string
 }
 
-// Period is a part of a flow's time, and what was sent in it.
+// Period is a part of a flow's time. What was sent in it is in Exchange.During: bytes are those of the transport's payload,
+// retransmissions included.
 type Period struct {
-	// Packets and Bytes count what each side sent, retransmissions included, indexed by direction. Bytes are those of the
-	// transport's payload.
-	Packets, Bytes [2]uint64
 	// Number is the place of the record among those of its flow, from 0. Final: the flow is over.
 	Number int
 	Final  bool

@@ -266,9 +266,11 @@ func (o *Output) answers(x *exchange.Exchange) {
 	if len(flags) > 0 {
 		items = append(items, strings.Join(flags, " "))
 	}
-	for _, fact := range [...]struct{ name, thing string }{{"answers", "answer"}, {"authorities", "authority"}, {"additionals", "additional"}} {
+	for _, fact := range [...]struct{ name, thing, what string }{
+		{"answers", "answer", ""}, {"authorities", "record", " about authorities"}, {"additionals", "record", " beside"},
+	} {
 		if f := m.Fact(fact.name); f != nil && f.Number > 0 {
-			items = append(items, fact.thing+" "+string(terminal.AppendCount(nil, f.Number)))
+			items = append(items, number(f.Number, fact.thing)+fact.what)
 		}
 	}
 	o.note(style, items, " · ")

@@ -67,7 +67,13 @@ func FuzzRecorder(f *testing.F) {
 				}
 				given[max(rec.Time, 0)] = rec.Data
 				if a&4 != 0 {
-					r.Packet(&rec, nil, nil)
+					if a&8 == 0 {
+						r.Packet(&rec, nil, nil)
+						continue
+					}
+					about := packet.Packet{Tap: rec.Tap, SrcPort: port, DstPort: 80, Proto: []uint8{packet.ProtoTCP, packet.ProtoUDP}[b&1]}
+					key, _ := about.Key()
+					r.Packet(&rec, nil, &key)
 					continue
 				}
 				p := packet.Packet{
@@ -102,6 +108,9 @@ func FuzzRecorder(f *testing.F) {
 			}
 			if a&32 != 0 {
 				x.TLS = &proto.TLS{Random: [32]byte(hello(d)[helloRandom:]), HasRandom: a&64 != 0}
+			}
+			if a&128 != 0 {
+				x.Flow.Proto = packet.ProtoUDP
 			}
 			switch a >> 1 & 7 {
 			case 0, 1, 2:

@@ -335,7 +335,7 @@ func (p *Parser) response(h *half, k *packet, value []byte, first, last clock.Ma
 	begins := !h.open
 	if begins {
 		m = p.begin(h, first, last, size)
-		h.answers = p.answered(h, reply{kinds: binaryOp, tag: k.tag()})
+		h.answers = p.answered(h, reply{kinds: binaryOp, tag: k.tag(), quiet: k.op.quiet})
 	} else {
 		// Another packet of statistics.
 		if k.opcode != opStat {

@@ -79,6 +79,8 @@ type half struct {
 	// line or a packet says that it is over.
 	answers request
 	series  bool
+	// passed: the response is passed over.
+	passed bool
 }
 
 type state uint8
@@ -218,7 +220,9 @@ func (p *Parser) begin(h *half, first, last clock.Mark, size int) *proto.Message
 
 // emit hands out the head of a message, after which its texts are gone.
 func (p *Parser) emit(h *half) {
-	p.sink.Head(&h.msg)
+	if !h.passed {
+		p.sink.Head(&h.msg)
+	}
 	h.open = true
 	forget(&h.msg)
 }
@@ -227,7 +231,10 @@ func (p *Parser) emit(h *half) {
 func (p *Parser) end(h *half, how proto.End) {
 	h.msg.End = how
 	h.open = false
-	p.sink.End(&h.msg)
+	if !h.passed {
+		p.sink.End(&h.msg)
+	}
+	h.passed = false
 	forget(&h.msg)
 }
 
@@ -317,7 +324,7 @@ func (h *half) part(n int64, at clock.Mark) {
 
 // render adds to the text of a result, as far as it is wanted.
 func (p *Parser) render(h *half, b []byte) {
-	if !h.open {
+	if !h.open || h.passed {
 		return
 	}
 	if want := p.sink.WantsBody(&h.msg); want > 0 && len(b) > 0 {

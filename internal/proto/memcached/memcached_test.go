@@ -1,6 +1,9 @@
 package memcached
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/culprit-http/culprit/internal/proto"
@@ -736,7 +739,7 @@ var cases = []prototest.Case{
 	},
 	{
 		Name:   "too long a line, too many keys, too long a statement",
-		Limits: &proto.Limits{MaxHead: 40, MaxFields: 3, MaxStatement: 20},
+		Limits: &proto.Limits{MaxHead: 40, MaxFields: 3, MaxStatement: 20, MaxStreams: 10},
 		Script: `
 			> get aaaaaaaa bbbbbbbb cccccccc dddddddd eeeeeeee\r\nget a b c d\r\nget aaaaaaaaaaaaaaaaaaaaaaaa\r\n
 			< END\r\nEND\r\nEND\r\n`,
@@ -886,3 +889,56 @@ var cases = []prototest.Case{
 func TestConformance(t *testing.T) { prototest.Run(t, New, cases) }
 
 func FuzzParser(f *testing.F) { prototest.Fuzz(f, New, cases) }
+
+// packed writes a packet of the binary protocol into a script.
+func packed(magic, opcode, opaque byte, key string) string {
+	b := []byte(header(magic, opcode, len(key), 0, 0, len(key)))
+	b[15] = opaque
+	var text strings.Builder
+	for _, c := range append(b, key...) {
+		fmt.Fprintf(&text, `\x%02x`, c)
+	}
+	return text.String()
+}
+
+// limited are conversations in which more is asked than is waited for. What is beyond the limit depends on all before, so that they
+// aren't what they were where bytes are missing.
+var limited = []prototest.Case{
+	{
+		Name: "text",
+		Script: `
+			> get a\r\nget b\r\nget c\r\nset d 0 0 1\r\nx\r\nget e\r\n
+			< END\r\nEND\r\nVALUE c 0 1\r\nC\r\nEND\r\nSTORED\r\n
+			> get f\r\n
+			< END\r\nEND\r\n
+			> get g\r\n
+			< END\r\n`,
+	},
+	{
+		Name: "quiet meta commands",
+		Script: `
+			> mg a v\r\nmg b v\r\nmg c v q\r\nmg d v q\r\nmn\r\n
+			< EN\r\nEN\r\nVA 1\r\nD\r\nMN\r\n
+			> get g\r\n
+			< END\r\n`,
+	},
+	{
+		Name: "quiet binary requests",
+		Script: "> " + packed(magicRequest, 0x09, 1, "a") + packed(magicRequest, 0x09, 2, "b") + packed(magicRequest, 0x09, 3, "c") + packed(magicRequest, 0x0a, 4, "") +
+			"\n< " + packed(magicResponse, 0x09, 1, "") + packed(magicResponse, 0x09, 3, "") + packed(magicResponse, 0x0a, 4, "") +
+			"\n> " + packed(magicRequest, 0x0a, 5, "") + "\n< " + packed(magicResponse, 0x0a, 5, ""),
+	},
+}
+
+func TestLimit(t *testing.T) {
+	for _, c := range limited {
+		c.Limits = limits(2)
+		r, err := prototest.Play(New, c)
+		if err != nil {
+			t.Fatalf("%s: %v", c.Name, err)
+		}
+		if got, want := strings.Fields(r.Text()), strings.Fields(c.Want); !slices.Equal(got, want) {
+			t.Errorf("CASE %s\n%s\nEND", c.Name, r.Text())
+		}
+	}
+}

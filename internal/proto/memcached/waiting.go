@@ -7,10 +7,6 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// maxWaiting is how many requests of a connection may wait for their answers. When there are more the oldest are given up, and
-// after that only what a response carries tells which request it answers.
-const maxWaiting = 1024
-
 // request is what must be known of a request to recognise its answer.
 type request struct {
 	stream uint64
@@ -22,6 +18,11 @@ type request struct {
 	quiet bool
 	// tag is what the response carries too: the opaque, with the opcode in the binary protocol. 0: nothing.
 	tag uint64
+	// over is how many requests beyond the limit these are, which get an answer that is passed over: kind has all their kinds. silent
+	// has those of the quiet ones among them, which may get one, 0 when there are none; beyond: it is such an entry.
+	over   int
+	silent kinds
+	beyond bool
 }
 
 // reply is what a response tells of the request that it answers.
@@ -29,9 +30,16 @@ type reply struct {
 	// kinds are the requests that may be answered so.
 	kinds kinds
 	tag   uint64
+	// quiet: only a quiet request is answered so.
+	quiet bool
 }
 
-func (r *reply) fits(q *request) bool { return r.kinds&q.kind != 0 && (r.tag == q.tag || q.tag == 0) }
+func (r *reply) fits(q *request) bool {
+	if q.beyond {
+		return r.kinds&q.silent != 0 || r.kinds&q.kind != 0 && !r.quiet
+	}
+	return r.kinds&q.kind != 0 && (r.tag == q.tag || q.tag == 0)
+}
 
 // queue holds the requests that wait for an answer, oldest first.
 //
@@ -44,6 +52,9 @@ func (r *reply) fits(q *request) bool { return r.kinds&q.kind != 0 && (r.tag == 
 // requests whose answer was missed. A client that waits for each answer has received all answers to earlier requests when it
 // sends the next one. So a response that begins at or behind that point answers the latest such request. When several
 // were sent at that point, or the client is known not to wait, only a tag tells.
+//
+// What is asked while as many requests wait as the limit allows isn't waited for one by one: one entry at the end counts how many
+// answers are passed over.
 type queue struct {
 	list  []request
 	first int
@@ -76,7 +87,7 @@ func (w *queue) add(q request) {
 // quiet returns how many requests at the beginning are quiet.
 func (w *queue) quiet() int {
 	n := 0
-	for n < w.len() && w.at(n).quiet {
+	for n < w.len() && w.at(n).passable() {
 		n++
 	}
 	return n
@@ -91,12 +102,15 @@ func (w *queue) find(r *reply, at clock.Mark) (i int, several bool) {
 	for i := range w.waiting() {
 		q := w.at(i)
 		if r.fits(q) {
-			if found >= 0 {
+			switch {
+			case found < 0:
+				found = i
+			case q.beyond && r.tag != 0 && w.at(found).tag == r.tag:
+			default:
 				return found, true
 			}
-			found = i
 		}
-		if !q.quiet || found >= 0 && !w.at(found).quiet {
+		if !q.passable() || found >= 0 && !w.at(found).passable() {
 			break
 		}
 	}
@@ -108,7 +122,7 @@ func (w *queue) guess(r *reply, at clock.Mark) (i int, several bool) {
 	found, peer := -1, int64(-1)
 	for i := range w.waiting() {
 		q := w.at(i)
-		if q.peer > at.Offset || q.first >= at.Peer || !r.fits(q) {
+		if q.beyond || q.peer > at.Offset || q.first >= at.Peer || !r.fits(q) {
 			continue
 		}
 		switch {
@@ -135,13 +149,36 @@ func (w *queue) guess(r *reply, at clock.Mark) (i int, several bool) {
 func (p *Parser) ask(q request) {
 	m := &p.halves[p.client].msg
 	q.stream, q.first, q.peer = m.Stream, m.First.Offset, m.First.Peer
-	if p.waiting.len() >= maxWaiting {
-		p.drop(1)
-		p.waiting.unsure = true
+	if n := p.waiting.len(); n >= p.limits.MaxStreams && p.waiting.unsure {
+		p.drop(1) // whose answer may have been missed
+	} else if n >= p.limits.MaxStreams {
+		m.OneWay = true
+		m.Anomalies.Set(proto.StreamLimit)
+		last := p.waiting.at(n - 1)
+		if last.beyond {
+			last.join(&q)
+			return
+		}
+		over := request{first: q.first, peer: q.peer, beyond: true}
+		over.join(&q)
+		q = over
 	}
 	p.waiting.add(q)
 	*p.held += requestSize
 }
+
+// join has the answer to a request passed over.
+func (q *request) join(beyond *request) {
+	if beyond.quiet {
+		q.silent |= beyond.kind
+		return
+	}
+	q.kind |= beyond.kind
+	q.over++
+}
+
+// passable reports whether something behind a request may be answered before it: nothing, that it gets no answer.
+func (q *request) passable() bool { return q.quiet || q.beyond && q.over == 0 }
 
 const requestSize = int(unsafe.Sizeof(request{}))
 
@@ -181,9 +218,28 @@ func (p *Parser) answered(h *half, r reply) request {
 		*m = kept
 		i = 0
 	}
+	if q.beyond {
+		h.passed = true
+		q.pass(r, &p.waiting)
+		*p.waiting.at(i) = q
+		if q.over > 0 || q.silent != 0 {
+			return request{}
+		}
+	}
 	p.drop(i + 1)
 	m.Stream = q.stream
 	return q
+}
+
+// pass takes note that one of the requests is answered.
+func (q *request) pass(r reply, w *queue) {
+	switch {
+	case r.quiet, r.kinds&q.kind == 0:
+	case r.kinds&q.silent != 0 && r.tag == 0:
+		w.unsure = true // it may be the answer to either
+	default:
+		q.over--
+	}
 }
 
 // silence answers the first n requests, which are quiet: nothing was sent, and at a mark that became known. That is when something else
@@ -191,6 +247,10 @@ func (p *Parser) answered(h *half, r reply) request {
 func (p *Parser) silence(h *half, n int, at clock.Mark, framing proto.Framing) {
 	for range n {
 		q := p.waiting.at(0)
+		if q.beyond {
+			p.drop(1)
+			continue
+		}
 		m := p.begin(h, at, at, 0)
 		m.Stream, m.Framing, m.Blocks = q.stream, framing, true
 		if q.kind&retrieving != 0 {

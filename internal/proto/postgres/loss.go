@@ -113,8 +113,8 @@ func (p *Parser) answers(b []byte) bool {
 		return true
 	}
 	// It says what was done, which with rows comes behind them.
-	verb, _, _ := bytes.Cut(b[5:], space)
-	verb = bytes.TrimRight(verb, "\x00")
+	tag, _, _ := word(b[5:])
+	verb, _, _ := bytes.Cut(tag, space)
 	switch string(verb) {
 	case "SELECT", "FETCH", "COPY":
 		return false

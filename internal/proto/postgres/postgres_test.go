@@ -137,6 +137,9 @@ const loggedIn = `
 	<1   transaction = idle
 `
 
+// few lets two answers be waited for.
+var few = &proto.Limits{MaxStatement: 1000, MaxFields: 10, MaxMessage: 1000, MaxStreams: 2}
+
 var cases = []prototest.Case{
 	{Name: "a login, a query, the end", Script: session +
 		say(query("select id, name from t where id = 7")) +
@@ -868,6 +871,12 @@ var cases = []prototest.Case{
 			>3   database = app
 			>3   user = app
 			>3 end whole size 14 body 0
+			<3 response 0 at 55 head 0 rendered
+			<3 "2\n"
+			<3 end whole size 60 body 7 parts 1 of 7 largest 7
+			<3   columns = 1
+			<3   command_tag = SELECT 1
+			<3   transaction = idle
 			>4 request SELECT select 3 at 46 head 0 none
 			>4   database = app
 			>4   user = app
@@ -929,7 +938,8 @@ var cases = []prototest.Case{
 			>4 request SELECT select 4 at 60 head 0 none
 			>4   database = app
 			>4   user = app
-			>4 end whole size 14 body 0`,
+			>4 end whole size 14 body 0
+			< lost`,
 	},
 	{Name: "the unnamed statement may be another behind a loss", Script: asked + say(parse("", "select$1"), sync) + reply(parsed, ready("I")) +
 		">gap 30\n" + say(query("select 1")) + reply(complete("SELECT 1"), ready("I")) +
@@ -1056,7 +1066,98 @@ var cases = []prototest.Case{
 			>4 request SELECT select 3 at 46 head 0 none
 			>4   database = app
 			>4   user = app
-			>4 end whole size 14 body 0`,
+			>4 end whole size 14 body 0
+			< lost`,
+	},
+	{Name: "an answer is missing, and the next isn't found", Script: asked + say(query("select 1")) + "<gap 40\n" +
+		say(query("select 2; select 3")) + reply(columns(0, oidInt4), row("2"), complete("SELECT 1")) + reply(complete("SELECT 0"), ready("I")) +
+		say(query("select 4")) + reply(complete("SELECT 0"), ready("I")),
+		Want: loggedIn + `
+			>2 request SELECT select 1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 14 body 0
+			< lost
+			>3 request SELECT select 2; select 3 at 32 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 24 body 0
+			< lost
+			>4 request SELECT select 4 at 56 head 0 none
+			>4   database = app
+			>4   user = app
+			>4 end whole size 14 body 0
+			<4 response 0 at 129 head 0 none
+			<4 end whole size 20 body 0
+			<4   command_tag = SELECT 0
+			<4   transaction = idle`,
+	},
+	{Name: "an answer is missing, and the next one's rows come in pieces", Script: asked + say(query("select 1")) + "<gap 40\n" +
+		say(query("select 2")) + reply(columns(0, oidText), row("abcdefghijklmnopqrst")[:20]) + reply(row("abcdefghijklmnopqrst")[20:], complete("SELECT 1"), ready("I")),
+		Want: loggedIn + `
+			>2 request SELECT select 1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 14 body 0
+			< lost
+			>3 request SELECT select 2 at 32 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 14 body 0
+			<3 response 0 at 55 head 0 rendered
+			<3 "abcdefghijklmnopqrst\n"
+			<3 end whole size 79 body 26 parts 1 of 26 largest 26
+			<3   columns = 1
+			<3   command_tag = SELECT 1
+			<3   transaction = idle`,
+	},
+	{Name: "a named statement may be another behind a loss", Script: asked + say(parse("s1", "select harmless"), sync) + reply(parsed, ready("I")) +
+		">gap 40\n" + say(bind("", "s1", 0, "x"), execute(""), sync) + reply(bound, complete("DELETE 7"), ready("I")) +
+		say(parse("s1", "delete"), bind("", "s1", 0, "x"), execute(""), sync) + reply(parsed, bound, complete("DELETE 7"), ready("I")) +
+		say(bind("", "s1", 0, "y"), execute(""), sync) + reply(bound, complete("DELETE 0"), ready("I")),
+		Want: loggedIn + `
+			>2 request PREPARE select harmless at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2   prepared = s1
+			>2 end whole size 26 body 0
+			<2 response 0 at 15 head 0 none
+			<2 end whole size 11 body 0
+			<2   transaction = idle
+			> lost
+			>3 request ? ? at 89 head 0 none [statement-unknown]
+			>3   database = app
+			>3   user = app
+			>3   prepared = s1
+			>3   parameter = x
+			>3 end whole size 34 body 0 [statement-unknown]
+			<3 response 0 at 26 head 0 none
+			<3 end whole size 25 body 0
+			<3   command_tag = DELETE 7
+			<3   affected_rows = 7
+			<3   transaction = idle
+			>4 request DELETE delete at 128 head 0 none
+			>4   database = app
+			>4   user = app
+			>4   prepared = s1
+			>4   parameter = x
+			>4 end whole size 51 body 0
+			<4 response 0 at 51 head 0 none
+			<4 end whole size 30 body 0
+			<4   command_tag = DELETE 7
+			<4   affected_rows = 7
+			<4   transaction = idle
+			>5 request DELETE delete at 184 head 0 none
+			>5   database = app
+			>5   user = app
+			>5   prepared = s1
+			>5   parameter = y
+			>5 end whole size 34 body 0
+			<5 response 0 at 81 head 0 none
+			<5 end whole size 25 body 0
+			<5   command_tag = DELETE 0
+			<5   affected_rows = 
+			<5   transaction = idle`,
 	},
 	{Name: "a statement beyond the limit", Limits: &proto.Limits{MaxStatement: 20, MaxFields: 3, MaxMessage: 1000, MaxStreams: 10}, MaxBody: 10, Script: asked +
 		say(query("select 'a long text that goes on and on'")) + reply(columns(0, oidText), row("a long text that goes on"), row("b"), complete("SELECT 1"), ready("I")) +
@@ -1252,5 +1353,212 @@ func TestAnswerOfTheMissing(t *testing.T) {
 	talk.parser.Data(proto.Responder, talk.reply, at)
 	if !slices.Equal(streams, []uint64{3, 2}) {
 		t.Errorf("the answers are %v, want one of nobody's and then that of request 2", streams)
+	}
+}
+
+// limited are conversations in which more is asked than is waited for. What is beyond the limit depends on all before, so that they
+// aren't what they were where bytes are missing.
+var limited = []prototest.Case{
+	{Name: "an extended pipeline beyond the limit", Limits: few, Script: asked +
+		say(parse("", "insert 1"), bind("", "", 0), execute(""), bind("", "", 0), execute(""), bind("", "", 0), execute(""), bind("", "", 0), execute(""), sync) +
+		reply(parsed, bound, complete("INSERT 0 1"), bound, complete("INSERT 0 2"), bound, complete("INSERT 0 3"), notice("NOTICE", "passed"), bound, complete("INSERT 0 4"), ready("I")) +
+		say(query("select 5")) + reply(complete("SELECT 5"), ready("I")),
+		Want: loggedIn + `
+			>2 request INSERT insert 1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 44 body 0
+			>3 request INSERT insert 1 at 62 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 27 body 0
+			>4 request one-way INSERT insert 1 at 89 head 0 none [stream-limit]
+			>4   database = app
+			>4   user = app
+			>4 end whole size 27 body 0 [stream-limit]
+			>5 request one-way INSERT insert 1 at 116 head 0 none [stream-limit]
+			>5   database = app
+			>5   user = app
+			>5 end whole size 27 body 0 [stream-limit]
+			<2 response 0 at 15 head 0 none
+			<2 end whole size 26 body 0
+			<2   command_tag = INSERT 0 1
+			<2   affected_rows = 1
+			<3 response 0 at 41 head 0 none
+			<3 end whole size 21 body 0
+			<3   command_tag = INSERT 0 2
+			<3   affected_rows = 2
+			>6 request SELECT select 5 at 148 head 0 none
+			>6   database = app
+			>6   user = app
+			>6 end whole size 14 body 0
+			<6 response 0 at 147 head 0 none
+			<6 end whole size 20 body 0
+			<6   command_tag = SELECT 5
+			<6   transaction = idle`,
+	},
+	{Name: "queries beyond the limit", Limits: few, Script: asked +
+		say(query("select 1"), query("select 2"), query("select 3"), query("copy t from stdin"), query("select 5")) +
+		reply(complete("SELECT 1"), ready("I"), complete("SELECT 2"), ready("I"), complete("SELECT 3"), ready("I")) +
+		reply(failure("ERROR", "42P01", "no such table"), ready("I"), complete("SELECT 5"), ready("I")) +
+		say(query("select 6")) + reply(complete("SELECT 6"), ready("I")),
+		Want: loggedIn + `
+			>2 request SELECT select 1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 14 body 0
+			>3 request SELECT select 2 at 32 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 14 body 0
+			>4 request one-way SELECT select 3 at 46 head 0 none [stream-limit]
+			>4   database = app
+			>4   user = app
+			>4 end whole size 14 body 0 [stream-limit]
+			>5 request one-way COPY copy t from stdin at 60 head 0 none [stream-limit]
+			>5   database = app
+			>5   user = app
+			>5 end whole size 23 body 0 [stream-limit]
+			>6 request one-way SELECT select 5 at 83 head 0 none [stream-limit]
+			>6   database = app
+			>6   user = app
+			>6 end whole size 14 body 0 [stream-limit]
+			<2 response 0 at 15 head 0 none
+			<2 end whole size 20 body 0
+			<2   command_tag = SELECT 1
+			<2   transaction = idle
+			<3 response 0 at 35 head 0 none
+			<3 end whole size 20 body 0
+			<3   command_tag = SELECT 2
+			<3   transaction = idle
+			>7 request SELECT select 6 at 97 head 0 none
+			>7   database = app
+			>7   user = app
+			>7 end whole size 14 body 0
+			<7 response 0 at 143 head 0 none
+			<7 end whole size 20 body 0
+			<7   command_tag = SELECT 6
+			<7   transaction = idle`,
+	},
+	{Name: "an error in a pipeline beyond the limit", Limits: few, Script: asked +
+		say(parse("", "insert 1"), bind("", "", 0), execute(""), bind("", "", 0), execute(""), bind("", "", 0), execute(""), sync, query("select 4")) +
+		reply(parsed, bound, failure("ERROR", "23505", "duplicate"), ready("I"), complete("SELECT 4"), ready("I")) +
+		say(query("select 5")) + reply(complete("SELECT 5"), ready("I")),
+		Want: loggedIn + `
+			>2 request INSERT insert 1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 44 body 0
+			>3 request INSERT insert 1 at 62 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 27 body 0
+			>4 request one-way INSERT insert 1 at 89 head 0 none [stream-limit]
+			>4   database = app
+			>4   user = app
+			>4 end whole size 27 body 0 [stream-limit]
+			>5 request one-way SELECT select 4 at 121 head 0 none [stream-limit]
+			>5   database = app
+			>5   user = app
+			>5 end whole size 14 body 0 [stream-limit]
+			<2 response 0 at 15 head 0 none
+			abort 3 by responder skipped after an error
+			<2 end whole size 54 body 0
+			<2   error_code = 23505
+			<2   severity = ERROR
+			<2   error_message = duplicate
+			<2   transaction = idle
+			>6 request SELECT select 5 at 135 head 0 none
+			>6   database = app
+			>6   user = app
+			>6 end whole size 14 body 0
+			<6 response 0 at 89 head 0 none
+			<6 end whole size 20 body 0
+			<6   command_tag = SELECT 5
+			<6   transaction = idle`,
+	},
+	{Name: "an error in a pipeline beyond the limit that hasn't been sent", Limits: few, Script: asked +
+		say(parse("", "insert 1"), bind("", "", 0), execute(""), bind("", "", 0), execute(""), bind("", "", 0), execute("")) +
+		reply(parsed, bound, failure("ERROR", "23505", "duplicate")) + say(bind("", "", 0), execute(""), sync) + reply(ready("I")) +
+		say(query("select 5")) + reply(complete("SELECT 5"), ready("I")),
+		Want: loggedIn + `
+			>2 request INSERT insert 1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 44 body 0
+			>3 request INSERT insert 1 at 62 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 27 body 0
+			>4 request one-way INSERT insert 1 at 89 head 0 none [stream-limit]
+			>4   database = app
+			>4   user = app
+			>4 end whole size 27 body 0 [stream-limit]
+			<2 response 0 at 15 head 0 none
+			abort 3 by responder skipped after an error
+			<2 end whole size 48 body 0
+			<2   error_code = 23505
+			<2   severity = ERROR
+			<2   error_message = duplicate
+			>5 request INSERT insert 1 at 116 head 0 none
+			>5   database = app
+			>5   user = app
+			>5 end whole size 27 body 0
+			abort 5 by responder skipped after an error
+			>6 request SELECT select 5 at 148 head 0 none
+			>6   database = app
+			>6   user = app
+			>6 end whole size 14 body 0
+			<6 response 0 at 69 head 0 none
+			<6 end whole size 20 body 0
+			<6   command_tag = SELECT 5
+			<6   transaction = idle`,
+	},
+}
+
+func TestLimit(t *testing.T) {
+	for _, c := range limited {
+		r, err := prototest.Play(New, c)
+		if err != nil {
+			t.Fatalf("%s: %v", c.Name, err)
+		}
+		if got, want := strings.Fields(r.Text()), strings.Fields(c.Want); !slices.Equal(got, want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.Name, r.Text(), c.Want)
+		}
+	}
+}
+
+// TestDrift loses an answer of a pipeline: nothing is paired, and all that is asked may have been answered in the lost bytes, until
+// the client has been silent for a while.
+func TestDrift(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// pause is for how long the client is silent before it asks on, ahead how many bytes it hasn't received then.
+		pause, ahead int64
+		want         bool
+	}{
+		{"a client that asks on", pause - 1, 0, false},
+		{"a client that was silent", pause, 0, true},
+		{"a client that was silent, and hasn't received all", pause, 1, false},
+	} {
+		talk := newTalk("", query("begin"), complete("BEGIN")+ready("I"))
+		talk.send(proto.Originator, []byte(query("select 1")+query("select 2")+query("select 3")))
+		talk.send(proto.Responder, talk.reply)
+		talk.parser.Gap(proto.Responder, int64(len(talk.reply)), talk.at[proto.Responder])
+		talk.at[proto.Responder].Offset += int64(len(talk.reply))
+		talk.send(proto.Responder, talk.reply)
+		at := talk.at[proto.Originator]
+		at.Time, at.Peer = c.pause, talk.at[proto.Responder].Offset-c.ahead
+		talk.parser.Data(proto.Originator, talk.ask, at)
+		talk.at[proto.Originator].Offset += int64(len(talk.ask))
+		before, lost := talk.sink.ends, talk.sink.lost
+		talk.send(proto.Responder, talk.reply)
+		if got := talk.sink.ends > before; got != c.want || !got && talk.sink.lost != lost+1 {
+			t.Errorf("%s: %d answers, and %d losses told; want one of one of them", c.name, talk.sink.ends-before, talk.sink.lost-lost)
+		}
+		talk.turn() // at once
+		if got := talk.sink.ends-before > 2; got != c.want {
+			t.Errorf("%s: %d messages in all", c.name, talk.sink.ends-before)
+		}
 	}
 }

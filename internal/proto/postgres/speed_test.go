@@ -42,7 +42,7 @@ func newTalk(prepare, ask, reply string) *talk {
 	t := &talk{ask: []byte(ask), reply: []byte(reply)}
 	t.parser = New(&proto.Context{
 		Sink: &t.sink, Held: &t.held,
-		Limits: &proto.Limits{MaxFields: 100, MaxStatement: 16 << 10, MaxMessage: 1 << 20},
+		Limits: &proto.Limits{MaxFields: 100, MaxStatement: 16 << 10, MaxMessage: 1 << 20, MaxStreams: 100},
 	})
 	t.send(proto.Originator, []byte(startup("user", "app")))
 	t.send(proto.Responder, []byte(packet("R", u32(0))+ready("I")))
