@@ -519,7 +519,7 @@ func (r *Recorder) deliver(x *exchange.Exchange, key packet.Flow) bool {
 	if i == 0 {
 		return false
 	}
-	inOrder := r.flows.all[i].delivered(x.Flow.First.Packet, x.Index) // records of flows are numbered apart
+	inOrder := x.Period == nil && r.flows.all[i].delivered(x.Flow.First.Packet, x.Index) // records of flows are numbered apart
 	r.flows.weigh(i)
 	if r.pending.exchanges > 0 {
 		r.pending.inOrder = r.pending.inOrder && inOrder
