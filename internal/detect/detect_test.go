@@ -11,8 +11,10 @@ import (
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/proto/http1"
 	"github.com/culprit-http/culprit/internal/proto/http2"
+	"github.com/culprit-http/culprit/internal/proto/memcached"
 	"github.com/culprit-http/culprit/internal/proto/mysql"
 	"github.com/culprit-http/culprit/internal/proto/prototest"
+	"github.com/culprit-http/culprit/internal/proto/redis"
 	"github.com/culprit-http/culprit/internal/proto/socks"
 	"github.com/culprit-http/culprit/internal/proto/websocket"
 	"github.com/culprit-http/culprit/internal/tls"
@@ -67,7 +69,7 @@ func play(t testing.TB, flow *proto.Flow, hints map[uint16]string, steps []proto
 	t.Helper()
 	held := 0
 	d := &detect.Detector{
-		Protocols: []proto.Protocol{http1.Protocol, http2.Protocol, websocket.Protocol, socks.Protocol, mysql.Protocol, tls.NewEngine(nil, tls.Limits{}, nil).Protocol()}, Known: detect.Recognised, Hints: hints,
+		Protocols: []proto.Protocol{http1.Protocol, http2.Protocol, websocket.Protocol, socks.Protocol, mysql.Protocol, memcached.Protocol, redis.Protocol, tls.NewEngine(nil, tls.Limits{}, nil).Protocol()}, Known: detect.Recognised, Hints: hints,
 		Limits: &proto.Limits{MaxHead: 8192, MaxFields: 100, MaxStreams: 10, MaxMessage: 1 << 20, MaxStatement: 16 << 10}, Held: &held,
 	}
 	l := &log{}
@@ -250,9 +252,7 @@ func TestDatagram(t *testing.T) {
 		src, dst uint16
 		want     string
 	}{
-		{"\x1d\x0f\x01\x00\x00\x01", 49311, 53, "dns"},
-		{"\x1d\x0f\x81\x80\x00\x01", 53, 49311, "dns"},
-		{"\x00", 5353, 5353, "mdns"},
+		{"\x1d\x0f\x01\x00\x00\x01", 49311, 53, "udp"}, // a protocol with a parser isn't told by its port
 		{"\x23", 40000, 123, "ntp"},
 		{"\xc3\x00\x00\x00\x01\x08abcdefgh\x00", 50000, 443, "quic"},
 		{"\xc3\x00\x00\x00\x01\x08abcdefgh\x00", 50000, 8443, "quic"},

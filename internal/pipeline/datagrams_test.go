@@ -249,6 +249,26 @@ func TestDatagrams(t *testing.T) {
 			s.udp(client, other, dnsQuestion(1, "a"))
 			s.udp(other, client, dnsAnswer(1, "a"))
 		}, nil, "dns 1:40000>4:7000 A a answered complete", "", 2},
+		{"one of two answers twice, the other late", func(s *script) {
+			s.udp(client, name53, dnsQuestion(1, "a"))
+			s.udp(client, name53, dnsQuestion(2, "b"))
+			s.udp(name53, client, dnsAnswer(1, "a"))
+			s.udp(name53, client, dnsAnswer(1, "a"))
+			s.wait(2 * time.Second)
+			s.udp(host{9, 1}, other, "??")
+			s.wait(2 * time.Second)
+			s.udp(host{9, 1}, other, "??")
+			s.udp(name53, client, dnsAnswer(2, "b"))
+		}, nil, `dns 1:40000>3:53 A a answered complete
+			dns 1:40000>3:53 A a answered complete
+			dns 1:40000>3:53 A b answered complete`, "udp 2", 5},
+		{"the client has closed its port", func(s *script) {
+			s.udp(client, name53, dnsQuestion(1, "a"))
+			s.udp(client, name53, dnsQuestion(2, "b"))
+			s.udp(name53, client, dnsAnswer(1, "a"))
+			s.error(1, 3, 3, 0)
+		}, nil, `dns 1:40000>3:53 A a answered complete
+			dns 1:40000>3:53 A b unanswered: capture ended`, "", 4},
 		{"the answer alone", func(s *script) {
 			s.udp(name53, client, dnsAnswer(1, "a"))
 		}, nil, "dns 1:40000>3:53 A a answered midstream: the request came before the capture", "", 1},
@@ -316,6 +336,7 @@ func TestDatagrams(t *testing.T) {
 			c.make(s)
 			cfg := config()
 			cfg.Workers, cfg.Hints, cfg.UDP = workers, c.hints, udp.DefaultLimits
+			cfg.Parser.MaxStreams = 10
 			got, stats := become(t, cfg, s.records)
 			var ignored []string
 			for _, name := range []string{"icmp", "ntp", "snmp", "udp"} {
@@ -381,5 +402,28 @@ func TestRelieveFlows(t *testing.T) {
 	_, stats = become(t, c, s.records)
 	if left := stats.UDP.Flows - stats.UDP.Evicted; stats.UDP.Flows != n || stats.BudgetEvicted != 0 || left != 10*pipeline.Shards {
 		t.Errorf("%d flows, %d made room for others, %d there were too many of", stats.UDP.Flows, stats.BudgetEvicted, stats.UDP.Evicted)
+	}
+}
+
+// TestRelieveIdleFlows: datagrams of which nothing is known to wait make room for connections, whose requests do.
+func TestRelieveIdleFlows(t *testing.T) {
+	const connections, datagrams = 3000, 30_000
+	s := &script{}
+	asks := func(i int) host { return host{byte(1 + i>>8), uint16(20000 + i)} }
+	for i := range connections {
+		s.connect(asks(i), web)
+		s.tcp(asks(i), web, 2, 2, flagACK, get)
+	}
+	for i := range datagrams {
+		s.udp(host{byte(100 + i>>12), uint16(20000 + i&0xfff)}, other, "??")
+	}
+	for i := range connections {
+		s.tcp(web, asks(i), 2, uint32(2+len(get)), flagACK, answer)
+	}
+	c := config()
+	c.UDP, c.Memory = udp.DefaultLimits, 64<<20
+	got, stats := become(t, c, s.records)
+	if n := strings.Count(got, " answered complete\n"); n != connections || stats.BudgetEvicted == 0 {
+		t.Errorf("%d of %d requests have their answers, %d flows made room", n, connections, stats.BudgetEvicted)
 	}
 }

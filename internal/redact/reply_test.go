@@ -25,6 +25,8 @@ func TestCredentialsOfRedis(t *testing.T) {
 		{"GET", "GET tokens", `"5"`, "", `"5"`},
 		{"HSET", "HSET user:1 password hunter2 name bob", "1", `HSET user:1 password "…[redacted 7]" name bob`, whole},
 		{"SET", "SET user:1:password hunter2", "OK", `SET user:1:password "…[redacted 7]"`, whole},
+		{"SET", `SET a "{\"password\":\"hunter2\",\"b\":1}"`, "OK", `SET a "{\"password\":\"…[redacted 7]\",\"b\":1}"`, "OK"},
+		{"XADD", "XADD s * password hunter2", "1-0", `XADD s * password "…[redacted 7]"`, whole},
 		{"SET", "SET key 0123456789abcdefgh", "OK", "SET key 0123456789abcdefgh", "OK"},
 		{"MODULE LOADEX", "MODULE LOADEX /x.so CONFIG db.password hunter2", "OK", `MODULE LOADEX /x.so "…[redacted 6]" "…[redacted 11]" "…[redacted 7]"`, whole},
 		{"ACL DRYRUN", "ACL DRYRUN bob AUTH hunter2", "OK", `ACL DRYRUN bob AUTH "…[redacted 7]"`, whole},

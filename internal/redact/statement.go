@@ -115,6 +115,8 @@ func (r *Redactor) statementText(v []byte) {
 		case secret || markLen(v[l.TextFrom:l.TextTo]) == l.TextTo-l.TextFrom && l.TextFrom < l.TextTo: // hidden already
 		case r.hidesLiterals():
 			r.addLiteral(v, l.From, l.To)
+		case r.language == "redis" && bytes.IndexByte(v[l.TextFrom:l.TextTo], '\\') >= 0: // escaped as JSON is, or nearly
+			r.stringValue(v, l.TextFrom, l.TextTo)
 		default:
 			r.within(v, l.TextFrom, l.TextTo, said)
 		}

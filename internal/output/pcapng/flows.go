@@ -197,7 +197,7 @@ func (t *flows) add(key packet.Flow, number uint64) uint32 {
 		t.all = append(t.all, flow{})
 		i = uint32(len(t.all) - 1)
 	}
-	t.all[i] = flow{key: key, since: number, mixed: key.Proto != packet.ProtoTCP}
+	t.all[i] = flow{key: key, since: number, mixed: key.Proto == packet.ProtoSCTP}
 	t.index[key] = i
 	t.push(&t.age, byAge, i)
 	return i

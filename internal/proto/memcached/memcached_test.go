@@ -913,6 +913,57 @@ var limited = []prototest.Case{
 			< END\r\nEND\r\n
 			> get g\r\n
 			< END\r\n`,
+		Want: `
+			>1 request get get a at 0 head 0 none
+			>1   key = a
+			>1   protocol_type = text
+			>1 end whole size 7 body 0
+			>2 request get get b at 7 head 0 none
+			>2   key = b
+			>2   protocol_type = text
+			>2 end whole size 7 body 0
+			>3 request one-way get get c at 14 head 0 none [stream-limit]
+			>3   key = c
+			>3   protocol_type = text
+			>3 end whole size 7 body 0 [stream-limit]
+			>4 request one-way set set d 0 0 1 at 21 head 0 none [stream-limit]
+			>4   key = d
+			>4   exptime = 
+			>4   protocol_type = text
+			>4   value_bytes = 1
+			>4 end whole size 16 body 0 [stream-limit]
+			>5 request one-way get get e at 37 head 0 none [stream-limit]
+			>5   key = e
+			>5   protocol_type = text
+			>5 end whole size 7 body 0 [stream-limit]
+			<1 response 0 at 0 head 0 rendered
+			<1   status = END
+			<1   hits = 
+			<1   misses = 1
+			<1 end whole size 5 body 0
+			<2 response 0 at 5 head 0 rendered
+			<2   status = END
+			<2   hits = 
+			<2   misses = 1
+			<2 end whole size 5 body 0
+			>6 request get get f at 44 head 0 none
+			>6   key = f
+			>6   protocol_type = text
+			>6 end whole size 7 body 0
+			<6 response 0 at 44 head 0 rendered
+			<6   status = END
+			<6   hits = 
+			<6   misses = 1
+			<6 end whole size 5 body 0
+			>7 request get get g at 51 head 0 none
+			>7   key = g
+			>7   protocol_type = text
+			>7 end whole size 7 body 0
+			<7 response 0 at 49 head 0 rendered
+			<7   status = END
+			<7   hits = 
+			<7   misses = 1
+			<7 end whole size 5 body 0`,
 	},
 	{
 		Name: "quiet meta commands",
@@ -921,12 +972,93 @@ var limited = []prototest.Case{
 			< EN\r\nEN\r\nVA 1\r\nD\r\nMN\r\n
 			> get g\r\n
 			< END\r\n`,
+		Want: `
+			>1 request mg mg a v at 0 head 0 none
+			>1   key = a
+			>1   protocol_type = meta
+			>1 end whole size 8 body 0
+			>2 request mg mg b v at 8 head 0 none
+			>2   key = b
+			>2   protocol_type = meta
+			>2 end whole size 8 body 0
+			>3 request one-way mg mg c v q at 16 head 0 none [stream-limit]
+			>3   key = c
+			>3   noreply = 1
+			>3   protocol_type = meta
+			>3 end whole size 10 body 0 [stream-limit]
+			>4 request one-way mg mg d v q at 26 head 0 none [stream-limit]
+			>4   key = d
+			>4   noreply = 1
+			>4   protocol_type = meta
+			>4 end whole size 10 body 0 [stream-limit]
+			>5 request one-way mn mn at 36 head 0 none [stream-limit]
+			>5   protocol_type = meta
+			>5 end whole size 4 body 0 [stream-limit]
+			<1 response 0 at 0 head 0 none
+			<1   status = EN
+			<1   misses = 1
+			<1 end whole size 4 body 0
+			<2 response 0 at 4 head 0 none
+			<2   status = EN
+			<2   misses = 1
+			<2 end whole size 4 body 0
+			>6 request get get g at 40 head 0 none
+			>6   key = g
+			>6   protocol_type = text
+			>6 end whole size 7 body 0
+			<6 response 0 at 21 head 0 rendered
+			<6   status = END
+			<6   hits = 
+			<6   misses = 1
+			<6 end whole size 5 body 0`,
 	},
 	{
 		Name: "quiet binary requests",
 		Script: "> " + packed(magicRequest, 0x09, 1, "a") + packed(magicRequest, 0x09, 2, "b") + packed(magicRequest, 0x09, 3, "c") + packed(magicRequest, 0x0a, 4, "") +
 			"\n< " + packed(magicResponse, 0x09, 1, "") + packed(magicResponse, 0x09, 3, "") + packed(magicResponse, 0x0a, 4, "") +
 			"\n> " + packed(magicRequest, 0x0a, 5, "") + "\n< " + packed(magicResponse, 0x0a, 5, ""),
+		Want: `
+			>1 request get get a at 0 head 0 none
+			>1   key = a
+			>1   protocol_type = binary
+			>1   opcode = GetQ
+			>1   opaque = 1
+			>1   noreply = 1
+			>1 end whole size 25 body 0
+			>2 request get get b at 25 head 0 none
+			>2   key = b
+			>2   protocol_type = binary
+			>2   opcode = GetQ
+			>2   opaque = 2
+			>2   noreply = 1
+			>2 end whole size 25 body 0
+			>3 request one-way get get c at 50 head 0 none [stream-limit]
+			>3   key = c
+			>3   protocol_type = binary
+			>3   opcode = GetQ
+			>3   opaque = 3
+			>3   noreply = 1
+			>3 end whole size 25 body 0 [stream-limit]
+			>4 request one-way noop noop at 75 head 0 none [stream-limit]
+			>4   protocol_type = binary
+			>4   opcode = NoOp
+			>4   opaque = 4
+			>4 end whole size 24 body 0 [stream-limit]
+			<1 response 0 at 0 head 0 rendered
+			<1   status = No error
+			<1   hits = 1
+			<1 end whole size 24 body 0 parts 1 of 0 largest 0
+			<2 response 0 blocks at 24 head 0 none
+			<2   misses = 1
+			<2 end whole size 0 body 0
+			>5 request noop noop at 99 head 0 none
+			>5   protocol_type = binary
+			>5   opcode = NoOp
+			>5   opaque = 5
+			>5 end whole size 24 body 0
+			<5 response 0 at 72 head 0 none
+			<5   status = No error
+			<5 end whole size 24 body 0`,
 	},
 }
 
@@ -938,7 +1070,7 @@ func TestLimit(t *testing.T) {
 			t.Fatalf("%s: %v", c.Name, err)
 		}
 		if got, want := strings.Fields(r.Text()), strings.Fields(c.Want); !slices.Equal(got, want) {
-			t.Errorf("CASE %s\n%s\nEND", c.Name, r.Text())
+			t.Errorf("%s: got\n%s\nwant\n%s", c.Name, r.Text(), c.Want)
 		}
 	}
 }

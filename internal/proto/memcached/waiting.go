@@ -36,9 +36,14 @@ type reply struct {
 
 func (r *reply) fits(q *request) bool {
 	if q.beyond {
-		return r.kinds&q.silent != 0 || r.kinds&q.kind != 0 && !r.quiet
+		return r.breaksSilence(q) || q.over > 0 && r.kinds&q.kind != 0 && !r.quiet
 	}
 	return r.kinds&q.kind != 0 && (r.tag == q.tag || q.tag == 0)
+}
+
+// breaksSilence reports whether a quiet one of the requests beyond the limit may be answered so. Only the binary protocol tells.
+func (r *reply) breaksSilence(q *request) bool {
+	return r.kinds&q.silent != 0 && (r.quiet || r.kinds != binaryOp)
 }
 
 // queue holds the requests that wait for an answer, oldest first.
@@ -220,7 +225,7 @@ func (p *Parser) answered(h *half, r reply) request {
 	}
 	if q.beyond {
 		h.passed = true
-		q.pass(r, &p.waiting)
+		q.pass(&r, &p.waiting)
 		*p.waiting.at(i) = q
 		if q.over > 0 || q.silent != 0 {
 			return request{}
@@ -232,10 +237,10 @@ func (p *Parser) answered(h *half, r reply) request {
 }
 
 // pass takes note that one of the requests is answered.
-func (q *request) pass(r reply, w *queue) {
+func (q *request) pass(r *reply, w *queue) {
 	switch {
-	case r.quiet, r.kinds&q.kind == 0:
-	case r.kinds&q.silent != 0 && r.tag == 0:
+	case r.quiet, q.over == 0, r.kinds&q.kind == 0:
+	case r.breaksSilence(q):
 		w.unsure = true // it may be the answer to either
 	default:
 		q.over--

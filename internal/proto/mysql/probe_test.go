@@ -81,6 +81,7 @@ func TestResume(t *testing.T) {
 		{"an execution of nothing", execute(0, ""), proto.No},
 		{"of too high a number", execute(1<<24, ""), proto.No},
 		{"with other flags", packet(0, "\x17"+le32(7)+"\x10"+le32(1)), proto.No},
+		{"with all flags", packet(0, "\x17"+le32(7)+"\x0f"+le32(1)), proto.No},
 		{"more than once", packet(0, "\x17"+le32(7)+"\x00"+le32(2)), proto.No},
 		{"too short", packet(0, "\x17"+le32(7)), proto.No},
 		{"and something else", execute(7, "") + "more", proto.No},

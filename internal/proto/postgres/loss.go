@@ -93,7 +93,7 @@ func (p *Parser) regain(d proto.Direction, b []byte, at clock.Mark) (skip int, o
 		ok = true
 	}
 	p.tell(at)
-	p.idle, p.idleAt, p.until = endsReady(b), at.Time, at.Offset+int64(len(b))
+	p.idle, p.idleAt = endsReady(b), at.Time
 	return len(b), ok
 }
 
@@ -150,7 +150,7 @@ func (p *Parser) follow() {
 		p.drift(first)
 		p.forget()
 		p.due = -1
-		if p.idle && first.Peer == p.until && first.Time-p.idleAt >= pause {
+		if p.idle && first.Time-p.idleAt >= pause {
 			p.due = first.Peer
 		}
 	case last != nil:

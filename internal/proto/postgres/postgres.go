@@ -114,9 +114,9 @@ type Parser struct {
 	// untold: something was asked since the sink was told last that answers may be missing.
 	untold bool
 	// idle: what was seen last of the connection, while it was adrift, is the server's ReadyForQuery, at idleAt in nanoseconds since
-	// 1970; until is where it ended.
-	idle          bool
-	idleAt, until int64
+	// 1970.
+	idle   bool
+	idleAt int64
 }
 
 type phase uint8

@@ -1397,6 +1397,45 @@ var limited = []prototest.Case{
 			<6   command_tag = SELECT 5
 			<6   transaction = idle`,
 	},
+	{Name: "the rest of a pipeline beyond the limit comes later", Limits: few, Script: asked +
+		say(parse("", "insert 1"), bind("", "", 0), execute(""), bind("", "", 0), execute(""), bind("", "", 0), execute("")) +
+		reply(parsed, bound, complete("INSERT 0 1"), bound, complete("INSERT 0 2")) + say(bind("", "", 0), execute(""), sync) +
+		reply(notice("NOTICE", "passed"), bound, complete("INSERT 0 3"), bound, complete("INSERT 0 4"), ready("I")) +
+		say(query("begin")) + reply(complete("BEGIN"), ready("T")),
+		Want: loggedIn + `
+			>2 request INSERT insert 1 at 18 head 0 none
+			>2   database = app
+			>2   user = app
+			>2 end whole size 44 body 0
+			>3 request INSERT insert 1 at 62 head 0 none
+			>3   database = app
+			>3   user = app
+			>3 end whole size 27 body 0
+			>4 request one-way INSERT insert 1 at 89 head 0 none [stream-limit]
+			>4   database = app
+			>4   user = app
+			>4 end whole size 27 body 0 [stream-limit]
+			<2 response 0 at 15 head 0 none
+			<2 end whole size 26 body 0
+			<2   command_tag = INSERT 0 1
+			<2   affected_rows = 1
+			<3 response 0 at 41 head 0 none
+			<3 end whole size 21 body 0
+			<3   command_tag = INSERT 0 2
+			<3   affected_rows = 2
+			>5 request one-way INSERT insert 1 at 116 head 0 none [stream-limit]
+			>5   database = app
+			>5   user = app
+			>5 end whole size 27 body 0 [stream-limit]
+			>6 request BEGIN begin at 148 head 0 none
+			>6   database = app
+			>6   user = app
+			>6 end whole size 11 body 0
+			<6 response 0 at 147 head 0 none
+			<6 end whole size 17 body 0
+			<6   command_tag = BEGIN
+			<6   transaction = open`,
+	},
 	{Name: "queries beyond the limit", Limits: few, Script: asked +
 		say(query("select 1"), query("select 2"), query("select 3"), query("copy t from stdin"), query("select 5")) +
 		reply(complete("SELECT 1"), ready("I"), complete("SELECT 2"), ready("I"), complete("SELECT 3"), ready("I")) +

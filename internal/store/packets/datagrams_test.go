@@ -42,7 +42,8 @@ func unreachable(frame []byte) []byte {
 }
 
 // lookups is a capture of lookups: one that is answered, one with a large answer, in fragments, one where nobody listens,
-// one without an answer that is asked again, and those of the first one's ports 10 and 60 s later.
+// one without an answer that is asked again, from a port of which another came before, and those of the first one's port 10,
+// 35 and 80 s later.
 func lookups(t testing.TB) (all []capture.Record) {
 	t.Helper()
 	const ms = time.Millisecond
@@ -50,6 +51,8 @@ func lookups(t testing.TB) (all []capture.Record) {
 	client := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("10.0.0.7"), port) }
 	var out bytes.Buffer
 	s := synth.New(&out, synth.Options{Nano: true})
+	s.Datagram(0, client(4000), server, question(9, 'h'))
+	s.Datagram(1, server, client(4000), answer(9, 'h', 0))
 	s.Datagram(1*ms, client(1000), server, question(1, 'a'))
 	s.Datagram(2*ms, client(2000), server, question(2, 'b'))
 	s.Datagram(3*ms, server, client(1000), answer(1, 'a', 0))
@@ -58,7 +61,7 @@ func lookups(t testing.TB) (all []capture.Record) {
 	s.Frame(6*ms, nil) // the error about it
 	s.Datagram(7*ms, client(4000), server, question(4, 'd'))
 	s.Datagram(1007*ms, client(4000), server, question(4, 'd'))
-	for i, at := range []time.Duration{10000 * ms, 60000 * ms} {
+	for i, at := range []time.Duration{10000 * ms, 35000 * ms, 80000 * ms} {
 		s.Datagram(at, client(1000), server, question(uint16(5+i), 'e'+byte(i)))
 		s.Datagram(at+ms, server, client(1000), answer(uint16(5+i), 'e'+byte(i), 0))
 	}
@@ -88,12 +91,14 @@ func lookups(t testing.TB) (all []capture.Record) {
 func TestDatagrams(t *testing.T) {
 	src := lookups(t)
 	want := map[string][2]string{ // of the exchange, of its flow
-		"a": {"[1 3]", "[1 3 10 11]"},
-		"b": {"[2 4 5]", "[2 4 5]"},
-		"c": {"[6 7]", "[6 7]"},
-		"d": {"[8 9]", "[8 9]"},
-		"e": {"[10 11]", "[10 11]"},
-		"f": {"[12 13]", "[12 13]"},
+		"a": {"[3 5]", "[3 5 12 13 14 15]"},
+		"b": {"[4 6 7]", "[4 6 7]"},
+		"c": {"[8 9]", "[8 9]"},
+		"d": {"[10 11]", "[1 2 10 11]"},
+		"e": {"[12 13]", "[12 13 14 15]"},
+		"f": {"[14 15]", "[14 15]"},
+		"g": {"[16 17]", "[16 17]"},
+		"h": {"[1 2]", "[1 2 10 11]"},
 	}
 	for _, size := range []int64{0, 1} { // in one file; each packet in a file of its own
 		dir := t.TempDir()
@@ -106,7 +111,7 @@ func TestDatagrams(t *testing.T) {
 			t.Fatalf("%d exchanges", len(all))
 		}
 		for i := range all {
-			name := fmt.Sprintf("%c", "abcdef"[i])
+			name := fmt.Sprintf("%c", "abcdefgh"[i])
 			if k := slices.IndexFunc(all, func(s seen) bool { return bytes.Contains([]byte(s.query.Comment), []byte(": A "+name+" ")) }); k < 0 {
 				t.Fatalf("no lookup of %s: %+v", name, all)
 			} else {
@@ -175,5 +180,21 @@ func TestFlowsOfDatagrams(t *testing.T) {
 		if from, to := q.bounds(all, make([]bool, len(all))); from != c.from || to != c.to {
 			t.Errorf("%+v: from %d to %d", c, from, to)
 		}
+	}
+}
+
+// TestBurstOfDatagrams: what one side sends in one go is bounded over UDP, too, whatever it sends.
+func TestBurstOfDatagrams(t *testing.T) {
+	o := testOptions()
+	o.Burst = 1000
+	r := openRing(t, t.TempDir(), o)
+	k := r.Keeper(eth0, false)
+	for i := range 256 {
+		p := packet.Packet{Src: addr("10.0.0.1"), Dst: addr("10.0.0.2"), SrcPort: 1, DstPort: 2, Proto: packet.ProtoUDP, PayloadLen: 100, Payload: bytes.Repeat([]byte{byte(i)}, 100)}
+		key, _ := p.Key()
+		k.Packet(&capture.Record{Number: uint64(i + 1), Data: make([]byte, 142), WireLen: 142, Link: 1}, &p, &key)
+	}
+	if c := r.Counters(); c.Cut != 246 {
+		t.Errorf("%+v", c)
 	}
 }
