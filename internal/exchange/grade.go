@@ -135,7 +135,7 @@ func (x *Exchange) gradeUnanswered(lost [2]bool) {
 		x.set(Unanswered, "no answer: "+closeReasons[f.Why])
 	case f.Half[x.Server()].Packets == 0:
 		x.set(OneSided, "the server's packets weren't captured")
-	case lost[x.Server()] && f.Half[x.Server()].Gaps == 0:
+	case lost[x.Server()] && f.Half[x.Server()].Gaps == 0 && f.Half[x.Client].Gaps == 0:
 		x.set(Unanswered, "the server answered with bytes that aren't "+strings.ToUpper(x.Protocol))
 	case lost[x.Server()]:
 		x.set(Gap, "its response may have been in bytes that weren't captured")

@@ -89,7 +89,7 @@ func (r *Redactor) reply(v []byte) {
 			i = end
 		}
 		switch {
-		case shortest > 99 && end-from >= shortest:
+		case shortest > 0 && end-from >= shortest:
 			r.add(v, from, end)
 			shortest = 0
 		case quoted:

@@ -1574,18 +1574,21 @@ func TestDrift(t *testing.T) {
 		name string
 		// pause is for how long the client is silent before it asks on, ahead how many bytes it hasn't received then.
 		pause, ahead int64
-		want         bool
+		// last is what the server has sent last.
+		last string
+		want bool
 	}{
-		{"a client that asks on", pause - 1, 0, false},
-		{"a client that was silent", pause, 0, true},
-		{"a client that was silent, and hasn't received all", pause, 1, false},
+		{"a client that asks on", pause - 1, 0, ready("I"), false},
+		{"a client that was silent", pause, 0, ready("I"), true},
+		{"a client that was silent, and hasn't received all", pause, 1, ready("I"), false},
+		{"a client that was silent amidst an answer", pause, 0, complete("SELECT 1"), false},
 	} {
 		talk := newTalk("", query("begin"), complete("BEGIN")+ready("I"))
 		talk.send(proto.Originator, []byte(query("select 1")+query("select 2")+query("select 3")))
 		talk.send(proto.Responder, talk.reply)
 		talk.parser.Gap(proto.Responder, int64(len(talk.reply)), talk.at[proto.Responder])
 		talk.at[proto.Responder].Offset += int64(len(talk.reply))
-		talk.send(proto.Responder, talk.reply)
+		talk.send(proto.Responder, []byte(complete("SELECT 1")+c.last))
 		at := talk.at[proto.Originator]
 		at.Time, at.Peer = c.pause, talk.at[proto.Responder].Offset-c.ahead
 		talk.parser.Data(proto.Originator, talk.ask, at)
