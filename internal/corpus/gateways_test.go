@@ -14,11 +14,9 @@ import (
 )
 
 // gateways are the captures that hold FastCGI, uwsgi or the PROXY protocol, with what culprit finds in them. packetbeat.wsgi_loopback isn't
-// one, whatever its name says: it holds HTTP of a Python application.
-var gateways = map[string]string{
-	"ndpi.fastcgi": "fastcgi",
-	"ndpi.haproxy": "PROXY 1 11.111.11.111:52176 222.222.222.22:443",
-}
+// one, whatever its name says: it holds HTTP of a Python application. ndpi.haproxy begins behind the handshake: a PROXY header that may
+// stand in the middle of a connection isn't believed.
+var gateways = map[string]string{"ndpi.fastcgi": "fastcgi"}
 
 // TestGateways finds these protocols where they are, and nowhere else.
 func TestGateways(t *testing.T) {
