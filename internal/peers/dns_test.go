@@ -24,7 +24,6 @@ import (
 	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/pipeline"
 	"github.com/culprit-http/culprit/internal/proto"
-	"github.com/culprit-http/culprit/internal/proto/dns"
 	"github.com/culprit-http/culprit/internal/tcp"
 	"github.com/culprit-http/culprit/internal/udp"
 )
@@ -168,9 +167,6 @@ func (r *resolver) Exchanges(done, _ []*exchange.Exchange) error {
 
 func newResolved(x *exchange.Exchange) *resolved {
 	q, a := &x.Request, &x.Response
-	if x.Family == exchange.HTTP {
-		dns.Describe(q, x.RequestBody.Bytes, a, x.ResponseBody.Bytes, &proto.Limits{MaxFields: 256, MaxStatement: 64 << 10})
-	}
 	r := &resolved{
 		protocol: x.Protocol, grade: x.Grade.String(), reason: x.Reason, proto: x.Flow.Proto, anomalies: x.Anomalies, retries: x.Retries, oneWay: q.OneWay,
 		start: time.Unix(0, x.Start.Time), rows: a.Parts.Count, size: a.Size, wait: time.Duration(x.Timing.Wait),

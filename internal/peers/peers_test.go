@@ -370,7 +370,7 @@ func trace(t *testing.T, file string) (all []document) {
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", culprit, "../../cmd/culprit").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	cmd := exec.Command(culprit, "trace", "-r", file, "-o", "ndjson")
+	cmd := exec.Command(culprit, "trace", "-r", file, "--flows", "none", "-o", "ndjson")
 	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Join(dir, "config"))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

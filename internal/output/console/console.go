@@ -395,9 +395,9 @@ func (o *Output) remarks(x *exchange.Exchange) {
 	if a := x.Abort; a != nil && x.Grade != exchange.Aborted {
 		o.note(terminal.Dim, strings.Fields("stream given up by the "+side(x, a.By)+": "+a.Name), " ")
 	}
-	for d, c := range x.During {
-		if c.ZeroWindows > 0 {
-			o.note(terminal.Amber, strings.Fields("the "+side(x, proto.Direction(d))+" didn't read what came: its window was closed "+number(int64(c.ZeroWindows), "time")), " ")
+	for _, d := range [...]proto.Direction{x.Client, x.Server()} {
+		if c := &x.During[d]; c.ZeroWindows > 0 {
+			o.note(terminal.Amber, strings.Fields("the "+side(x, d)+" didn't read what came: its window was closed "+number(int64(c.ZeroWindows), "time")), " ")
 		}
 	}
 	if x.Retries > 0 {
