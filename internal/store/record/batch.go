@@ -178,9 +178,6 @@ func (b *Batch) addHidden(x *exchange.Exchange) {
 	}
 	b.appendInt(cols.connectionAge, int64(x.FirstPacket-x.Flow.First.Packet))
 	b.addProcesses(x)
-	if x.HasResponse && x.Response.OneWay {
-		b.appendInt(cols.oneWay, 1)
-	}
 	if x.TLS != nil {
 		b.addTLS(x)
 	}

@@ -112,8 +112,6 @@ var hidden = []Column{
 	// What each end sent, retransmissions included, in records of TLS sessions.
 	{Name: "culprit.stored.client.bytes", Kind: exchange.Int, Form: Ints},
 	{Name: "culprit.stored.server.bytes", Kind: exchange.Int, Form: Ints},
-	// Of a response that nobody asked for.
-	{Name: "culprit.stored.one_way", Kind: exchange.Bool, Form: Ints},
 	{Name: "culprit.stored.request.names", Kind: exchange.Text, Form: Texts},
 	{Name: "culprit.stored.request.trailers", Kind: exchange.List, Form: Lists},
 	{Name: "culprit.stored.request.folded", Kind: exchange.List, Form: Lists},
@@ -176,7 +174,7 @@ type tlsColumns struct {
 // cols are the columns that are needed by their names.
 var cols = struct {
 	net, connectionAge, interimAt int
-	oneWay, verb, statement       int
+	outcome, verb, statement      int
 	// firstRow is how long after the begin of the request the first row came.
 	firstRow               int
 	method, target, reason int
@@ -189,7 +187,7 @@ var cols = struct {
 	request, response      messageColumns
 }{
 	Index("culprit.stored.net"), Index("culprit.stored.connection_age"), Index("culprit.stored.interim_at"),
-	Index("culprit.stored.one_way"), Index("db.operation.name"), Index("db.query.text"), Index("culprit.db.first_row"),
+	Index("event.outcome"), Index("db.operation.name"), Index("db.query.text"), Index("culprit.db.first_row"),
 	Index("http.request.method"), Index("url.original"), Index("culprit.http.reason"),
 	Index("culprit.stored.processes"),
 	[3]int{Index("container.id"), Index("kubernetes.pod.uid"), Index("culprit.process.unit")},

@@ -12,7 +12,6 @@ import (
 
 // derived are the columns from which no exchange is made, and what their values follow from.
 var derived = map[string]string{
-	"event.outcome":        "status, grade, and trailers of gRPC",
 	"network.type":         "the addresses",
 	"network.community_id": "the addresses, ports and the transport",
 

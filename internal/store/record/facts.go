@@ -22,7 +22,6 @@ func factSetters() map[string]setter {
 		"culprit.db.largest_row":      number64(func(x *exchange.Exchange) *int64 { return &x.Response.Parts.Largest }),
 		"culprit.db.result":           func(k *Maker, c *Cell) { k.x.ResponseBody.Bytes = append([]byte{}, c.Text...) },
 		"culprit.retries":             func(k *Maker, c *Cell) { k.x.Retries = int(c.Int) },
-		"culprit.stored.one_way":      func(k *Maker, c *Cell) { k.x.Response.OneWay = c.Int != 0 },
 		"flow.final":                  func(k *Maker, c *Cell) { k.flowPeriod().Final = c.Int != 0 },
 		"culprit.flow.number":         func(k *Maker, c *Cell) { k.flowPeriod().Number = int(c.Int) },
 		"culprit.flow.since":          func(k *Maker, c *Cell) { k.flowPeriod().Since = c.Int },

@@ -81,6 +81,7 @@ func (k *Maker) finish(r *Row) {
 			x.During[d].Bytes = uint64(n)
 		}
 	} else {
+		x.Response.OneWay = unasked(r, x.Family)
 		k.finishMessage(r, &cols.request, &x.Request, &x.HasRequest, &x.RequestBody)
 		k.finishMessage(r, &cols.response, &x.Response, &x.HasResponse, &x.ResponseBody)
 	}
@@ -142,6 +143,15 @@ func (k *Maker) finish(r *Row) {
 			}
 		}
 	}
+}
+
+// unasked reports whether the response of a row is one that nobody asked for: there is no request, and either something is known that
+// such a request would have, or nobody can say whether it went well.
+func unasked(r *Row, f exchange.Family) bool {
+	if r.Cell(cols.request.bytes) != nil || f != exchange.Database && f != exchange.Names {
+		return false
+	}
+	return r.Cell(cols.verb) != nil || r.Cell(cols.statement) != nil || string(r.Text(cols.outcome)) == "unknown"
 }
 
 // finishMessage sets what is known of a message.
