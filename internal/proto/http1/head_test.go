@@ -23,7 +23,7 @@ func (h *heads) End(m *proto.Message)             { h.messages[len(h.messages)-1
 func (h *heads) Lost(proto.Direction, clock.Mark) {}
 func (h *heads) Abort(*proto.Abort)               {}
 func (h *heads) Session(*proto.TLS)               {}
-func (h *heads) Proxied(*proto.Proxied) {}
+func (h *heads) Proxied(*proto.Proxied)           {}
 
 // one parses the first message in text, which a server sends if it begins with HTTP.
 func one(t *testing.T, text string) *proto.Message {

@@ -18,7 +18,7 @@ func (e *ends) WantsBody(*proto.Message) int         { return 0 }
 func (e *ends) Lost(d proto.Direction, _ clock.Mark) { e.text = append(e.text, "lost") }
 func (e *ends) Abort(*proto.Abort)                   {}
 func (e *ends) Session(*proto.TLS)                   {}
-func (e *ends) Proxied(*proto.Proxied) {}
+func (e *ends) Proxied(*proto.Proxied)               {}
 
 func (e *ends) String() string { return strings.Join(e.text, "; ") }
 

@@ -18,7 +18,7 @@ func (n *nowhere) End(*proto.Message)                { n.ends++ }
 func (n *nowhere) Lost(proto.Direction, clock.Mark)  {}
 func (n *nowhere) Abort(*proto.Abort)                { n.aborts++ }
 func (n *nowhere) Session(*proto.TLS)                {}
-func (n *nowhere) Proxied(*proto.Proxied) {}
+func (n *nowhere) Proxied(*proto.Proxied)            {}
 func limits() *proto.Limits {
 	return &proto.Limits{MaxHead: 64 << 10, MaxFields: 200, MaxStreams: 1000, MaxMessage: 1 << 20}
 }

@@ -100,4 +100,4 @@ func (k *transcript) End(m *proto.Message) {
 func (k *transcript) Lost(proto.Direction, clock.Mark) { k.lost++ }
 func (k *transcript) Abort(*proto.Abort)               {}
 func (k *transcript) Session(*proto.TLS)               {}
-func (k *transcript) Proxied(*proto.Proxied) {}
+func (k *transcript) Proxied(*proto.Proxied)           {}

@@ -490,7 +490,7 @@ func (c *counter) End(m *proto.Message)             { c.ends++; c.last = *m }
 func (c *counter) Lost(proto.Direction, clock.Mark) {}
 func (c *counter) Abort(*proto.Abort)               {}
 func (c *counter) Session(*proto.TLS)               {}
-func (c *counter) Proxied(*proto.Proxied) {}
+func (c *counter) Proxied(*proto.Proxied)           {}
 
 func TestNoAllocations(t *testing.T) {
 	for _, want := range []int{0, 1 << 10} {
