@@ -3,12 +3,14 @@ package pipeline_test
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/packet"
 	"github.com/culprit-http/culprit/internal/pipeline"
 	"github.com/culprit-http/culprit/internal/udp"
 )
@@ -347,6 +349,36 @@ func TestDatagrams(t *testing.T) {
 			if trimmed(got) != trimmed(c.want) || strings.Join(ignored, ", ") != c.ignored || stats.Analysed.Packets != uint64(c.analysed) {
 				t.Errorf("%s, %d workers:\n%swant\n%s\nanalysed %d, ignored %v", c.name, workers, got, c.want, stats.Analysed.Packets, stats.Ignored)
 			}
+		}
+	}
+}
+
+// numbers are those of the packets that are recorded.
+type numbers []uint64
+
+func (n *numbers) Packet(r *capture.Record, _ *packet.Packet, _ *packet.Flow) {
+	*n = append(*n, r.Number)
+}
+
+// TestOwn: culprit's own packets are counted and not recorded, and neither is an ICMP error about them.
+func TestOwn(t *testing.T) {
+	s := &script{}
+	s.udp(client, other, dnsQuestion(1, "a"))
+	s.error(4, 3, 3, 0)
+	s.udp(client, name53, dnsQuestion(1, "b"))
+	for _, workers := range []int{1, 2} {
+		c := config()
+		c.Workers, c.UDP = workers, udp.DefaultLimits
+		c.Own = func(p *packet.Packet) bool { return p.DstPort == other.port }
+		var recorded numbers
+		c.Recorder = &recorded
+		got, stats := become(t, c, s.records)
+		const want = "dns 1:40000>3:53 A b unanswered: no answer: capture ended\n"
+		if got != want || stats.Ignored["own"].Packets != 1 || stats.Ignored["icmp"].Packets != 1 || stats.Analysed.Packets != 1 {
+			t.Errorf("%d workers: %swant %s%v", workers, got, want, stats.Ignored)
+		}
+		if !slices.Equal(recorded, numbers{3}) {
+			t.Errorf("%d workers: recorded %v", workers, recorded)
 		}
 	}
 }

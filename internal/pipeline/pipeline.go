@@ -81,7 +81,8 @@ type Config struct {
 	// wanted is called when something waits for keys, from any goroutine.
 	wanted func()
 
-	// Own, if not nil, reports whether a packet belongs to a connection of culprit itself: it is ignored.
+	// Own, if not nil, reports whether a packet belongs to a connection of culprit itself: it is ignored, and so is an
+	// ICMP error about it.
 	Own func(p *packet.Packet) bool
 	// Recorder, if not nil, is given the packets that pass the capture filter.
 	Recorder Recorder
@@ -257,12 +258,14 @@ func (r *run) packets(ctx context.Context) error {
 			}
 			continue
 		}
-		if result == packet.ICMPError {
-			r.icmp(&p, &key, &rec)
+		if r.config.Own != nil && r.config.Own(&p) {
+			if result == packet.Decoded { // or it is among the ICMP errors that are ignored
+				r.own.add(1, uint64(len(rec.Data)))
+			}
 			continue
 		}
-		if r.config.Own != nil && r.config.Own(&p) {
-			r.own.add(1, uint64(len(rec.Data)))
+		if result == packet.ICMPError {
+			r.icmp(&p, &key, &rec)
 			continue
 		}
 		var fromLo bool
