@@ -27,6 +27,12 @@ type Mark struct {
 	Tap uint32
 }
 
+// After marks the byte that comes n bytes after that of m, in the same segment.
+func (m Mark) After(n int) Mark {
+	m.Offset += int64(n)
+	return m
+}
+
 // Clock follows capture time. Its time is the largest seen, so no duration is negative, and its
 // elapsed time leaves out jumps of more than MaxJump, so that timers survive them.
 //

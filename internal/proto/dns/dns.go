@@ -58,7 +58,7 @@ func datagrams(v *variant) func(c *proto.Context) proto.Datagrams {
 
 // Datagram implements proto.Datagrams.
 func (f *Flow) Datagram(d proto.Direction, b []byte, size int, at clock.Mark) {
-	f.take(&piece{by: d, b: b, size: size, missing: max(size-len(b), 0), first: at, last: after(at, max(size-1, 0)), how: proto.Whole})
+	f.take(&piece{by: d, b: b, size: size, missing: max(size-len(b), 0), first: at, last: at.After(max(size-1, 0)), how: proto.Whole})
 }
 
 // Close implements proto.Datagrams.

@@ -57,7 +57,7 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		if n == 0 {
 			n = p.collect(h, d, b, at)
 		}
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 	return proto.Verdict{}
 }
@@ -71,7 +71,7 @@ func (p *Parser) whole(h *half, d proto.Direction, b []byte, at clock.Mark) int 
 	if n > len(b) || n < lengthSize+headerSize {
 		return 0
 	}
-	p.take(&piece{by: d, b: b[lengthSize:n], size: n, first: at, last: after(at, n-1), how: proto.Whole})
+	p.take(&piece{by: d, b: b[lengthSize:n], size: n, first: at, last: at.After(n - 1), how: proto.Whole})
 	return n
 }
 
@@ -94,7 +94,7 @@ func (p *Parser) collect(h *half, d proto.Direction, b []byte, at clock.Mark) in
 	case h.came == lengthSize && h.length() < lengthSize+headerSize:
 		p.lose(h, d, at)
 	case h.came > lengthSize && h.came == h.length():
-		p.complete(h, d, after(at, n-1))
+		p.complete(h, d, at.After(n-1))
 	}
 	return n
 }
@@ -140,7 +140,7 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 	h.missing += hidden
 	h.came += hidden
 	if h.came == h.length() {
-		p.complete(h, d, after(at, hidden-1))
+		p.complete(h, d, at.After(hidden-1))
 	}
 	if n > int64(hidden) {
 		p.lose(h, d, at)
@@ -151,7 +151,7 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 func (p *Parser) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
 	h := &p.halves[d]
 	if h.came > lengthSize {
-		last := after(h.at, h.came-1)
+		last := h.at.After(h.came - 1)
 		last.Time = at.Time
 		p.take(&piece{by: d, b: h.kept[lengthSize:], size: h.came, missing: h.missing, first: h.at, last: last, how: proto.Cut, why: why})
 	}
@@ -160,10 +160,4 @@ func (p *Parser) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) 
 	if p.closed++; p.closed == len(p.halves) {
 		p.finish()
 	}
-}
-
-// after marks the byte that comes n bytes after another of its segment.
-func after(at clock.Mark, n int) clock.Mark {
-	at.Offset += int64(n)
-	return at
 }

@@ -208,7 +208,7 @@ func (p *Parser) output(s *side, st *stream, b []byte, at clock.Mark) {
 	p.release(buf)
 	st.scanned = 0
 	if b = b[n-from:]; len(b) > 0 {
-		at.Offset += int64(n - from)
+		at = at.After(n - from)
 		h.grow(at, at.Offset, len(b))
 		p.page(h, b)
 	}

@@ -189,7 +189,7 @@ func (p *Parser) header(h *half, b []byte, at clock.Mark) int {
 			continue // the common case: all of it lies within b
 		}
 		if more := min(n-len(h.head), len(b)-taken); more > 0 {
-			p.collect(h, b[taken:taken+more], after(at, taken))
+			p.collect(h, b[taken:taken+more], at.After(taken))
 			taken += more
 			head, first = h.head, h.headAt
 		}
@@ -210,7 +210,7 @@ func (p *Parser) header(h *half, b []byte, at clock.Mark) int {
 	if taken == 0 {
 		taken = n
 	}
-	last := after(at, taken-1)
+	last := at.After(taken - 1)
 	k.extraBytes, k.name = head[headerSize:headerSize+k.extras], head[headerSize+k.extras:headerSize+k.extras+k.key]
 	rest := head[headerSize+k.extras+k.key : n]
 	if want == magicRequest {

@@ -103,9 +103,9 @@ func (p *Datagrams) Datagram(d proto.Direction, b []byte, size int, at clock.Mar
 		}
 		c.sequence = f.sequence + 1
 	}
-	c.Data(d, f.payload, after(at, frameSize))
+	c.Data(d, f.payload, at.After(frameSize))
 	if missing := size - len(b); missing > 0 {
-		c.Gap(d, int64(missing), after(at, len(b)))
+		c.Gap(d, int64(missing), at.After(len(b)))
 	}
 	// memcached 1.6 numbers the datagrams of each value of a response anew.
 	switch {

@@ -138,7 +138,7 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 	}
 	for len(b) > 0 && h.state != inLost {
 		n := p.take(h, b, at)
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 	return proto.Verdict{}
 }
@@ -268,7 +268,7 @@ func (p *Parser) value(h *half, b []byte, at clock.Mark) int {
 func (p *Parser) passed(h *half, n int64, at clock.Mark) {
 	m := &h.msg
 	m.Size += n
-	m.Last = after(at, int(n)-1)
+	m.Last = at.After(int(n) - 1)
 	if m.Kind == proto.Response {
 		m.BodyBytes += n
 	}
@@ -330,12 +330,6 @@ func (p *Parser) render(h *half, b []byte) {
 	if want := p.sink.WantsBody(&h.msg); want > 0 && len(b) > 0 {
 		p.sink.Body(&h.msg, b[:min(len(b), want)])
 	}
-}
-
-// after marks the byte that comes n bytes after another of its segment.
-func after(at clock.Mark, n int) clock.Mark {
-	at.Offset += int64(n)
-	return at
 }
 
 // forget drops the texts and facts of a message that have been handed out, and memory that few messages need.

@@ -40,17 +40,17 @@ func (p *Parser) line(h *half, b []byte, at clock.Mark) int {
 	if room := p.limits.MaxHead - len(h.head); n > room {
 		// The line is longer than the limit: what there is of it is taken for all.
 		p.collect(h, b[:room], at)
-		p.tooLong(h, after(at, room-1))
+		p.tooLong(h, at.After(room-1))
 		return room
 	}
 	switch {
 	case whole && len(h.head) == 0:
 		// The common case: the line lies within b, and is parsed there.
-		p.parse(h, b[:n], at, after(at, n-1))
+		p.parse(h, b[:n], at, at.After(n-1))
 	default:
 		p.collect(h, b[:n], at)
 		if whole {
-			p.parse(h, h.head, h.headAt, after(at, n-1))
+			p.parse(h, h.head, h.headAt, at.After(n-1))
 			p.release(h)
 		}
 	}
@@ -107,7 +107,7 @@ func (p *Parser) long(h *half, b []byte, at clock.Mark) int {
 		n = len(b)
 	}
 	h.msg.Size += int64(n)
-	h.msg.Last = after(at, n-1)
+	h.msg.Last = at.After(n - 1)
 	if whole {
 		h.state = inHead
 		p.end(h, proto.Whole)

@@ -185,7 +185,7 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 	}
 	for len(b) > 0 && h.state != inLost {
 		n := p.take(h, b, at)
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 	return proto.Verdict{}
 }
@@ -201,7 +201,7 @@ func (p *Parser) take(h *half, b []byte, at clock.Mark) int {
 	n := int(min(int64(len(b)), h.left))
 	m := &h.msg
 	m.Size += int64(n)
-	m.Last = after(at, n-1)
+	m.Last = at.After(n - 1)
 	if h.state == inScanning {
 		p.scanner.feed(p, h, b[:n], at)
 	}
@@ -237,7 +237,7 @@ func (p *Parser) header(h *half, b []byte, at clock.Mark) int {
 		}
 		h.left -= headerSize
 		p.release(h)
-		p.response(h, after(at, taken-1))
+		p.response(h, at.After(taken-1))
 		return taken
 	}
 	h.state = inGathering
@@ -245,7 +245,7 @@ func (p *Parser) header(h *half, b []byte, at clock.Mark) int {
 		return 0 // it may lie within b
 	}
 	if h.left -= headerSize; h.left == 0 {
-		p.gather(h, nil, after(at, taken-1))
+		p.gather(h, nil, at.After(taken-1))
 	}
 	return taken
 }
@@ -270,7 +270,7 @@ func (p *Parser) gather(h *half, b []byte, at clock.Mark) int {
 	}
 	last := at
 	if n > 0 {
-		last = after(at, n-1)
+		last = at.After(n - 1)
 	}
 	h.state = inRest
 	if h.msg.Dir == p.client {
@@ -318,7 +318,7 @@ func (p *Parser) Gap(d proto.Direction, n int64, at clock.Mark) {
 	if h.open {
 		m.MissingBytes += n
 		m.Size += n
-		m.Last = after(at, int(n)-1)
+		m.Last = at.After(int(n) - 1)
 	}
 	if h.left -= n; h.left == 0 {
 		p.over(h)
@@ -410,12 +410,6 @@ func forget(m *proto.Message) {
 	if cap(m.Facts) > keptFacts {
 		m.Facts = nil
 	}
-}
-
-// after marks the byte that comes n bytes after another of its segment.
-func after(at clock.Mark, n int) clock.Mark {
-	at.Offset += int64(n)
-	return at
 }
 
 // stream makes the number of an exchange from that of a message.

@@ -188,7 +188,7 @@ func (s *scanner) feed(p *Parser, h *half, b []byte, at clock.Mark) {
 			s.keep(p, b[:n])
 			s.skip -= int64(n)
 			s.pos += int64(n)
-			b, at = b[n:], after(at, n)
+			b, at = b[n:], at.After(n)
 			if s.skip == 0 {
 				s.value(p, h)
 			}
@@ -216,7 +216,7 @@ func (s *scanner) feed(p *Parser, h *half, b []byte, at clock.Mark) {
 		}
 		s.token = s.token[:0]
 		s.pos += int64(n)
-		b, at = b[n-had:], after(at, n-had)
+		b, at = b[n-had:], at.After(n-had)
 		if s.skip == 0 && s.wants != skipped {
 			s.value(p, h)
 		}

@@ -41,7 +41,7 @@ func (p *Parser) outer(h *half, b []byte, at clock.Mark) int {
 	if o.n == 0 && len(b) >= outerHeader {
 		if n := outerHeader + length24(b); len(b) >= n && n-outerHeader <= p.limits.MaxMessage {
 			// The common case: it lies within b.
-			p.unpack(h, b[outerHeader:n], length24(b[headerSize:]), at, after(at, n-1))
+			p.unpack(h, b[outerHeader:n], length24(b[headerSize:]), at, at.After(n-1))
 			return n
 		}
 	}
@@ -66,7 +66,7 @@ func (p *Parser) outer(h *half, b []byte, at clock.Mark) int {
 	if o.skip > 0 {
 		n := min(len(b), o.skip)
 		if o.skip -= n; o.skip == 0 {
-			p.missing(h, size, plain, after(at, n-1))
+			p.missing(h, size, plain, at.After(n-1))
 		}
 		return n
 	}
@@ -76,7 +76,7 @@ func (p *Parser) outer(h *half, b []byte, at clock.Mark) int {
 	if len(o.kept) == size {
 		kept, first := o.kept, o.first
 		o.release(p.held)
-		p.unpack(h, kept, plain, first, after(at, n-1))
+		p.unpack(h, kept, plain, first, at.After(n-1))
 	}
 	return n
 }

@@ -106,7 +106,7 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		if n < 0 {
 			return p.verdict
 		}
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 	p.feed(h, b, at)
 	p.commands.settle(p.held)
@@ -130,7 +130,7 @@ func (p *Parser) feed(h *half, b []byte, at clock.Mark) {
 		} else {
 			n = p.packets(h, b, mark{at: at})
 		}
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 	if p.verdict.Action == proto.Handover {
 		p.verdict.Consumed = whole - len(b)
@@ -300,10 +300,4 @@ func (p *Parser) restart() {
 	for i := range p.halves {
 		p.halves[i].lost, p.halves[i].compressed = false, false
 	}
-}
-
-// after marks the byte that comes n bytes after another of its segment.
-func after(at clock.Mark, n int) clock.Mark {
-	at.Offset += int64(n)
-	return at
 }

@@ -71,14 +71,14 @@ func (m mark) byteAt(n int) clock.Mark {
 	if m.squeezed {
 		return m.at
 	}
-	return after(m.at, n)
+	return m.at.After(n)
 }
 
 func (m mark) last(n int) clock.Mark {
 	if m.squeezed {
 		return m.end
 	}
-	return after(m.at, n-1)
+	return m.at.After(n - 1)
 }
 
 // settle counts what the texts take.
@@ -253,7 +253,7 @@ func (p *Parser) skip(h *half, n int64, at clock.Mark) bool {
 	}
 	*p.held -= len(h.kept)
 	h.kept, h.need = nil, 0
-	last := after(at, int(n)-1)
+	last := at.After(int(n) - 1)
 	h.remain -= int(n)
 	if h.open {
 		h.msg.MissingBytes += n

@@ -178,7 +178,7 @@ func (p *Parser) data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		if v.Action != proto.Continue {
 			return v
 		}
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 		p.replay()
 	}
 	if h.lost {
@@ -186,11 +186,11 @@ func (p *Parser) data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		if !ok {
 			return proceed
 		}
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 	for len(b) > 0 && !h.lost {
 		n := p.take(d, h, b, at)
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 		if p.phase == phaseWaiting && d == p.client && len(b) > 0 {
 			p.wait(b, at)
 			break
@@ -270,8 +270,7 @@ func (p *Parser) take(d proto.Direction, h *half, b []byte, at clock.Mark) (n in
 		if n = p.takeHead(d, h, b, at); !h.open {
 			return n
 		}
-		b = b[n:]
-		at.Offset += int64(n)
+		b, at = b[n:], at.After(n)
 	}
 	k := int(min(int64(len(b)), h.length-h.pos))
 	whole := h.pos == 0 && int64(k) == h.length
@@ -280,7 +279,7 @@ func (p *Parser) take(d proto.Direction, h *half, b []byte, at clock.Mark) (n in
 	}
 	if k > 0 {
 		h.pos += int64(k)
-		h.last = after(at, k-1)
+		h.last = at.After(k - 1)
 		p.progress(d, h, int64(k))
 	}
 	if h.pos == h.length {
@@ -310,7 +309,7 @@ func (p *Parser) takeHead(d proto.Direction, h *half, b []byte, at clock.Mark) (
 		}
 		head = h.head[:]
 	}
-	h.last = after(at, n-1)
+	h.last = at.After(n - 1)
 	h.headLen = 0
 	if !p.begin(d, h, head[:size]) {
 		p.lose(d, h.first)
@@ -396,7 +395,7 @@ func (p *Parser) counts(d proto.Direction, typ byte) *proto.Message {
 func (p *Parser) hide(d proto.Direction, h *half, n int64, at clock.Mark) {
 	h.holed = true
 	h.pos += n
-	h.last = after(at, int(n)-1)
+	h.last = at.After(int(n) - 1)
 	if m := p.counts(d, h.typ); m != nil {
 		m.MissingBytes += n
 	}
@@ -432,10 +431,4 @@ func (p *Parser) release() {
 	p.names.clear()
 	*p.held -= p.counted
 	p.counted = 0
-}
-
-// after marks the byte that comes n bytes after another of its segment.
-func after(at clock.Mark, n int) clock.Mark {
-	at.Offset += int64(n)
-	return at
 }

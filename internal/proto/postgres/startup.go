@@ -131,7 +131,7 @@ func (p *Parser) replay() {
 		p.data(p.client, early, p.earlyAt)
 	}
 	if p.earlyLost && !p.halves[p.client].lost {
-		p.lose(p.client, after(p.earlyAt, len(early)))
+		p.lose(p.client, p.earlyAt.After(len(early)))
 	}
 	p.earlyLost = false
 }

@@ -61,7 +61,7 @@ func (p *Parser) dumpLine(b []byte, at clock.Mark) int {
 		p.malformed()
 		return n
 	}
-	r.msg.Parts.First = after(at, n).Time
+	r.msg.Parts.First = at.After(n).Time
 	p.dumpBegins(line)
 	r.line = r.line[:0]
 	return n

@@ -206,9 +206,3 @@ func (p *Parser) forget() {
 	p.awaited.lost()
 	p.session = session{database: unknownDatabase, selected: unknownDatabase, subscribed: true, monitoring: true}
 }
-
-// after marks the byte that comes n bytes after another of its segment.
-func after(at clock.Mark, n int) clock.Mark {
-	at.Offset += int64(n)
-	return at
-}

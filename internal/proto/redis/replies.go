@@ -115,7 +115,7 @@ func (p *Parser) reply(b []byte, at clock.Mark) proto.Verdict {
 		case dumpData, dumpUntil:
 			n = p.dumpBytes(b, at)
 		}
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 	if r.state == replyOver {
 		return proto.Verdict{Action: proto.Stop}
@@ -136,7 +136,7 @@ func (p *Parser) beginReply(at clock.Mark) {
 // reached counts n bytes of the reply.
 func (r *replies) reached(at clock.Mark, n int) {
 	r.msg.Size += int64(n)
-	r.msg.Last = after(at, n-1)
+	r.msg.Last = at.After(n - 1)
 }
 
 // replyLine takes the line that begins a value.
@@ -585,7 +585,7 @@ func (p *Parser) replyGap(n int64, at clock.Mark) {
 	}
 	r.msg.MissingBytes += n
 	r.msg.Size += n
-	r.msg.Last = after(at, int(n)-1)
+	r.msg.Last = at.After(int(n) - 1)
 	r.want, r.versionNext = 0, false
 	if r.state == replyData {
 		p.stringMoves(n)

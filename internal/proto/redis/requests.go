@@ -92,7 +92,7 @@ func (p *Parser) request(b []byte, at clock.Mark) {
 		case requestInline:
 			n = p.inline(b, at)
 		}
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 }
 
@@ -146,7 +146,7 @@ func (p *Parser) beginRequest(at clock.Mark) {
 func (p *Parser) reached(at clock.Mark, n int) {
 	m := &p.requests.msg
 	m.Size += int64(n)
-	m.Last = after(at, n-1)
+	m.Last = at.After(n - 1)
 }
 
 // argumentLength takes the line with the length of an argument.
@@ -623,7 +623,7 @@ func (p *Parser) requestGap(n int64, at clock.Mark) {
 	}
 	q.msg.MissingBytes += n
 	q.msg.Size += n
-	q.msg.Last = after(at, int(n)-1)
+	q.msg.Last = at.After(int(n) - 1)
 	if q.remain -= n; q.remain == 0 {
 		q.state = requestEnd
 	}

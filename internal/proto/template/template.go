@@ -119,7 +119,7 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 		default:
 			n = p.head(h, b, at)
 		}
-		b, at = b[n:], after(at, n)
+		b, at = b[n:], at.After(n)
 	}
 	return proto.Verdict{Action: proto.Continue}
 }
@@ -162,7 +162,7 @@ func (p *Parser) head(h *half, b []byte, at clock.Mark) int {
 		p.lose(h, at)
 	case whole && len(h.line) == 0:
 		// The common case: the head lies within b, and is parsed there.
-		p.message(h, b[:n], at, after(at, n-1))
+		p.message(h, b[:n], at, at.After(n-1))
 	default:
 		if len(h.line) == 0 {
 			h.lineAt = at
@@ -170,7 +170,7 @@ func (p *Parser) head(h *half, b []byte, at clock.Mark) int {
 		h.line = append(h.line, b[:n]...)
 		*p.held += n
 		if whole {
-			p.message(h, h.line, h.lineAt, after(at, n-1))
+			p.message(h, h.line, h.lineAt, at.After(n-1))
 			p.release(h)
 		}
 	}
@@ -182,7 +182,7 @@ func (p *Parser) message(h *half, line []byte, first, last clock.Mark) {
 	if h.state == inLost {
 		// What was lost may have ended with a mark of its own.
 		i := bytes.LastIndexByte(line, mark)
-		line, first = line[i:], after(first, i)
+		line, first = line[i:], first.After(i)
 	}
 	m := &h.msg
 	d := m.Dir
@@ -256,7 +256,7 @@ func (p *Parser) count(h *half, n int64, at clock.Mark) {
 	m := &h.msg
 	m.BodyBytes += n
 	m.Size += n
-	m.Last = after(at, int(n)-1)
+	m.Last = at.After(int(n) - 1)
 	if h.remain -= n; h.remain == 0 {
 		p.end(h, proto.Whole)
 	}
@@ -282,10 +282,4 @@ func (p *Parser) lose(h *half, at clock.Mark) {
 func (p *Parser) release(h *half) {
 	*p.held -= len(h.line)
 	h.line = nil
-}
-
-// after marks the byte that comes n bytes after another of its segment.
-func after(at clock.Mark, n int) clock.Mark {
-	at.Offset += int64(n)
-	return at
 }

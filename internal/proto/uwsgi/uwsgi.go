@@ -179,9 +179,7 @@ func (p *Parser) block(s *side, b []byte, at clock.Mark) int {
 	}
 	size := packetHeader + int(binary.LittleEndian.Uint16(s.buf[1:]))
 	take := min(len(b)-n, min(size, p.limits.MaxHead)-len(s.buf))
-	behind := at
-	behind.Offset += int64(n)
-	p.keep(s, b[n:n+take], behind)
+	p.keep(s, b[n:n+take], at.After(n))
 	switch n += take; len(s.buf) {
 	case size:
 		p.asked(s, s.buf, s.bufAt, s.latest, proto.Whole, proto.Open)

@@ -175,7 +175,7 @@ func (p *Parser) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict 
 			return proceed
 		}
 		b = b[n:]
-		at.Offset += int64(n)
+		at = at.After(n)
 	}
 	return proceed
 }
