@@ -415,7 +415,7 @@ func (p *Parser) result(h *half, k *packet, value []byte, left int64, first cloc
 		n := int64(k.key) + left
 		h.part(n, first)
 		h.msg.BodyBytes += int64(k.key)
-	case k.opcode == opStat:
+	case k.opcode == opStat || k.value > 0: // such as what the server says of an authentication
 		h.msg.Framing = proto.Rendered
 	}
 }

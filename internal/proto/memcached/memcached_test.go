@@ -655,6 +655,22 @@ var cases = []prototest.Case{
 			<3 end whole size 30 body 6 parts 1 of 6 largest 6`,
 	},
 	{
+		Name: "binary: a login that succeeds",
+		Script: `
+			> \x80\x21\x00\x05\x00\x00\x00\x00\x00\x00\x00\x0f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00PLAIN\x00user\x00pass
+			< \x81\x21\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0d\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00Authenticated`,
+		Want: `
+			>1 request sasl_auth sasl_auth PLAIN at 0 head 0 none
+			>1   protocol_type = binary
+			>1   opcode = SASL Auth
+			>1   opaque =
+			>1 end whole size 39 body 0
+			<1 response 0 at 0 head 0 rendered
+			<1   status = No error
+			<1 "Authenticated\n"
+			<1 end whole size 37 body 13`,
+	},
+	{
 		Name:    "picked up in the middle",
 		Resumed: true,
 		Script: `
