@@ -57,7 +57,9 @@ func (p *Parser) outer(h *half, b []byte, at clock.Mark) int {
 		case size > p.limits.MaxMessage:
 			o.skip = size
 		case size == 0:
+			plain, first := length24(o.header[headerSize:]), o.first
 			o.release(p.held)
+			p.unpack(h, nil, plain, first, at.After(n-1))
 		}
 		return n
 	}

@@ -1087,6 +1087,23 @@ func cases() []prototest.Case {
 			>   compression = zlib
 			> end whole size 20 body 0
 			< lost`),
+		all("compressed, and empty where there should be something", in(capsNew|capCompress,
+			">"+squeezed(0, "", query("SELECT 1")), "<"+"\x00\x00\x00\x01\x20\x00\x00"), `
+			> request LOGIN at 0 head 0 none
+			>   user = ann
+			>   database = shop
+			>   compression = zlib
+			> end whole size 74 body 0
+			< response 0 at 78 head 0 none
+			<   server_version = 8.0.36
+			<   session = 77
+			< end whole size 11 body 0
+			> request SELECT SELECT 1 at 74 head 0 none
+			>   user = ann
+			>   database = shop
+			>   compression = zlib
+			> end whole size 20 body 0
+			< lost`),
 		{
 			Name: "an outer packet that is too large", Limits: &proto.Limits{MaxStatement: 1000, MaxMessage: 100, MaxFields: 10},
 			Script: in(capsNew|capCompress,
