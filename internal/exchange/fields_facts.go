@@ -82,6 +82,7 @@ var Facts = map[string]Fact{
 	"culprit.db.compression":          {proto.Request, "compression"},
 	"culprit.db.server_version":       {proto.Response, "server_version"},
 	"culprit.db.session":              {proto.Response, "session"},
+	"culprit.dns.error_message":       {proto.Response, proto.FactErrorText},
 	"culprit.cgi.script":              {proto.Request, "script"},
 	"culprit.cgi.remote_ip":           {proto.Request, "remote_ip"},
 	"culprit.cgi.remote_port":         {proto.Request, "remote_port"},

@@ -769,6 +769,7 @@ var Fields = gated([]Field{
 	fact("culprit.db.session", "", "keyword", "", Text, "the server's number of the session, at login"),
 	{"culprit.db.result", nil, "wildcard", "", Text, "beginning of the result as text, on request (--max-body)", fromResponse, content},
 
+	fact("culprit.dns.error_message", "", "match_only_text", "", Text, "what the response code means, and what the extended error (RFC 8914) says"),
 	fact("culprit.cgi.script", "", "keyword", "", Text, "program that the request is for (SCRIPT_FILENAME), over FastCGI or uwsgi"),
 	fact("culprit.cgi.remote_ip", "", "keyword", "", Text, "address of the web server's client, as the web server tells (REMOTE_ADDR)"),
 	fact("culprit.cgi.remote_port", "", "long", "", Int, "its port (REMOTE_PORT)"),

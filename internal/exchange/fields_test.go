@@ -57,6 +57,7 @@ func samples() map[string]*exchange.Exchange {
 		"response": outputtest.Exchange("", "HTTP/1.1 200 OK\n\n"),
 		"push":     outputtest.Push("news"), "lookup": outputtest.Lookup("A", "www.shop.example", "10.0.0.7"), "flow": outputtest.FlowRecord("ssh"),
 		"name":    outputtest.WithFacts(outputtest.Lookup("A", "www.shop.example")),
+		"no name": outputtest.Failed(outputtest.Lookup("A", "no.shop.example"), "NXDOMAIN", "the name doesn't exist"),
 		"proxied": outputtest.Proxied(outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 204 No Content\n\n")),
 		"fastcgi": outputtest.FastCGI(),
 	}

@@ -28,6 +28,7 @@ var groups = []group{
 	{"mongodb.", speaks("mongodb")},
 	{"memcache.", speaks("memcached")},
 	{"dns.", asksNames},
+	{"culprit.dns.", asksNames},
 	{"flow.", isFlow},
 	{"culprit.flow.", isFlow},
 	{"culprit.cgi.", func(x *Exchange) bool { return x.Protocol == "fastcgi" || x.Protocol == "uwsgi" }},

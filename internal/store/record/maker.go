@@ -86,6 +86,8 @@ func (k *Maker) finish(r *Row) {
 		k.finishMessage(r, &cols.response, &x.Response, &x.HasResponse, &x.ResponseBody)
 	}
 
+	x.Request.OneWay = x.HasRequest && !x.HasResponse && x.Stream && x.Grade == exchange.Complete &&
+		(x.Family == exchange.Database || x.Family == exchange.Names)
 	start := x.Start.Time
 	if x.HasRequest {
 		x.Request.First = clock.Mark{Time: start, Packet: x.FirstPacket}
