@@ -416,7 +416,7 @@ func TestKeysBehindPackets(t *testing.T) {
 			}
 			config := Config{
 				Workers: workers, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits, TLS: tls.DefaultLimits(), Keys: keylog.NewStore(keylog.Options{}),
-				Parser: proto.Limits{MaxHead: 1 << 16, MaxFields: 256, MaxStatement: 16 << 10}, Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
+				Parser: proto.Limits{MaxHead: 1 << 16, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 16 << 10}, Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
 			}
 			l := &tellings{}
 			if _, err := Run(context.Background(), &dsb{records: records, blocks: blocks}, config, l); err != nil {

@@ -110,7 +110,7 @@ func config() pipeline.Config {
 		Memory:  512 << 20,
 		Packet:  packet.DefaultLimits(),
 		TCP:     tcp.DefaultLimits,
-		Parser:  proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStatement: 16 << 10},
+		Parser:  proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{
 			MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute,
 		},

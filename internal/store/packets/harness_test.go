@@ -101,18 +101,19 @@ func (s *show) Idle() error { return nil }
 func config() pipeline.Config {
 	return pipeline.Config{
 		Workers: 1, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits, UDP: udp.DefaultLimits,
-		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStatement: 16 << 10},
+		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
 	}
 }
 
 // seen is an exchange as it was shown.
 type seen struct {
-	query   Query
-	grade   exchange.Grade
-	summary string
-	timing  exchange.Timing
-	index   uint32
+	query    Query
+	protocol string
+	grade    exchange.Grade
+	summary  string
+	timing   exchange.Timing
+	index    uint32
 }
 
 // same reports whether an exchange is another one, as far as it can be seen without the rest of its connection.
@@ -130,7 +131,7 @@ func see(x *exchange.Exchange) seen {
 	if x.HasResponse {
 		s += fmt.Sprintf(" %d %d", x.Response.Status, x.Response.Size)
 	}
-	return seen{query: Of(x), grade: x.Grade, summary: s, timing: x.Timing, index: x.Index}
+	return seen{query: Of(x), protocol: x.Protocol, grade: x.Grade, summary: s, timing: x.Timing, index: x.Index}
 }
 
 // trace runs a pipeline and returns its exchanges; k may be nil.

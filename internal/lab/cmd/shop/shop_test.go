@@ -70,7 +70,7 @@ func read(t *testing.T) ([]seen, pipeline.Stats) {
 	var all []seen
 	stats, err := pipeline.Run(context.Background(), source, pipeline.Config{
 		Workers: 1, Memory: 512 << 20, Packet: packet.DefaultLimits(), TCP: tcp.DefaultLimits,
-		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStatement: 16 << 10},
+		Parser:   proto.Limits{MaxHead: 256 << 10, MaxFields: 256, MaxStreams: 1000, MaxMessage: 1 << 20, MaxStatement: 16 << 10},
 		Exchange: exchange.Limits{MaxWaiting: 1000, ExchangeTimeout: 5 * time.Minute},
 	}, receiver(func(x *exchange.Exchange) {
 		enricher.Exchange(x)
