@@ -175,11 +175,11 @@ func (e *Engine) get() *Exchange {
 func (x *Exchange) reset() {
 	request, response := x.Request, x.Response
 	requestBody, responseBody, interim := x.RequestBody.raw[:0], x.ResponseBody.raw[:0], x.Interim[:0]
-	secrets := x.Secrets[:0]
+	secrets, episodes := x.Secrets[:0], x.Episodes[:0]
 	*x = Exchange{}
 	x.Request.Raw, x.Request.Fields, x.Request.Facts = request.Raw[:0], request.Fields[:0], request.Facts[:0]
 	x.Response.Raw, x.Response.Fields, x.Response.Facts = response.Raw[:0], response.Fields[:0], response.Facts[:0]
-	x.RequestBody.raw, x.ResponseBody.raw, x.Interim, x.Secrets = requestBody, responseBody, interim, secrets
+	x.RequestBody.raw, x.ResponseBody.raw, x.Interim, x.Secrets, x.Episodes = requestBody, responseBody, interim, secrets, episodes
 }
 
 // Tick shows requests that have waited for long, and gives up those that have waited too long. It
@@ -227,7 +227,7 @@ func (x *Exchange) snapshot(at clock.Mark) *Exchange {
 }
 
 // UnknownTiming is the timing of which nothing is known.
-var UnknownTiming = Timing{-1, -1, -1, -1, -1, -1, -1, -1, -1, Split{-1, -1, -1}}
+var UnknownTiming = Timing{-1, -1, -1, -1, -1, -1, -1, -1, -1, Split{-1, -1, -1}, [Phases]Causes{}}
 
 func (x *Exchange) clearTiming() {
 	x.Timing = UnknownTiming

@@ -69,6 +69,8 @@ type Timing struct {
 	Duration, Total int64
 	// Handshake says who took the time of TLS.
 	Handshake Split
+	// Causes say whom the phases are due to.
+	Causes [Phases]Causes
 }
 
 // Split says who took a time, in nanoseconds; -1 means unknown.
@@ -206,6 +208,14 @@ type Exchange struct {
 	// happened in each direction between its start and its end.
 	Conn   proto.Facts
 	During [2]Counts
+	// Episodes are the times in which the connection was held up that touch the exchange, handshake included. Acked says when the request
+	// had been acknowledged as a whole before its response began; zero: it wasn't.
+	Episodes []proto.Episode
+	Acked    proto.Acked
+
+	// Blame is the verdict on it, and Hop its place among those that others caused.
+	Blame Blame
+	Hop   Hop
 
 	// Process are the local processes at the ends, by direction; nil where an end isn't local, or its owner
 	// isn't known.

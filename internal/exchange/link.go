@@ -1,6 +1,8 @@
 package exchange
 
 import (
+	"slices"
+
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/proto"
 )
@@ -23,6 +25,7 @@ func (l *Link) Open(e *Engine, f *proto.Flow, facts *proto.Facts) {
 // Detach has the link go on without the transport, whose facts it copies: they are about to be another connection's.
 func (l *Link) Detach() {
 	facts := *l.live
+	facts.Episodes = slices.Clone(facts.Episodes)
 	if l.facts == l.live {
 		l.facts = &facts
 	}
@@ -185,6 +188,7 @@ func (l *Layer) ask(x *Exchange, m *proto.Message) {
 
 // answer gives an exchange its response.
 func (l *Layer) answer(x *Exchange, m *proto.Message) {
+	l.acknowledged(x)
 	x.HasResponse = true
 	x.Response.CopyFrom(m)
 	x.underWay[proto.Response] = m
@@ -244,6 +248,8 @@ func (l *Layer) finish(x *Exchange, at clock.Mark, lost [2]bool) {
 	}
 	x.Stream = x.Stream || x.HasRequest && x.Request.Blocks
 	x.Conn = *l.facts
+	x.Conn.Episodes = nil
+	x.witness(l.facts.Episodes)
 	for d := range x.During {
 		x.During[d] = counts(&l.facts.Half[d])
 		x.During[d].subtract(&x.before[d])
@@ -254,6 +260,26 @@ func (l *Layer) finish(x *Exchange, at clock.Mark, lost [2]bool) {
 	x.grade(lost)
 	e.Counters.Exchanges[x.Grade]++
 	e.out.Done = append(e.out.Done, x)
+}
+
+// witness keeps the episodes that touch an exchange; that of the first on a connection includes the handshake.
+func (x *Exchange) witness(episodes []proto.Episode) {
+	from := x.Start.Time
+	if x.Index == 0 {
+		from = 0
+	}
+	for i := range episodes {
+		if e := &episodes[i]; e.To > from && e.From < x.Completed.Time {
+			x.Episodes = append(x.Episodes, *e)
+		}
+	}
+}
+
+// acknowledged notes when all of the request was, if it was before what comes now.
+func (l *Link) acknowledged(x *Exchange) {
+	if a := l.facts.Half[x.Client].AllAcked; x.HasRequest && a.Time >= x.Request.Last.Time {
+		x.Acked = a
+	}
 }
 
 // completion returns what completed an exchange: the latest of an event, of the last bytes of its messages, and

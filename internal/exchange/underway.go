@@ -72,6 +72,8 @@ func (x *Exchange) Snapshot(at clock.Mark) (*Exchange, State) {
 	}
 	l := x.pairer.link()
 	c.TLS, c.Conn = x.pairer.secured(), *l.facts
+	c.Conn.Episodes = nil
+	c.witness(l.facts.Episodes)
 	for d := range c.During {
 		c.During[d] = counts(&l.facts.Half[d])
 		c.During[d].subtract(&x.before[d])

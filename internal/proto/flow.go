@@ -97,6 +97,9 @@ type Facts struct {
 	By  Direction
 	// Closed marks the packet that ended it.
 	Closed clock.Mark
+	// Episodes are the times in which a half-stream was held up, by when they ended, at most MaxEpisodes. They are the transport's: who
+	// copies the facts must copy them by themselves.
+	Episodes []Episode
 }
 
 // HalfFacts are the facts of one half-stream: of what one side sent.
@@ -109,6 +112,8 @@ type HalfFacts struct {
 	LastPacket uint64
 	// Acked is how many bytes of this half-stream the other side has acknowledged.
 	Acked int64
+	// AllAcked says when the other side last acknowledged everything that this side had sent.
+	AllAcked Acked
 
 	// RTT is the smoothed round-trip time from the tap to the other side and back (RFC 6298), MinRTT
 	// the smallest sample, in nanoseconds; RTTSamples counts the samples.
@@ -132,8 +137,13 @@ type HalfFacts struct {
 	MSS           uint16
 	WindowScale   int8
 	SACKPermitted bool
-	// Window is the last advertised receive window in bytes, scaled where the scale is known.
-	Window uint32
+	// Window is the last advertised receive window in bytes, scaled where the scale is known, and MaxWindow the largest.
+	Window, MaxWindow uint32
+	// MaxFlight is the most that was under way unacknowledged, in bytes.
+	MaxFlight uint32
+	// Small counts segments with payload that were smaller than the MSS and came while earlier data was unacknowledged.
+	// DSACKs counts the duplicate selective acknowledgements (RFC 2883) of what this side sent.
+	Small, DSACKs uint32
 }
 
 // ICMPError is an error message about a packet that couldn't be delivered (RFC 792, RFC 4443).
