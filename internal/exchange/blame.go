@@ -12,6 +12,24 @@ type Causes struct {
 // Sum returns what the parts add up to.
 func (c *Causes) Sum() int64 { return c.Client + c.ClientNetwork + c.ServerNetwork + c.Server }
 
+// cause makes the field of a part of a phase.
+func cause(name string, p Phase, of func(c *Causes) int64, party string) Field {
+	return Field{Name: name, Type: "long", Unit: "ns", Kind: Duration, Source: fromTiming,
+		Meaning: "part of " + p.String() + " that is due to " + party + "; absent when none is",
+		Get: func(x *Exchange, v *Value) {
+			if c := &x.Timing.Causes[p]; c.Known {
+				if n := of(c); n > 0 {
+					v.duration(n)
+				}
+			}
+		}}
+}
+
+func byClient(c *Causes) int64        { return c.Client }
+func byClientNetwork(c *Causes) int64 { return c.ClientNetwork }
+func byServerNetwork(c *Causes) int64 { return c.ServerNetwork }
+func byServer(c *Causes) int64        { return c.Server }
+
 // Phase is one of the parts of an exchange's time that are split by cause.
 type Phase uint8
 

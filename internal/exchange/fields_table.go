@@ -35,6 +35,8 @@ const (
 	fromProxy     = "PROXY protocol"
 	fromICMP      = "ICMP errors"
 	fromStatement = "text of the statement"
+	fromBlame     = "the rules of docs/blame.md"
+	fromHops      = "what links it to others (docs/hops.md)"
 )
 
 // Fields are all fields of the exchange document. Fields of one object stand together, as the JSON
@@ -310,6 +312,12 @@ var Fields = gated([]Field{
 	{"user_agent.device.name", nil, "keyword", "", Text, "model of the device, where it is told", fromAgent,
 		func(x *Exchange, v *Value) { v.agent(x, func(a *UserAgent) string { return a.Device }) }},
 
+	{"parent.id", []string{"parent"}, "keyword", "", Text, "event.id of the exchange that caused this one", fromHops,
+		func(x *Exchange, v *Value) {
+			if x.Hop.Method > Root {
+				v.text(IDText(x.Hop.Parent))
+			}
+		}},
 	{"trace.id", []string{"trace"}, "keyword", "", Text, "id of the distributed trace: traceparent (W3C), or B3", fromRequest,
 		func(x *Exchange, v *Value) {
 			if x.HasRequest {
@@ -847,6 +855,81 @@ var Fields = gated([]Field{
 	{"culprit.timing.total", []string{"total"}, "long", "ns", Duration, "sum of all parts: idle + connect + tls + send + wait + receive", fromTiming,
 		func(x *Exchange, v *Value) { v.duration(x.Timing.Total) }},
 
+	cause("culprit.split.connect.client", PhaseConnect, byClient, "the client"),
+	cause("culprit.split.connect.client_network", PhaseConnect, byClientNetwork, "the network between the client and the tap"),
+	cause("culprit.split.connect.server_network", PhaseConnect, byServerNetwork, "the network between the tap and the server"),
+	cause("culprit.split.connect.server", PhaseConnect, byServer, "the server"),
+	cause("culprit.split.send.client", PhaseSend, byClient, "the client"),
+	cause("culprit.split.send.client_network", PhaseSend, byClientNetwork, "the network between the client and the tap"),
+	cause("culprit.split.send.server_network", PhaseSend, byServerNetwork, "the network between the tap and the server"),
+	cause("culprit.split.send.server", PhaseSend, byServer, "the server"),
+	cause("culprit.split.wait.client", PhaseWait, byClient, "the client"),
+	cause("culprit.split.wait.client_network", PhaseWait, byClientNetwork, "the network between the client and the tap"),
+	cause("culprit.split.wait.server_network", PhaseWait, byServerNetwork, "the network between the tap and the server"),
+	cause("culprit.split.wait.server", PhaseWait, byServer, "the server"),
+	cause("culprit.split.receive.client", PhaseReceive, byClient, "the client"),
+	cause("culprit.split.receive.client_network", PhaseReceive, byClientNetwork, "the network between the client and the tap"),
+	cause("culprit.split.receive.server_network", PhaseReceive, byServerNetwork, "the network between the tap and the server"),
+	cause("culprit.split.receive.server", PhaseReceive, byServer, "the server"),
+
+	{"culprit.blame.who", []string{"blame"}, "keyword", "", Text, "who made it slow or fail: client, client-network, server-network, server, upstream, proxy, dns, protocol, none, unclear", fromBlame,
+		func(x *Exchange, v *Value) { v.optional(x.Blame.Who.String()) }},
+	{"culprit.blame.situation", []string{"situation"}, "keyword", "", Text, "what happened, such as slow-application or syn-lost (docs/blame.md)", fromBlame,
+		func(x *Exchange, v *Value) { v.optional(x.Blame.Situation.String()) }},
+	{"culprit.blame.time", []string{"blame_time"}, "long", "ns", Duration, "what that took of the exchange's total", fromBlame,
+		func(x *Exchange, v *Value) {
+			if x.Blame.Time > 0 {
+				v.duration(x.Blame.Time)
+			}
+		}},
+	{"culprit.blame.share", nil, "float", "", Float, "the same as a part of the total, from 0 to 1", fromBlame,
+		func(x *Exchange, v *Value) {
+			if x.Blame.Time > 0 && x.Timing.Total > 0 {
+				v.float(float64(x.Blame.Time) / float64(x.Timing.Total))
+			}
+		}},
+	{"culprit.blame.confidence", []string{"confidence"}, "float", "", Float, "how sure that is, from 0 to 1", fromBlame,
+		func(x *Exchange, v *Value) {
+			if x.Blame.Who > Nobody {
+				v.float(x.Blame.Confidence)
+			}
+		}},
+	{"culprit.blame.upstream", []string{"upstream"}, "keyword", "", Text, "address of the upstream or resolver that is meant", fromBlame,
+		func(x *Exchange, v *Value) { v.optional(x.Blame.Upstream) }},
+	{"culprit.blame.why", nil, "match_only_text", "", Text, "the verdict in a sentence", fromBlame,
+		func(x *Exchange, v *Value) {
+			if x.Blame.Who > Nobody {
+				v.optional(x.Why())
+			}
+		}},
+	{"culprit.blame.evidence", nil, "match_only_text", "", List, "the facts that it rests on, with packet numbers", fromBlame,
+		func(x *Exchange, v *Value) {
+			if x.Blame.Who > Nobody {
+				v.list(x.Proofs())
+			}
+		}},
+
+	{"culprit.hop.trace", []string{"hop_trace"}, "keyword", "", Text, "event.id of the exchange that all this began with", fromHops,
+		func(x *Exchange, v *Value) {
+			if x.Hop.Method != NotLinked {
+				v.text(IDText(x.Hop.Trace))
+			}
+		}},
+	{"culprit.hop.method", []string{"hop"}, "keyword", "", Text, "how it was linked to its parent: root, id, header, process, content, timing", fromHops,
+		func(x *Exchange, v *Value) { v.optional(x.Hop.Method.String()) }},
+	{"culprit.hop.confidence", nil, "float", "", Float, "how sure the link is, from 0 to 1", fromHops,
+		func(x *Exchange, v *Value) {
+			if x.Hop.Method > Root {
+				v.float(x.Hop.Confidence)
+			}
+		}},
+	{"culprit.hop.depth", []string{"depth"}, "long", "", Int, "hops between it and the exchange that all began with", fromHops,
+		func(x *Exchange, v *Value) {
+			if x.Hop.Method != NotLinked {
+				v.int(int64(x.Hop.Depth))
+			}
+		}},
+
 	{"culprit.net.handshake.client_rtt", nil, "long", "ns", Duration, "tap to client and back: SYN+ACK to ACK", fromHandshake,
 		func(x *Exchange, v *Value) { v.positive(Duration, x.HandshakeRTT(x.Client)) }},
 	{"culprit.net.handshake.server_rtt", nil, "long", "ns", Duration, "tap to server and back: SYN to SYN+ACK", fromHandshake,
@@ -1028,6 +1111,7 @@ func (v *Value) optional(s string) { v.text(s) }
 func (v *Value) bytes(b []byte)    { v.Kind, v.Bytes = Text, b }
 func (v *Value) int(n int64)       { v.Kind, v.Int = Int, n }
 func (v *Value) time(t int64)      { v.Kind, v.Int = Time, t }
+func (v *Value) float(f float64)   { v.Kind, v.Float = Float, f }
 func (v *Value) ip(a packet.Addr)  { v.Kind, v.Addr = IP, a }
 
 func (v *Value) optionalBytes(b []byte) {

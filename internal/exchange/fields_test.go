@@ -46,6 +46,14 @@ func samples() map[string]*exchange.Exchange {
 		full.Enriched.Place[d] = &exchange.Place{Country: "DE", Region: "Hesse", City: "Frankfurt", Location: "50.1,8.7", ASNumber: 64500, ASOrganization: "Example"}
 	}
 	full.Secrets = []string{"4f2a"}
+	for p := range full.Timing.Causes {
+		full.Timing.Causes[p] = exchange.Causes{Client: 1, ClientNetwork: 2, ServerNetwork: 3, Server: 4, Known: true}
+	}
+	full.Timing.Total = 100
+	full.Blame = exchange.Blame{
+		Who: exchange.ByUpstream, Situation: exchange.SlowUpstream, Time: 40, Confidence: 0.9, Upstream: "10.0.0.9:80", Why: "it waited", Facts: []string{"packet 7"},
+	}
+	full.Hop = exchange.Hop{Method: exchange.ByID, Parent: [exchange.IDSize]byte{1}, Trace: [exchange.IDSize]byte{2}, Depth: 1, Confidence: 1}
 	resent := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
 	resent.Conn.SYNs = 2
 	unknown := outputtest.Exchange("GET / HTTP/1.1\n\n", "")

@@ -75,6 +75,9 @@ func AppendID(dst []byte, id [IDSize]byte) []byte {
 	return append(dst, out[:]...)
 }
 
+// IDText returns the text form of an id; see AppendID.
+func IDText(id [IDSize]byte) string { return string(AppendID(nil, id)) }
+
 // ParseID reads the text form of an id. Lower-case letters are taken as well.
 func ParseID(text string) (id [IDSize]byte, ok bool) {
 	if len(text) != 26 {
