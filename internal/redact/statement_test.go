@@ -35,6 +35,7 @@ func target(m *proto.Message) string { return plain(m.Bytes(m.Target)) }
 var hiddenStatements = []struct{ protocol, method, text, hidden, literals string }{
 	{"mysql", "SELECT", "SELECT * FROM u WHERE a = 'bob' AND b IN (1, -2) AND c = ? -- hi",
 		"SELECT * FROM u WHERE a = ? AND b IN (?, ?) AND c = ? -- ?", "SELECT * FROM u WHERE a = 'bob' AND b IN (1, -2) AND c = ? -- hi"},
+	{"mysql", "SELECT", "SELECT 1 #\f hi", "SELECT ? #\f ?", "SELECT 1 #\f hi"},
 	{"mysql", "INSERT", "INSERT INTO u (name, password) VALUES ('bob', 'hunter2'), ('eve', '')",
 		"INSERT INTO u (name, password) VALUES (?, '…[redacted 7]'), (?, ?)", "INSERT INTO u (name, password) VALUES ('bob', '…[redacted 7]'), ('eve', '')"},
 	{"mysql", "UPDATE", "UPDATE u SET password=12345, a=\"x\"", "UPDATE u SET password='…[redacted 5]', a=?", "UPDATE u SET password='…[redacted 5]', a=\"x\""},

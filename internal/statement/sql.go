@@ -2,6 +2,7 @@ package statement
 
 import (
 	"bytes"
+	"unicode"
 )
 
 // maxDepth is how deep parentheses are told apart. Deeper ones are followed, but no list in them is shortened.
@@ -525,8 +526,8 @@ func number(b []byte) int {
 // addComment adds the text of a comment.
 func (s *shaper) addComment(t *token) {
 	text := s.text[t.textFrom:t.textTo]
-	from := t.textFrom + len(text) - len(bytes.TrimLeft(text, " \t\r\n"))
-	to := from + len(bytes.TrimSpace(s.text[from:t.textTo]))
+	from := t.textFrom + len(text) - len(bytes.TrimLeftFunc(text, unicode.IsSpace))
+	to := from + len(bytes.TrimSpace(text))
 	s.signsFrom = -1 // signs before a comment are no part of the literal behind it
 	if from < to {
 		s.found = append(s.found, Literal{From: from, To: to, TextFrom: from, TextTo: to, Comment: true})

@@ -289,7 +289,7 @@ func check(t *testing.T, a *Analyzer, protocol string, method, text []byte, cut 
 		t.Fatalf("a control character: %q", s.Template)
 	}
 	// Where the keys are of a command that was cut can't be told again.
-	words := protocol == "redis" || protocol == "memcached"
+	words := protocol == "redis" || protocol == "memcached" || protocol == "mongodb"
 	_, mark := trimMark([]byte(s.Template))
 	if again := a.OfText(protocol, method, []byte(s.Template), false); again.Template != s.Template && !(words && mark != nil) {
 		t.Fatalf("%s %q %q:\nof   %q\ncomes %q", protocol, method, text, s.Template, again.Template)
