@@ -47,6 +47,11 @@ func (x *Exchange) Footprint() int {
 	return size + footprint(&x.Request) + footprint(&x.Response)
 }
 
+// Size returns how many bytes an exchange is estimated to take, with what is kept of bodies.
+func (x *Exchange) Size() int {
+	return x.Footprint() + len(x.RequestBody.raw) + len(x.ResponseBody.raw)
+}
+
 // Snapshot copies what is known of an exchange under way, but for its bodies, and says how far it has come. at is the
 // mark of the last packet. Sizes and marks are those of what came so far; the grade is that of what was seen so far,
 // Unanswered without a response.

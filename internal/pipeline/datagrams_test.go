@@ -453,7 +453,7 @@ func TestRelieveIdleFlows(t *testing.T) {
 		s.tcp(web, asks(i), 2, uint32(2+len(get)), flagACK, answer)
 	}
 	c := config()
-	c.UDP, c.Memory = udp.DefaultLimits, 64<<20
+	c.UDP, c.Memory = udp.DefaultLimits, 80<<20
 	got, stats := become(t, c, s.records)
 	if n := strings.Count(got, " answered complete\n"); n != connections || stats.BudgetEvicted == 0 {
 		t.Errorf("%d of %d requests have their answers, %d flows made room", n, connections, stats.BudgetEvicted)

@@ -128,7 +128,7 @@ func (s *Stats) add(o *Stats) {
 		{&s.SCTP.Jumps, &o.SCTP.Jumps}, {&s.SCTP.HeldLimit, &o.SCTP.HeldLimit}, {&s.SCTP.TimedOut, &o.SCTP.TimedOut},
 		{&s.TLS.Sessions, &o.TLS.Sessions}, {&s.TLS.Decrypted, &o.TLS.Decrypted}, {&s.TLS.Waited, &o.TLS.Waited}, {&s.TLS.Late, &o.TLS.Late},
 		{&s.TLS.Overflow, &o.TLS.Overflow}, {&s.TLS.TimedOut, &o.TLS.TimedOut}, {&s.TLS.LostRecords, &o.TLS.LostRecords},
-		{&s.Aggregated, &o.Aggregated}, {&s.ClockJumps, &o.ClockJumps}, {&s.BudgetEvicted, &o.BudgetEvicted},
+		{&s.Aggregated, &o.Aggregated}, {&s.ClockJumps, &o.ClockJumps}, {&s.Unlinked, &o.Unlinked}, {&s.BudgetEvicted, &o.BudgetEvicted},
 	} {
 		*n.to += *n.from
 	}

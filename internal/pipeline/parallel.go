@@ -62,7 +62,8 @@ type control struct {
 type result struct {
 	done, waiting []*exchange.Exchange
 	chunks        *follow.Batch
-	idle          bool
+	now           int64
+	idle, ended   bool
 	asked         *asked
 	standing      standing
 }
@@ -161,7 +162,7 @@ func (w *worker) hand(c *control) {
 		}
 	}
 	w.prepare(w.out.Done)
-	r := result{done: w.out.Done, waiting: w.out.Waiting, chunks: w.chunks.Hand(), idle: c.idle, asked: c.asked}
+	r := result{done: w.out.Done, waiting: w.out.Waiting, chunks: w.chunks.Hand(), now: c.at.Time, idle: c.idle, ended: c.kind == endCapture, asked: c.asked}
 	if c.asked != nil {
 		r.standing = w.standing(c.asked)
 	}
@@ -200,7 +201,7 @@ func (m *merger) merge() {
 	batches := make([]*follow.Batch, len(m.workers))
 	for {
 		all, waiting = all[:0], waiting[:0]
-		idle := false
+		idle, ended, now := false, false, int64(0)
 		var asked *asked
 		for i, w := range m.workers {
 			r, ok := <-w.results
@@ -211,19 +212,23 @@ func (m *merger) merge() {
 			all = append(all, r.done...)
 			waiting = append(waiting, r.waiting...)
 			standings[i], batches[i] = r.standing, r.chunks
-			idle, asked = r.idle, r.asked
+			now, idle, ended, asked = r.now, r.idle, r.ended, r.asked
 		}
 		if m.show.follower != nil {
 			chunks = m.chunks(chunks[:0], batches)
 		}
 		slices.SortStableFunc(all, order)
 		slices.SortStableFunc(waiting, order)
-		if m.show.show(all, waiting, idle); m.show.err != nil {
+		ready := m.show.held.pass(all, now, ended)
+		if m.show.show(ready, waiting, idle); m.show.err != nil {
 			m.failed.Store(&m.show.err)
 		}
 		if asked != nil {
 			m.show.answer(asked, standings)
 			clear(standings)
+		}
+		if m.show.held.linker != nil {
+			share(ready, parts)
 		}
 		for i, w := range m.workers {
 			select {
@@ -234,6 +239,14 @@ func (m *merger) merge() {
 		clear(all)
 		clear(waiting)
 		clear(parts)
+	}
+}
+
+// share divides what was shown among the workers, who use it again.
+func share(shown []*exchange.Exchange, parts [][]*exchange.Exchange) {
+	for i := range parts {
+		from, to := len(shown)*i/len(parts), len(shown)*(i+1)/len(parts)
+		parts[i] = shown[from:to:to]
 	}
 }
 

@@ -89,6 +89,9 @@ type Config struct {
 	// Opened, if not nil, is told of connections when their first packet is looked at, from any goroutine.
 	Opened func(f *proto.Flow)
 
+	// Linker, if not nil, decides on exchanges before they are delivered, which it delays.
+	Linker Linker
+
 	// Interrupted, if not nil, is called when the run is ended before its source is, before the exchanges that were
 	// under way are delivered.
 	Interrupted func()
@@ -121,7 +124,7 @@ type Receiver interface {
 // has been delivered.
 func Run(ctx context.Context, src capture.Source, c Config, to Receiver) (Stats, error) {
 	r := &run{
-		config: c, src: src, show: deliverer{to: to, maxBody: c.Exchange.MaxBody}, decoder: packet.NewDecoder(c.Packet),
+		config: c, src: src, show: deliverer{to: to, maxBody: c.Exchange.MaxBody, held: hold{linker: c.Linker}}, decoder: packet.NewDecoder(c.Packet),
 		stats: newStats(),
 	}
 	r.live, r.clock.Live = src.(capture.Live)
@@ -332,7 +335,7 @@ func (r *run) epoch(tick, idle bool) error {
 	if tick {
 		w.tick(r.clock.Elapsed(), mark)
 	}
-	w.deliver(&r.show, idle)
+	w.deliver(&r.show, mark.Time, idle, false)
 	if asked != nil {
 		r.show.answer(asked, []standing{w.standing(asked)})
 	}
@@ -355,7 +358,7 @@ func (r *run) finish() error {
 	w := r.workers[0]
 	w.publish(keys)
 	w.close(mark)
-	w.deliver(&r.show, false)
+	w.deliver(&r.show, mark.Time, false, true)
 	return r.show.err
 }
 
@@ -365,6 +368,7 @@ func (r *run) total() {
 	for _, w := range r.workers {
 		w.total(&r.stats)
 	}
+	r.stats.Unlinked = r.show.held.abandoned
 }
 
 // read returns what the reader has counted. What workers ignored is among the packets analysed.
@@ -506,19 +510,20 @@ func (w *worker) publish(keys tls.State) {
 	}
 }
 
-// deliver shows what the only worker has finished.
-func (w *worker) deliver(to *deliverer, idle bool) {
+// deliver shows what the only worker has finished; now is the time of the capture.
+func (w *worker) deliver(to *deliverer, now int64, idle, ended bool) {
 	if b := w.chunks.Hand(); b != nil {
 		to.chunks(b.Chunks)
 		w.chunks.Recycle(b)
 	}
 	done, waiting := w.out.Done, w.out.Waiting
-	if !idle && len(done) == 0 && len(waiting) == 0 {
+	if !idle && len(done) == 0 && len(waiting) == 0 && len(to.held.queue) == 0 {
 		return
 	}
 	w.prepare(done)
-	to.show(done, waiting, idle)
-	w.out.Recycle(done)
+	ready := to.held.pass(done, now, ended)
+	to.show(ready, waiting, idle)
+	w.out.Recycle(ready)
 	clear(done)
 	w.out.Done, w.out.Waiting = done[:0], nil
 }
@@ -529,6 +534,7 @@ type deliverer struct {
 	follower Follower // to, if chunks are wanted
 	decoder  body.Decoder
 	maxBody  int
+	held     hold
 	err      error
 }
 

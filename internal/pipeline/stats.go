@@ -41,6 +41,8 @@ type Stats struct {
 	// Aggregated counts subframes of 802.11 aggregates that weren't decoded.
 	Aggregated uint64
 	ClockJumps uint64
+	// Unlinked counts exchanges that were delivered before it was decided what caused them, since more waited than may.
+	Unlinked uint64
 	// BudgetEvicted counts connections forgotten for the memory budget, which TCP.Evicted and UDP.Evicted leave out.
 	BudgetEvicted uint64
 }
