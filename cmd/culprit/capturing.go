@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culprit-http/culprit/internal/blame"
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/capture/pcapfilter"
 	"github.com/culprit-http/culprit/internal/config"
@@ -262,6 +263,7 @@ func (t *capturing) analysis(beside config.Size) {
 	}
 	if t.owners != nil {
 		p.Opened = t.owners.Opened
+		p.Host, _ = t.owners.(blame.Host)
 	}
 	if t.live {
 		p.Exchange.PendingAfter = c.PendingAfter

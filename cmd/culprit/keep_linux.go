@@ -26,7 +26,7 @@ import (
 const (
 	ringService      = "ring"       // of liveSpecs: the facts in JSON, and the sockets
 	handshakeService = "handshakes" // of config.Live.Interfaces: a socket
-	diagService      = "diag"       // nothing: sockets for process.NewDiag
+	diagService      = "diag"       // nothing: sockets for process.NewDiag, and the file of process.NewAcceptQueues
 	ownersService    = "owners"     // see process.Serve
 	socketsService   = "sockets"    // see process.Lister; only if agreed
 	usageService     = "usage"      // see host.Seen; only if agreed
@@ -285,8 +285,13 @@ func (p *privileged) diag([]byte) (reply []byte, files []*os.File, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err = process.OpenSockets(ns)
-	return nil, files, err
+	if files, err = process.OpenSockets(ns); err != nil {
+		return nil, nil, err
+	}
+	if counters, err := process.OpenNetstat(ns); err == nil { // without them accept queues aren't known
+		files = append(files, counters)
+	}
+	return nil, files, nil
 }
 
 // liveSpecs says how each ring is to be opened: those of an interface one after the other.

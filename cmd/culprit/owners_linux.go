@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/capture/afpacket"
@@ -25,6 +26,8 @@ type owners struct {
 	remote *process.Remote
 	diag   *process.Diag
 	stop   chan struct{}
+	// queues are the accept queues of the listeners, nil where the kernel doesn't tell.
+	queues *process.AcceptQueues
 }
 
 // openOwners opens what finding the owners of connections needs, with one socket for the connection attempts on each
@@ -33,6 +36,10 @@ func openOwners(conn *keeper.Conn, n int, choosing bool) (*owners, error) {
 	_, files, err := conn.Call(diagService, nil)
 	if err != nil {
 		return nil, err
+	}
+	var counters *os.File
+	if n := len(files) - 1; n == 2 {
+		counters, files = files[n], files[:n]
 	}
 	diag, err := process.NewDiag(files)
 	if err != nil {
@@ -54,6 +61,10 @@ func openOwners(conn *keeper.Conn, n int, choosing bool) (*owners, error) {
 		o.Close()
 		return nil, err
 	}
+	if counters != nil {
+		o.queues = process.NewAcceptQueues(diag, counters)
+		go o.sample(counters)
+	}
 	for i := range n {
 		_, files, err := conn.Call(handshakeService, binary.LittleEndian.AppendUint16(nil, uint16(i)))
 		if err != nil || len(files) != 1 {
@@ -65,6 +76,31 @@ func openOwners(conn *keeper.Conn, n int, choosing bool) (*owners, error) {
 		}()
 	}
 	return o, nil
+}
+
+// queuesEvery is how often accept queues are looked at.
+const queuesEvery = 500 * time.Millisecond
+
+// sample looks at the accept queues until the end. It stops when the kernel no longer tells.
+func (o *owners) sample(counters *os.File) {
+	defer counters.Close()
+	tick := time.NewTicker(queuesEvery)
+	defer tick.Stop()
+	for {
+		if err := o.queues.Sample(time.Now().UnixNano()); err != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-o.stop:
+			return
+		}
+	}
+}
+
+// Overflowed implements blame.Host.
+func (o *owners) Overflowed(listener netip.AddrPort, at int64) bool {
+	return o.queues != nil && o.queues.Overflowed(listener, at)
 }
 
 // Blind implements finder.

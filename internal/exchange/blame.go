@@ -105,6 +105,7 @@ const (
 	FailedHop
 	ServerError
 	ClientError
+	TLSFailed
 	NumSituations
 )
 
@@ -121,7 +122,7 @@ var Situations = [NumSituations]struct{ Name, Meaning string }{
 	AcceptQueueFull:   {"accept-queue-full", "the server's accept queue was full"},
 	ConnectionRefused: {"connection-refused", "the server refused the connection"},
 	Unreachable:       {"unreachable", "no answer to any SYN, or an ICMP error"},
-	ResetMidResponse:  {"reset-mid-response", "the connection was reset before the response was whole"},
+	ResetMidResponse:  {"reset-mid-response", "the connection was reset or closed before the response was whole"},
 	KeepAliveRace:     {"keep-alive-race", "the request was sent on a connection that the server was closing"},
 	EarlyResponse:     {"early-response", "the server answered before the request was whole, and closed"},
 	DelayedAckStall:   {"delayed-ack", "a small segment waited for an acknowledgement that the other side delayed"},
@@ -140,6 +141,7 @@ var Situations = [NumSituations]struct{ Name, Meaning string }{
 	FailedHop:         {"failed-hop", "a hop further on failed"},
 	ServerError:       {"server-error", "the server answered with an error"},
 	ClientError:       {"client-error", "the server refused what the client sent"},
+	TLSFailed:         {"tls-failed", "the TLS handshake failed"},
 }
 
 func (s Situation) String() string { return Situations[s].Name }
@@ -149,7 +151,7 @@ func (s Situation) String() string { return Situations[s].Name }
 type Blame struct {
 	Who       Who
 	Situation Situation
-	// Time is what it took, in nanoseconds, of the exchange's total; 0 where something failed.
+	// Time is what the party took, in nanoseconds, of the exchange's total; of a failure, how long it was waited for, 0 where it came at once.
 	Time int64
 	// Confidence is from 0 to 1.
 	Confidence float64
@@ -170,7 +172,7 @@ const MaxEvidence = 4
 
 // Evidence is a fact, by a rule's sentence and the numbers in it.
 type Evidence struct {
-	// Sentence says what Time, Number and the packets mean: a row of the table in internal/blame.
+	// Sentence says what Time, Number and the packets mean: a row of the table in evidence.go.
 	Sentence uint8
 	// Of is whose doing it is.
 	Of proto.Direction

@@ -882,13 +882,13 @@ var Fields = gated([]Field{
 				v.duration(x.Blame.Time)
 			}
 		}},
-	{"culprit.blame.share", nil, "float", "", Float, "the same as a part of the total, from 0 to 1", fromBlame,
+	{"culprit.blame.share", nil, "double", "", Float, "the same as a part of the total, from 0 to 1", fromBlame,
 		func(x *Exchange, v *Value) {
 			if x.Blame.Time > 0 && x.Timing.Total > 0 {
 				v.float(float64(x.Blame.Time) / float64(x.Timing.Total))
 			}
 		}},
-	{"culprit.blame.confidence", []string{"confidence"}, "float", "", Float, "how sure that is, from 0 to 1", fromBlame,
+	{"culprit.blame.confidence", []string{"confidence"}, "double", "", Float, "how sure that is, from 0 to 1", fromBlame,
 		func(x *Exchange, v *Value) {
 			if x.Blame.Who > Nobody {
 				v.float(x.Blame.Confidence)
@@ -917,7 +917,7 @@ var Fields = gated([]Field{
 		}},
 	{"culprit.hop.method", []string{"hop"}, "keyword", "", Text, "how it was linked to its parent: root, id, header, process, content, timing", fromHops,
 		func(x *Exchange, v *Value) { v.optional(x.Hop.Method.String()) }},
-	{"culprit.hop.confidence", nil, "float", "", Float, "how sure the link is, from 0 to 1", fromHops,
+	{"culprit.hop.confidence", nil, "double", "", Float, "how sure the link is, from 0 to 1", fromHops,
 		func(x *Exchange, v *Value) {
 			if x.Hop.Method > Root {
 				v.float(x.Hop.Confidence)

@@ -12,7 +12,15 @@ import (
 // An exchange without a response has waited until the event that ended it: its wait and its duration run
 // until then, so that a hung request is found by how long it hung. Where the other direction was never
 // captured nobody knows how long it took, and neither is said.
+//
+// The causes of the phases are those of a Ledger, summed up by party.
 func Time(x *exchange.Exchange) {
+	phases(x)
+	causes(x)
+}
+
+// phases fills all but the causes.
+func phases(x *exchange.Exchange) {
 	t := &x.Timing
 	*t = exchange.UnknownTiming
 	if x.TLS != nil && x.Index == 0 {

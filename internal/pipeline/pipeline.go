@@ -20,6 +20,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/culprit-http/culprit/internal/blame"
 	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/exchange"
@@ -89,6 +90,8 @@ type Config struct {
 	// Opened, if not nil, is told of connections when their first packet is looked at, from any goroutine.
 	Opened func(f *proto.Flow)
 
+	// Host, if not nil, is what the kernel knows where the capture is made.
+	Host blame.Host
 	// Linker, if not nil, decides on exchanges before they are delivered, which it delays.
 	Linker Linker
 
@@ -179,7 +182,7 @@ func (r *run) start() {
 	r.config.wanted = func() { r.wanted.Store(true) }
 	r.config.Exchange.Peeks = peeks
 	for i := range n {
-		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody, limits: &r.config.Parser, statements: statement.New()}
+		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody, limits: &r.config.Parser, statements: statement.New(), host: r.config.Host}
 		for s := range w.shards {
 			if s%n == i {
 				w.shards[s] = newShard(&r.config, &w.tally, r.taps.get, &w.out)
@@ -475,6 +478,7 @@ type worker struct {
 	maxBody    int
 	limits     *proto.Limits
 	statements *statement.Analyzer
+	host       blame.Host
 	// keys is what the worker was told of them.
 	keys tls.State
 

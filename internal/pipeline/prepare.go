@@ -3,6 +3,7 @@ package pipeline
 import (
 	"slices"
 
+	"github.com/culprit-http/culprit/internal/blame"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/operation"
@@ -18,7 +19,7 @@ func peeks(m *proto.Message) int {
 	return operation.Wants(m)
 }
 
-// prepare finds out what follows from exchanges that are finished, and puts them in order.
+// prepare finds out what follows from exchanges that are finished, judges them, and puts them in order.
 func (w *worker) prepare(done []*exchange.Exchange) {
 	for _, x := range done {
 		measure.Time(x)
@@ -32,6 +33,7 @@ func (w *worker) prepare(done []*exchange.Exchange) {
 			}
 		}
 		x.Unpeek(w.maxBody)
+		blame.JudgeOn(w.host, x)
 	}
 	if !slices.IsSortedFunc(done, order) {
 		slices.SortStableFunc(done, order)

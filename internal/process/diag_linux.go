@@ -141,6 +141,38 @@ func (d *Diag) Listeners(protocol uint8, port uint16) (all []Listener, err error
 	return all, nil
 }
 
+// full calls each for the TCP listeners whose accept queue is full: a connection more is dropped.
+func (d *Diag) full(each func(netip.AddrPort)) error {
+	for _, family := range []uint8{familyInet, familyInet6} {
+		err := d.inet(family, unix.IPPROTO_TCP, 1<<Listen, 0, func(s *inetSocket) {
+			if s.recv > s.send {
+				each(s.local)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OpenNetstat opens the counters of a network namespace, nil for the own one; see NewAcceptQueues.
+func OpenNetstat(ns *os.File) (f *os.File, err error) {
+	open := func() (err error) {
+		f, err = os.Open("/proc/thread-self/net/netstat")
+		return err
+	}
+	if ns == nil {
+		err = open()
+	} else {
+		err = Enter(ns, open)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the kernel's counters: %w", err)
+	}
+	return f, nil
+}
+
 // Addresses returns the addresses of the namespace, each with the index of an interface that has it.
 func (d *Diag) Addresses() (map[netip.Addr]uint32, error) {
 	all := map[netip.Addr]uint32{}

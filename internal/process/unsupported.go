@@ -48,6 +48,11 @@ func (*Diag) Listeners(uint8, uint16) ([]Listener, error) { return nil, errLinux
 // Addresses needs Linux.
 func (*Diag) Addresses() (map[netip.Addr]uint32, error) { return nil, errLinux }
 
+func (*Diag) full(func(netip.AddrPort)) error { return errLinux }
+
+// OpenNetstat needs Linux.
+func OpenNetstat(*os.File) (*os.File, error) { return nil, errLinux }
+
 // Scanner needs Linux.
 type Scanner struct{}
 

@@ -87,8 +87,12 @@ type Facts struct {
 	// SYN, SYNACK and Ready are the times of the first SYN, of the first SYN+ACK, and of the ACK that
 	// completed the handshake, in nanoseconds since 1970; 0 when it wasn't seen.
 	SYN, SYNACK, Ready int64
-	// SYNs and SYNACKs count how often each was sent.
-	SYNs, SYNACKs uint16
+	// LastSYN and LastSYNACK are the times of the last ones. From SYN to LastSYN, and from SYNACK to LastSYNACK, the connection waited for
+	// its handshake to be repeated.
+	LastSYN, LastSYNACK int64
+	// SYNs and SYNACKs count how often each was sent. Unaccepted counts the SYN+ACKs that were sent again although the ACK and the first
+	// data of the originator had passed long before: what a listener does whose accept queue is full.
+	SYNs, SYNACKs, Unaccepted uint16
 	// Error is the last ICMP error that a router or an end sent of a packet of this connection; Errors counts them.
 	Error  ICMPError
 	Errors uint32

@@ -36,6 +36,9 @@ type Conn struct {
 	// unreachable: no reset ends the connection, but an ICMP error about its SYN, so that resetBy, who sent the SYN, gives up.
 	unreachable bool
 
+	// open are the places of the episodes that may go on, by the sender; see openWindow.
+	open [2][opens]int8
+
 	seen       int64
 	in         *list
 	prev, next *Conn
@@ -86,6 +89,8 @@ type half struct {
 	lastAt int64
 	recent [4]sent
 	nth    uint8
+
+	flight flight
 }
 
 // signature is what makes two packets the same one captured twice.
@@ -108,7 +113,9 @@ const (
 // reset empties a connection and keeps its memory.
 func (c *Conn) reset() {
 	held := [2][]segment{c.half[0].held[:0], c.half[1].held[:0]}
+	episodes := c.facts.Episodes[:0]
 	*c = Conn{}
+	c.facts.Episodes = episodes
 	for d := range c.half {
 		c.half[d].held = held[d]
 		c.facts.Half[d].WindowScale = -1
@@ -169,8 +176,15 @@ func (c *Conn) packet(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	if p.Flags&packet.ACK != 0 {
 		c.ack(p, d)
 	}
-	if p.PayloadLen == 0 && p.Seq == h.next-1 && p.Flags&(packet.SYN|packet.FIN) == 0 && !h.hasFin && h.off > 0 {
-		facts.KeepAlives++
+	if p.PayloadLen == 0 && p.Flags&(packet.SYN|packet.FIN) == 0 {
+		if p.Seq == h.next-1 && !h.hasFin && h.off > 0 {
+			facts.KeepAlives++
+		}
+		if before(h.top, p.Seq) {
+			c.ahead(p, d)
+		} else if p.Seq != h.top {
+			c.asks(p, d)
+		}
 	}
 	if p.PayloadLen > 0 || p.Flags&packet.FIN != 0 {
 		if v := c.payload(t, p, d); v != Analysed {
@@ -218,6 +232,7 @@ func (c *Conn) payload(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	}
 	if p.Flags&packet.FIN != 0 && !h.hasFin {
 		h.hasFin, h.fin = true, seq+size
+		c.interrupt(t, d.Other(), p.Time, p.Number)
 		if c.facts.Why == proto.Open {
 			c.facts.Why, c.facts.By = proto.Finished, d
 			c.facts.Closed = clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
@@ -238,6 +253,10 @@ func (c *Conn) payload(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	}
 	end := seq + size
 	if before(h.top, end) {
+		if h.flight.loss.claimAt != 0 {
+			c.claimed(t, p, d, seq, size)
+		}
+		c.fresh(t, p, d, seq, size)
 		// New data: measure its round trip.
 		if ahead <= 0 || !before(seq, h.top) {
 			if h.timed == 0 {
@@ -249,7 +268,7 @@ func (c *Conn) payload(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 		}
 		h.top = end
 	} else if !before(seq, h.next) && len(h.held) > 0 {
-		c.late(p, d, facts) // it may fill a hole
+		c.late(t, p, d, seq, size) // it may fill a hole
 	}
 
 	if ahead < 0 {
@@ -260,6 +279,7 @@ func (c *Conn) payload(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 		}
 		h.timed = 0 // Karn
 		facts.Retransmits++
+		c.resent(t, p, d, seq, size)
 		if r := h.find(seq, size); r != nil && len(data) == int(size) && r.hash != 0 && r.hash != t.digest(data) {
 			facts.Overlaps++
 		}

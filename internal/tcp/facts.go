@@ -11,11 +11,16 @@ func (c *Conn) syn(p *packet.Packet, d proto.Direction) {
 	f := &c.facts
 	if p.Flags&packet.ACK == 0 {
 		f.SYNs++
+		f.LastSYN = p.Time
 		if f.SYN == 0 {
 			f.SYN = p.Time
 		}
 	} else {
 		f.SYNACKs++
+		f.LastSYNACK = p.Time
+		if c.unaccepted(p, d) {
+			f.Unaccepted++
+		}
 		if f.SYNACK == 0 {
 			f.SYNACK = p.Time
 			if f.SYN != 0 && f.SYNs == 1 {
@@ -39,29 +44,25 @@ func (c *Conn) syn(p *packet.Packet, d proto.Direction) {
 // options reads the options of a SYN (RFC 9293 §3.2, RFC 7323, RFC 2018).
 func (c *Conn) options(o []byte, d proto.Direction) {
 	f := &c.facts.Half[d]
-	for len(o) > 0 {
-		kind := o[0]
-		if kind == 0 {
-			return
-		}
-		if kind == 1 {
-			o = o[1:]
-			continue
-		}
-		if len(o) < 2 || int(o[1]) < 2 || int(o[1]) > len(o) {
-			return
-		}
-		v := o[2:o[1]]
-		switch {
-		case kind == 2 && len(v) == 2:
-			f.MSS = uint16(v[0])<<8 | uint16(v[1])
-		case kind == 3 && len(v) == 1:
-			f.WindowScale = int8(min(v[0], 14))
-		case kind == 4:
-			f.SACKPermitted = true
-		}
-		o = o[o[1]:]
+	if v := option(o, optionMSS); len(v) == 2 {
+		f.MSS = uint16(v[0])<<8 | uint16(v[1])
 	}
+	if v := option(o, optionScale); len(v) == 1 {
+		f.WindowScale = int8(min(v[0], 14))
+	}
+	if option(o, optionPermitted) != nil {
+		f.SACKPermitted = true
+	}
+}
+
+// unaccepted reports whether d repeats its SYN+ACK although the other side's data must have reached it.
+func (c *Conn) unaccepted(p *packet.Packet, d proto.Direction) bool {
+	peer := &c.half[d.Other()]
+	f := &peer.flight
+	if c.facts.Ready == 0 || f.n == 0 || !peer.acked || before(peer.isn+1, peer.ack) {
+		return false
+	}
+	return p.Time-f.marks[0].at > c.facts.Half[d.Other()].MinRTT+atOnce
 }
 
 // sample takes a round-trip time measured from what d sent (RFC 6298 §2).
@@ -97,18 +98,23 @@ func (c *Conn) ack(p *packet.Packet, d proto.Direction) {
 	if !peer.begun {
 		peer.begin(p.Ack)
 	}
+	news, duplicate := false, false
 	switch {
 	case !peer.acked:
 		peer.acked, peer.ack = true, p.Ack
+		news = true
 	case before(peer.ack, p.Ack):
 		if p.Ack-peer.next < 1<<30 || before(p.Ack, peer.next) {
 			peer.ack = p.Ack
+			news = true
 		}
 	case p.Ack == peer.ack && p.PayloadLen == 0 && p.Flags&(packet.SYN|packet.FIN) == 0 &&
 		before(p.Ack, peer.top) && window == facts.Window && window != 0:
 		facts.DupAcks++
+		duplicate = true
 	}
 	facts.Window = window
+	facts.MaxWindow = max(facts.MaxWindow, window)
 	if f.Ready == 0 && p.Flags&packet.SYN == 0 && f.SYNACK != 0 && d == proto.Originator {
 		f.Ready = p.Time
 		if f.SYNACKs == 1 {
@@ -119,9 +125,13 @@ func (c *Conn) ack(p *packet.Packet, d proto.Direction) {
 		facts.ZeroWindows++
 	}
 	h.zeroOpen = window == 0
-	if len(p.Options) >= 10 && p.Flags&packet.SYN == 0 && hasSACK(p.Options) {
-		facts.SACKs++
+	var selected []byte
+	if len(p.Options) >= 10 && p.Flags&packet.SYN == 0 {
+		if selected = option(p.Options, optionSACK); selected != nil {
+			facts.SACKs++
+		}
 	}
+	c.acknowledged(p, d, window, news, duplicate, selected)
 	if peer.timed != 0 && !before(p.Ack, peer.timed) {
 		c.sample(d.Other(), p.Time-peer.timedAt)
 		peer.timed = 0
@@ -132,37 +142,21 @@ func (c *Conn) ack(p *packet.Packet, d proto.Direction) {
 	}
 }
 
-// hasSACK reports whether options hold SACK blocks (RFC 2018).
-func hasSACK(o []byte) bool {
-	for len(o) >= 2 {
-		switch {
-		case o[0] == 5:
-			return true
-		case o[0] == 0:
-			return false
-		case o[0] == 1:
-			o = o[1:]
-			continue
-		case int(o[1]) < 2 || int(o[1]) > len(o):
-			return false
-		}
-		o = o[o[1]:]
-	}
-	return false
-}
-
-// late counts a segment that comes after later ones: reordered if it comes sooner than a sender can
-// notice a loss, else sent again for one that was lost before it got to the tap.
-func (c *Conn) late(p *packet.Packet, d proto.Direction, facts *proto.HalfFacts) {
-	h := &c.half[d]
-	within := int64(3e6)
-	if rtt := facts.MinRTT; rtt > 0 {
-		within = min(max(rtt/2, 1e6), 100e6)
-	}
-	if p.Time-h.holeSince < within {
+// late takes a segment that comes after later ones: reordered if it comes sooner than a sender can
+// notice a loss, else sent again for one that was lost before it got to the tap, or for one that is held.
+func (c *Conn) late(t *Table, p *packet.Packet, d proto.Direction, seq, size uint32) {
+	h, facts := &c.half[d], &c.facts.Half[d]
+	if p.Time-h.holeSince < c.reordering(d) {
 		facts.OutOfOrder++
-	} else {
-		facts.Retransmits++
-		h.timed = 0
+		return
 	}
+	facts.Retransmits++
+	h.timed = 0
+	for i := range h.held {
+		if s := &h.held[i]; !before(seq, s.seq) && before(seq, s.seq+s.size) {
+			c.resent(t, p, d, seq, size)
+			return
+		}
+	}
+	c.filled(t, p, d, seq, size, h.holeSince, h.held[0].at.Packet)
 }

@@ -6,7 +6,8 @@ package tcp
 //	each byte that was sent once, in its place, and a gap for exactly the bytes that never were.
 //
 //	FuzzPackets: whatever the packets, offsets go on without a jump, each half-stream is closed once and
-//	nothing follows, and the table's memory is back at zero in the end.
+//	nothing follows, and the table's memory is back at zero in the end. Episodes are few, in the order of their ends, and hold up for
+//	no longer than they last.
 
 import (
 	"encoding/binary"
@@ -142,7 +143,11 @@ func FuzzPackets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		limits := DefaultLimits
 		limits.MaxHeld, limits.MaxSegments, limits.MaxJump = 2000, 8, 1<<16
-		table := New(func(*proto.Flow, *proto.Facts) proto.Parser { return &sinkhole{t: t} }, limits)
+		var facts []*proto.Facts
+		table := New(func(_ *proto.Flow, f *proto.Facts) proto.Parser {
+			facts = append(facts, f)
+			return &sinkhole{t: t}
+		}, limits)
 		payload := make([]byte, 512)
 		for i := range payload {
 			payload[i] = byte(i)
@@ -165,6 +170,11 @@ func FuzzPackets(f *testing.F) {
 			}
 			p.Time += int64(b[11]) * int64(time.Millisecond)
 			p.Number++
+			p.Window, p.Options = uint16(b[0]>>4)*200, nil
+			if b[0]&16 != 0 {
+				// A selective acknowledgement.
+				p.Options = []byte{1, 1, 5, 10, 0, 0, b[10] & 7, b[11], 0, 0, b[9] & 7, b[10]}
+			}
 			if ticks.Advance(p.Time) {
 				table.Tick(ticks.Elapsed(), clock.Mark{Time: p.Time, Packet: p.Number})
 			}
@@ -175,7 +185,10 @@ func FuzzPackets(f *testing.F) {
 			} else {
 				table.Packet(&p, &key, fromLo)
 			}
-			if m := table.Memory(); m < 0 || m > 2*(connSize+2*(limits.MaxHeld+1024)+64*segmentSize) {
+			for _, f := range facts {
+				holdEpisodes(t, f)
+			}
+			if m := table.Memory(); m < 0 || m > 2*(connSize+proto.MaxEpisodes*episodeSize+2*(limits.MaxHeld+1024)+64*segmentSize) {
 				t.Fatalf("memory = %d", m)
 			}
 		}
@@ -184,4 +197,21 @@ func FuzzPackets(f *testing.F) {
 			t.Errorf("in the end: memory %d, %d keys, %d open", table.Memory(), len(table.conns), table.Counters.Open)
 		}
 	})
+}
+
+// holdEpisodes checks what holds of the episodes of any connection.
+func holdEpisodes(t *testing.T, f *proto.Facts) {
+	t.Helper()
+	if len(f.Episodes) > proto.MaxEpisodes {
+		t.Fatalf("%d episodes", len(f.Episodes))
+	}
+	for i := range f.Episodes {
+		e := &f.Episodes[i]
+		if e.From > e.To || e.Held < 0 || e.Held > e.To-e.From || e.Count == 0 || e.Bytes < 0 || e.Kind >= proto.NumHindrances {
+			t.Fatalf("episode %+v", *e)
+		}
+		if i > 0 && f.Episodes[i-1].To > e.To {
+			t.Fatalf("episode %d ends before the one before: %+v", i, f.Episodes)
+		}
+	}
 }

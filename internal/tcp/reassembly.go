@@ -388,6 +388,8 @@ func (c *Conn) finish(t *Table, why proto.CloseReason, at clock.Mark) {
 	if c.facts.Why == proto.Open {
 		c.facts.Why, c.facts.Closed = why, at
 	}
+	c.interrupt(t, proto.Originator, at.Time, at.Packet)
+	c.interrupt(t, proto.Responder, at.Time, at.Packet)
 	for moved := true; moved && !c.done; {
 		moved = false
 		for d := proto.Originator; d <= proto.Responder; d++ {

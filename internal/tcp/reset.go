@@ -41,6 +41,8 @@ func (c *Conn) rst(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 	c.resetting, c.unreachable, c.resetBy, c.resetSeq = true, false, d, p.Seq
 	c.resetAt = clock.Mark{Time: p.Time, Packet: p.Number, Tap: p.Tap, Peer: -1}
 	c.facts.Why, c.facts.By, c.facts.Closed = proto.Reset, d, c.resetAt
+	c.interrupt(t, d, p.Time, p.Number)
+	c.interrupt(t, d.Other(), p.Time, p.Number)
 	c.stall(t)
 	return Analysed
 }

@@ -253,7 +253,7 @@ func (t *Table) connect(p *packet.Packet, key *packet.Flow, fromLo bool) *Conn {
 	}
 	c.seen = t.elapsed
 	t.live.push(c)
-	t.memory += connSize
+	t.memory += connSize + cap(c.facts.Episodes)*episodeSize
 	t.Counters.Connections++
 	t.Counters.Open++
 	return c
@@ -321,7 +321,10 @@ func (t *Table) forget(c *Conn) {
 			}
 		}
 	}
-	t.memory -= connSize
+	t.memory -= connSize + cap(c.facts.Episodes)*episodeSize
+	if cap(c.facts.Episodes) > keepEpisodes {
+		c.facts.Episodes = nil
+	}
 	c.flow, c.parser = nil, nil
 	c.next = t.free
 	t.free = c
