@@ -62,6 +62,7 @@ Examples:
 	figures.StringSliceVar(&c.GroupBy, "group-by", nil, "by `FIELDS`; also class(status), magnitude(duration), network(client)")
 	figures.StringSliceVar(&c.Metrics, "metric", nil, "`METRICS`: p99(duration) sum(size) min() max() mean() distinct(client) rate errors error_rate; the count is always there")
 	figures.Var(&c.Interval, "interval", "in time buckets of `TIME`")
+	figures.StringVar(&c.Quantiles, "quantiles", c.Quantiles, "percentiles from `KIND` of sketch: dd tdigest qdigest (docs/quantiles.md)")
 
 	show := newFlagGroup("What to show")
 	show.StringVarP(&c.Output, "output", "o", "", "`NAME[=FILE]`: table csv ndjson line console har parquet (default table)")
@@ -81,6 +82,7 @@ Examples:
 	other.BoolP("help", "h", false, "this help")
 	addFlags(cmd, which, figures, show, limits, other)
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(answerNames(), cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("quantiles", cobra.FixedCompletions([]string{"dd", "tdigest", "qdigest"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	for _, flag := range []string{"group-by", "fields", "sort"} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(fieldNames(), cobra.ShellCompDirectiveNoFileComp))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/culprit-http/culprit/internal/config"
+	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/store"
 )
 
@@ -31,6 +33,12 @@ var units = map[store.MetricKind]string{store.Rate: "/s", store.ErrorRate: "part
 // parseFigures reads --group-by, --metric, --sort and --interval.
 func parseFigures(c *config.Query) (f figures, err error) {
 	f.Interval, f.Limit = int64(c.Interval), c.Limit
+	if f.Sketches, err = measure.ParseKind(cmp.Or(c.Quantiles, measure.DD.String())); err != nil {
+		return f, fmt.Errorf("--quantiles: %w", err)
+	}
+	if !f.Sketches.Merges() {
+		return f, fmt.Errorf("--quantiles %s: a store's percentiles are put together from those of its segments, and %w; culprit routes takes it", f.Sketches, measure.ErrNoMerge)
+	}
 	if c.Limit > store.MaxGroups {
 		return f, fmt.Errorf("--limit %d: there are %d groups at most", c.Limit, store.MaxGroups)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/output/outputtest"
 	"github.com/culprit-http/culprit/internal/output/terminal"
 	"github.com/culprit-http/culprit/internal/store"
@@ -462,6 +463,26 @@ func TestQueryEmbedded(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Percentiles come from the sketches that are asked for, and kinds that a store can't merge are refused.
+func TestQueryQuantiles(t *testing.T) {
+	for name, want := range map[string]measure.Kind{"": measure.DD, "dd": measure.DD, "tdigest": measure.TDigests, "qdigest": measure.QDigests} {
+		if f, err := parseFigures(&config.Query{Metrics: []string{"p50(duration)"}, Quantiles: name}); err != nil || f.Sketches != want {
+			t.Errorf("%q is read as %v, %v", name, f.Sketches, err)
+		}
+	}
+	for name, want := range map[string]string{
+		"frugal": "--quantiles frugal: a store's percentiles are put together from those of its segments, and frugal sketches can't be merged; culprit routes takes it",
+		"hdr":    `--quantiles: there is no sketch "hdr"; there are dd, tdigest, qdigest, frugal`,
+	} {
+		if _, err := parseFigures(&config.Query{Metrics: []string{"p50(duration)"}, Quantiles: name}); err == nil || err.Error() != want {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if err := (&config.Query{Quantiles: "tdigest"}).Validate(); err == nil || !strings.HasPrefix(err.Error(), "--quantiles is for tables of figures") {
+		t.Error(err)
 	}
 }
 

@@ -24,6 +24,8 @@ type Query struct {
 	// GroupBy, Metrics and Interval ask for a table of figures; without them exchanges are listed.
 	GroupBy, Metrics []string
 	Interval         Age
+	// Quantiles is the kind of sketch that percentiles are told from: dd, tdigest or qdigest; empty: dd.
+	Quantiles string
 	// Fields are the columns of a list; empty: the usual ones.
 	Fields []string
 	// Sort is the field to sort a list by, or the metric to order groups by; empty: the time, or the count. Ascending:
@@ -52,7 +54,7 @@ const (
 )
 
 // DefaultQuery returns the defaults.
-func DefaultQuery() Query { return Query{Limit: -1, Color: "auto"} }
+func DefaultQuery() Query { return Query{Limit: -1, Quantiles: "dd", Color: "auto"} }
 
 // Figures reports whether a table of figures is wanted rather than exchanges.
 func (q *Query) Figures() bool { return len(q.GroupBy)+len(q.Metrics) > 0 || q.Interval > 0 }
@@ -73,6 +75,8 @@ func (q *Query) Validate() error {
 		return errors.New("--id names one exchange: there is nothing to group or to compute")
 	case q.Figures() && len(q.Fields) > 0:
 		return errors.New("--fields is for lists of exchanges; --group-by and --metric say what a table of figures has")
+	case !q.Figures() && q.Quantiles != "" && q.Quantiles != "dd":
+		return errors.New("--quantiles is for tables of figures; ask for percentiles with --metric 'p50(duration),p99(duration)'")
 	case q.Figures() && q.Ascending:
 		return errors.New("--ascending is for lists of exchanges; groups are ordered largest first")
 	case q.NoHeaders && len(q.Headers) > 0:

@@ -101,6 +101,9 @@ func (l *Ledger) roundTrips(x *exchange.Exchange) {
 	for side, end := range [2]proto.Direction{client: x.Client, server: x.Server()} {
 		rtt := x.HandshakeRTT(end)
 		loose := rtt == 0
+		if c := &x.Conn; rtt == 0 && end == proto.Responder && c.SYNs > 1 && c.SYNACKs == 1 && c.LastSYN > c.SYN && c.LastSYN < c.SYNACK {
+			rtt = c.SYNACK - c.LastSYN // the last one is likely to be the one that was answered
+		}
 		if h := &x.Conn.Half[end.Other()]; h.RTTSamples > 0 && (rtt == 0 || h.MinRTT < rtt) {
 			rtt = max(h.MinRTT, 1)
 		}
@@ -164,13 +167,19 @@ func (l *Ledger) connect(x *exchange.Exchange) {
 	behind := min(max(c.SYNACK-c.SYN, 0), n)
 	l.add(row, ServerPath, behind)
 	l.add(row, ClientPath, n-behind)
-	if c.SYNs > 1 && c.LastSYN <= c.SYNACK {
+	switch late := behind - l.RTT[server]; {
+	case c.SYNs > 1 && c.LastSYN <= c.SYNACK:
 		l.move(row, ServerPath, ServerLoss, c.LastSYN-c.SYN)
+	case late >= firstRTO && l.RTT[server] > 0:
+		l.move(row, ServerPath, ServerLoss, late) // the first SYN+ACK was lost, and the tap saw the second
 	}
 	if c.SYNACKs > 1 {
 		l.move(row, ClientPath, ClientLoss, min(c.LastSYNACK, c.Ready)-c.SYNACK)
 	}
 }
+
+// firstRTO is the least time after which a SYN or a SYN+ACK is sent again, in nanoseconds: a second (RFC 6298 §2), less what timers are coarse by.
+const firstRTO = int64(950e6)
 
 // handshake splits the time of the TLS handshake: losses first, and the rest as Timing.Handshake has it.
 func (l *Ledger) handshake(x *exchange.Exchange) {
@@ -343,8 +352,52 @@ func (l *Ledger) blame(x *exchange.Exchange, row int, e *proto.Episode, n int64)
 	case proto.BlackHole:
 		l.add(row, ClientHole+lossy, n)
 	default:
-		l.path(row, n)
+		l.congestion(x, row, e, n)
 	}
+}
+
+// congestion has n nanoseconds of a row due to what filled the congestion window.
+//
+// A loss makes the window small, so what is short of it afterwards is due to the loss. Else, where the segments come one by one, they come at
+// the rate of the narrowest link, which has a queue before it: on the side of the tap where the round trip is the longer one, where timestamps tell
+// that; else beyond the tap if more is under way there than fills the path, and before it if not. Where they come in bursts, each waits for a round trip of the path.
+func (l *Ledger) congestion(x *exchange.Exchange, row int, e *proto.Episode, n int64) {
+	sender := Cause(client)
+	if e.Of != x.Client {
+		sender = server
+	}
+	for i := range x.Episodes {
+		if r := &x.Episodes[i]; r.Kind == proto.Recovery && r.Of == e.Of && r.How != proto.Spurious && r.From <= e.From && r.From >= x.Start.Time {
+			if r.Beyond {
+				sender ^= 1
+			}
+			l.add(row, ClientLoss+sender, n)
+			return
+		}
+	}
+	rtt := l.RTT[client] + l.RTT[server]
+	if e.Count < 2 || e.Held/int64(e.Count) > rtt/4*3 {
+		l.path(row, n)
+		return
+	}
+	if e.Placed && e.Beyond || !e.Placed && e.Bytes > queued(x, e) {
+		sender ^= 1
+	}
+	l.add(row, ClientPath+sender, n)
+}
+
+// queued returns how many bytes under way behind the tap mean that there is a queue: a quarter more than fills the path at the rate at which they came,
+// and more than acknowledgements that come late leave there.
+func queued(x *exchange.Exchange, e *proto.Episode) int64 {
+	const segments, usualMSS = 6, 1460
+	unit := int64(usualMSS)
+	for d := range x.Conn.Half {
+		if mss := int64(x.Conn.Half[d].MSS); mss > 0 {
+			unit = min(unit, mss)
+		}
+	}
+	sent, took := float64(x.During[e.Of].Bytes), float64(max(x.Completed.Time-x.Start.Time, 1))
+	return segments*unit + int64(1.25*sent/took*float64(x.Conn.Half[e.Of].MinRTT))
 }
 
 // causes sums the ledger up by party.

@@ -14,7 +14,7 @@ const HistogramScale = 5
 const bucketsPerOctave = 1 << HistogramScale
 
 // Histogram counts durations in buckets that others know, too: it can be shipped, and added to those of other agents.
-// Sketch is smaller and stays here. The zero Histogram is empty and ready.
+// A Sketch is smaller and stays here. The zero Histogram is empty and ready.
 type Histogram struct {
 	// Count durations were added, of which Zero are 0; Sum is what they add up to, in nanoseconds, Min and Max the smallest
 	// and the largest.

@@ -19,14 +19,14 @@ type Window struct {
 	start   int64 // when the watching began, in nanoseconds
 	newest  int64 // the latest second that anything ended in
 	buckets []bucket
-	sum     Sketch
+	sum     DDSketch
 }
 
 // bucket holds what ended in one second.
 type bucket struct {
 	second           int64
 	requests, errors uint64
-	durations        Sketch
+	durations        DDSketch
 }
 
 // Rates are what a window tells.
@@ -102,7 +102,7 @@ func (w *Window) Rates(now int64) Rates {
 		if b := &w.buckets[i]; first <= b.second && b.second <= last {
 			requests += b.requests
 			errors += b.errors
-			w.sum.Merge(&b.durations)
+			w.sum.join(&b.durations)
 		}
 	}
 	begin, end := max(float64(w.start), float64(first)*second), max(float64(now), float64(last)*second)

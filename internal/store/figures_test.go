@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/store"
 )
 
@@ -85,6 +86,26 @@ func TestParseGroup(t *testing.T) {
 	} {
 		if _, err := store.ParseGroup(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// The durations whose percentiles streams and one-sided exchanges are in are those of connections; of each other duration they
+// are left out.
+func TestTimed(t *testing.T) {
+	connections := map[string]bool{
+		"culprit.tls.handshake.client": true, "culprit.tls.handshake.server": true, "culprit.tls.handshake.network": true,
+		"culprit.net.handshake.client_rtt": true, "culprit.net.handshake.server_rtt": true, "culprit.net.client.rtt": true, "culprit.net.server.rtt": true,
+	}
+	for i := range exchange.Fields {
+		f := &exchange.Fields[i]
+		if want := f.Kind == exchange.Duration && !connections[f.Name]; store.Timed(f) != want {
+			t.Errorf("%s: %v, want %v", f.Name, !want, want)
+		}
+	}
+	for _, name := range []string{"duration", "ttfb", "wait", "culprit.split.wait.server", "culprit.blame.time"} {
+		if f := exchange.Lookup(name); f == nil || !store.Timed(f) {
+			t.Errorf("streams are in the percentiles of %s", name)
 		}
 	}
 }

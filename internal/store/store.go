@@ -6,10 +6,12 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/filter"
+	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/store/record"
 )
 
@@ -119,6 +121,9 @@ type Aggregate struct {
 	Groups []Group
 	// Metrics are what to compute for each time bucket and group; the count is always there.
 	Metrics []Metric
+	// Sketches is what percentiles are told from. A kind that doesn't merge is refused: answers are put together from what
+	// several workers found. A remote engine has its own, and refuses all but the default.
+	Sketches measure.Kind
 	// Order is the metric to order groups by, largest first: an index of Metrics, or -1 for the count. Ties
 	// are ordered by key.
 	Order int
@@ -163,6 +168,13 @@ type Metric struct {
 	Field *exchange.Field
 	// Quantiles are the parts, from 0 to 1, of a Percentiles metric.
 	Quantiles []float64
+}
+
+// Timed reports whether a field is how long an exchange took, or a part of that. Streams, upgrades among them, and exchanges
+// of which one side was seen are left out of its percentiles: their length says nothing of a server's speed. What is known of
+// the path and of a handshake is of the connection, whatever it carries.
+func Timed(f *exchange.Field) bool {
+	return f.Kind == exchange.Duration && !strings.HasPrefix(f.Name, "culprit.net.") && !strings.HasPrefix(f.Name, "culprit.tls.")
 }
 
 // MetricKind is a kind of metric.

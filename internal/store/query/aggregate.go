@@ -60,7 +60,7 @@ func (a *aggregate) prepare() error {
 	}
 	var err error
 	// Nobody else knows what a random seed makes of nothing.
-	if a.plan, err = newPlan(q.Metrics, maphash.Bytes(maphash.MakeSeed(), nil)|1); err != nil {
+	if a.plan, err = newPlan(q.Metrics, q.Sketches, maphash.Bytes(maphash.MakeSeed(), nil)|1); err != nil {
 		return err
 	}
 	for _, g := range q.Groups {

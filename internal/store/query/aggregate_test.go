@@ -177,7 +177,7 @@ func TestPercentiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		of := func(wanted func(x *exchange.Exchange) bool) string {
-			var s measure.Sketch
+			var s measure.DDSketch
 			for _, x := range all {
 				var v exchange.Value
 				if f.Get(x, &v); v.Kind != exchange.Absent && wanted(x) &&
@@ -465,5 +465,40 @@ func TestReadsFewColumns(t *testing.T) {
 	}
 	if len(p.read) != len(want) {
 		t.Errorf("%d columns were read", len(p.read))
+	}
+}
+
+// Percentiles come from the kind of sketch that is asked for, as far as it can be merged.
+func TestPercentilesOfKinds(t *testing.T) {
+	all := storetest.Exchanges(seed+13, 800)
+	q := &store.Aggregate{Order: -1, Metrics: []store.Metric{{Kind: store.Percentiles, Field: exchange.Lookup("size"), Quantiles: []float64{0.5, 0.99}}}}
+	told := map[string]bool{}
+	for _, k := range []measure.Kind{measure.DD, measure.TDigests, measure.QDigests} {
+		q.Sketches = k
+		got, err := Aggregate(context.Background(), build(t, all, 90), q, limits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := measure.NewMaker(k).New()
+		for _, x := range all {
+			var v exchange.Value
+			if exchange.Lookup("size").Get(x, &v); v.Kind != exchange.Absent {
+				s.Add(v.Int)
+			}
+		}
+		for i, p := range q.Metrics[0].Quantiles {
+			want, _ := s.Quantile(p)
+			if v := got.Total.Values[0][i]; math.Abs(v-float64(want)) > 0.05*float64(want) {
+				t.Errorf("%s: quantile %v is %v, want about %d", k, p, v, want)
+			}
+		}
+		told[fmt.Sprint(got.Total.Values)] = true
+	}
+	if len(told) != 3 {
+		t.Errorf("three kinds of sketches gave %d different answers", len(told))
+	}
+	q.Sketches = measure.Frugal
+	if _, err := Aggregate(context.Background(), build(t, all, 90), q, limits()); !errors.Is(err, measure.ErrNoMerge) {
+		t.Errorf("frugal sketches: %v", err)
 	}
 }

@@ -32,11 +32,11 @@ func newGrouping(g store.Group) (*grouping, error) {
 	k := g.Field.Kind
 	number := k == exchange.Int || k == exchange.Duration
 	fits := map[By]bool{
-		store.ByValue: k != exchange.Headers, store.ByClass: k == exchange.Int, store.ByMagnitude: number, store.ByNetwork: k == exchange.IP,
+		store.ByValue: k != exchange.Headers && k != exchange.Float, store.ByClass: k == exchange.Int, store.ByMagnitude: number, store.ByNetwork: k == exchange.IP,
 	}
 	if !fits[g.By] {
 		return nil, fmt.Errorf("exchanges can't be grouped by %s in that way: %s", g.Field.Name,
-			"classes are of whole numbers, magnitudes of numbers and durations, networks of addresses, and headers can't be grouped by")
+			"classes are of whole numbers, magnitudes of numbers and durations, networks of addresses, and headers and parts of a whole can't be grouped by")
 	}
 	p := &grouping{Group: g}
 	p.col, p.constant = record.Lookup(g.Field)

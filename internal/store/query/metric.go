@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/measure"
@@ -184,9 +183,11 @@ func (s *summary) merge(from accumulator, into []uint32, n int) int64 {
 // sketches are the distributions of the values of a column.
 type sketches struct {
 	col int
-	// timed: streams and one-sided exchanges are left out.
+	// timed: streams and one-sided exchanges are left out, see store.Timed.
 	timed bool
-	of    []*measure.Sketch
+	maker *measure.Maker
+	kind  measure.Kind
+	of    []measure.Sketch
 	sizes []int
 
 	// of one chunk, sorted by group: values is where those of each group end, and sorted has them.
@@ -200,11 +201,6 @@ var (
 	grade    = record.Index("culprit.grade")
 )
 
-// isTiming reports whether a field is a duration of the exchange, or a part of it.
-func isTiming(f *exchange.Field) bool {
-	return f.Name == "event.duration" || strings.HasPrefix(f.Name, "culprit.timing.")
-}
-
 func (s *sketches) columns(dst []int) []int {
 	if s.timed {
 		dst = append(dst, streamed, grade)
@@ -212,7 +208,11 @@ func (s *sketches) columns(dst []int) []int {
 	return append(dst, s.col)
 }
 
-func (s *sketches) empty() accumulator { return &sketches{col: s.col, timed: s.timed} }
+func newSketches(col int, timed bool, kind measure.Kind) *sketches {
+	return &sketches{col: col, timed: timed, kind: kind, maker: measure.NewMaker(kind)}
+}
+
+func (s *sketches) empty() accumulator { return newSketches(s.col, s.timed, s.kind) }
 func (s *sketches) drop()              { s.of, s.sizes, s.ends, s.sorted = nil, nil, nil, nil }
 
 // leftOut returns a bitmap of the rows that are left out, nil when there are none. It is to be given back.
@@ -283,7 +283,7 @@ func (s *sketches) add(e *evaluator, rows, groups []uint32, n int) (grown int64,
 		}
 		sketch := s.of[g]
 		if sketch == nil {
-			sketch = &measure.Sketch{}
+			sketch = s.maker.New()
 			s.of[g] = sketch
 		}
 		for _, v := range s.sorted[begin:end] {
@@ -311,9 +311,11 @@ func (s *sketches) merge(from accumulator, into []uint32, n int) (grown int64) {
 		}
 		g := int(into[i])
 		if s.of[g] == nil {
-			s.of[g] = &measure.Sketch{}
+			s.of[g] = s.maker.New()
 		}
-		s.of[g].Merge(sketch)
+		if err := s.of[g].Merge(sketch); err != nil {
+			panic(err) // they are of one kind, and newPlan refuses kinds that don't merge
+		}
 		grown += s.measure(g)
 	}
 	return grown
@@ -460,7 +462,7 @@ type plan struct {
 
 func one(v float64) []float64 { return []float64{v} }
 
-func newPlan(metrics []store.Metric, spread uint64) (*plan, error) {
+func newPlan(metrics []store.Metric, kind measure.Kind, spread uint64) (*plan, error) {
 	p := &plan{accumulators: []accumulator{&counts{}}}
 	index := map[string]int{}
 	// share returns the accumulator of that name, which make makes if it isn't there.
@@ -493,7 +495,10 @@ func newPlan(metrics []store.Metric, spread uint64) (*plan, error) {
 			read.value = readSummary(m.Kind)
 		case store.Percentiles:
 			col, _ := record.Lookup(m.Field)
-			read.accumulator = share("sketches "+record.Columns[col].Name, func() accumulator { return &sketches{col: col, timed: isTiming(m.Field)} })
+			if !kind.Merges() {
+				return nil, fmt.Errorf("percentiles of a store can't be told from sketches of kind %s: what its workers find is merged, and %w", kind, measure.ErrNoMerge)
+			}
+			read.accumulator = share("sketches "+record.Columns[col].Name, func() accumulator { return newSketches(col, store.Timed(m.Field), kind) })
 			for _, q := range m.Quantiles {
 				if !(q >= 0 && q <= 1) {
 					return nil, fmt.Errorf("there is no quantile %v; they are from 0 to 1", q)

@@ -293,12 +293,24 @@ func TestFloatRange(t *testing.T) {
 	}
 }
 
-// No field is a float: metrics, groups and orders don't know them.
-func TestNoFieldIsFloat(t *testing.T) {
-	for i := range exchange.Fields {
-		if f := &exchange.Fields[i]; f.Kind == exchange.Float {
-			t.Errorf("%s is a float", f.Name)
+// No field is a float below 0: orders don't know them.
+func TestFloatsAreFromZero(t *testing.T) {
+	n := 0
+	for _, x := range storetest.Exchanges(seed, 1000) {
+		for i := range exchange.Fields {
+			var v exchange.Value
+			if f := &exchange.Fields[i]; f.Kind == exchange.Float {
+				if f.Get(x, &v); v.Kind != exchange.Absent {
+					n++
+				}
+				if v.Float < 0 || math.IsNaN(v.Float) {
+					t.Errorf("%s is %v", f.Name, v.Float)
+				}
+			}
 		}
+	}
+	if n == 0 {
+		t.Error("no exchange has a float")
 	}
 }
 

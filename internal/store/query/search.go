@@ -78,6 +78,7 @@ func (s *search) prepare() error {
 	case exchange.Text:
 		s.text = true
 	case exchange.Int, exchange.Duration, exchange.Time:
+	case exchange.Float: // by their bits, which have the order of values from 0 on; no field has others
 	default:
 		return fmt.Errorf("exchanges can't be sorted by %s, whose values have no order; sort by a number, a time or a text", s.field.Name)
 	}
