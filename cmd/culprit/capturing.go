@@ -356,7 +356,7 @@ func (t *capturing) count(c choice) bool {
 // choose finds out whether an exchange is to be shown. finish comes after it for those that are.
 func (t *capturing) choose(x *exchange.Exchange) (c choice) {
 	if t.owners != nil {
-		x.Process = t.recent.lookup(t.owners, x)
+		t.owned(x)
 		for _, p := range x.Process {
 			if p != nil && p.PID == 0 && p.Name == "" && p.Executable == "" {
 				c.nameless = true // only the user is known

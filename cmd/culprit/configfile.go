@@ -36,7 +36,7 @@ var chooserKeys = []string{"process", "pid", "listening"}
 // keysOfTrace are those that trace takes from a file: how to read packets and what is known, not which.
 var keysOfTrace = []string{
 	"decode_as", "keylog", "tls_key", "proto", "messages", "geoip", "resolve", "ring", "block", "retire", "fanout", "promisc", "snaplen", "hardware_time", "user", "no_process", "include_own",
-	"pending_after", "exchange_timeout", "max_head", "max_fields", "max_waiting", "max_message", "max_streams", "max_statement", "flows", "flow_period", "memory", "workers",
+	"pending_after", "exchange_timeout", "max_head", "max_fields", "max_waiting", "max_message", "max_streams", "max_statement", "flows", "flow_period", "hop_wait", "memory", "workers",
 }
 
 func keyOf(flag string) string             { return strings.ReplaceAll(flag, "-", "_") }

@@ -54,6 +54,7 @@ func limitFlags(c *config.Capture) flagGroup {
 	g.IntVar(&c.MaxStreams, "max-streams", c.MaxStreams, "`N` streams under way a connection")
 	g.Var(&c.MaxStatement, "max-statement", "`SIZE` of a database's statement")
 	g.DurationVar(&c.FlowPeriod, "flow-period", c.FlowPeriod, "a record of a long flow each `TIME`; 0: at its end")
+	g.DurationVar(&c.HopWait, "hop-wait", 0, "link hops; requests may last `TIME` (docs/hops.md)")
 	g.Var(&c.Memory, "memory", "`SIZE` that the process may take")
 	g.IntVar(&c.Workers, "workers", 0, "`N` goroutines that analyse (default one a processor; live 1)")
 	return g

@@ -200,6 +200,7 @@ func (s *serving) prepare(ctx context.Context, cmd *cobra.Command) error {
 			s.progress = newProgress(s.stderr, inputs, false)
 		}
 		s.analysis(storeMemory)
+		s.link()
 		s.pipeline.Progress, s.pipeline.Watch = s.progressed, &s.status.watch
 		if m, ok := s.sources[0].(capture.Measured); ok {
 			s.status.source = m

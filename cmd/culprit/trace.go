@@ -289,6 +289,7 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 		return &statusError{exitFailed, err}
 	}
 	t.analysis(t.queueMemory())
+	t.link()
 	if t.sinks.recorder != nil {
 		t.pipeline.Recorder = t.sinks.recorder
 	}

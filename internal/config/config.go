@@ -49,6 +49,8 @@ type Capture struct {
 	// the flow's end.
 	Flows      string
 	FlowPeriod time.Duration
+	// HopWait is how long an exchange may last and still be linked to what it caused before these are shown; 0: they aren't linked.
+	HopWait time.Duration
 	// Keylogs are the key logs of --keylog, TLSKeys files with RSA private keys. docs/keys.md says how they are meant.
 	Keylogs, TLSKeys []string
 	// Protosets are files with the descriptors of gRPC's messages.
@@ -198,6 +200,8 @@ func (t *Capture) validate() error {
 		return fmt.Errorf("--flows %q: %s", t.Flows, strings.Join(flowChoices, ", "))
 	case t.FlowPeriod < 0:
 		return fmt.Errorf("--flow-period %v is negative: 0 makes one record of each flow", t.FlowPeriod)
+	case t.HopWait < 0 || t.HopWait > 5*time.Minute:
+		return fmt.Errorf("--hop-wait %v: up to 5m; 0 links nothing", t.HopWait)
 	case t.PendingAfter < 0:
 		return fmt.Errorf("--pending-after %v is negative: 0 turns it off", t.PendingAfter)
 	case t.ExchangeTimeout <= 0:
