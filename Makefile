@@ -24,7 +24,11 @@ BENCH :=
 # The web UI, as it gets into the program.
 UI := internal/web/ui/dist/index.html.gz
 
-.PHONY: build demo test test-ui test-full bench bench-live bench-ship bench-store bench-web screenshots lint fuzz deps clean
+# Where make lab keeps its recordings, and how many exchanges of each situation there are.
+LAB := bin/lab
+LAB_EXCHANGES := 200
+
+.PHONY: build demo test test-ui test-full lab lab-judge bench bench-live bench-ship bench-store bench-web screenshots lint fuzz deps clean
 
 build: $(UI)
 	$(GOBUILD) -o bin/culprit ./cmd/culprit
@@ -51,11 +55,25 @@ test-full: deps lint build
 	cd web && CULPRIT_SOAK=1 CULPRIT_BIN=../bin/culprit npm test --silent
 	CULPRIT_SOAK=1 go test -count=1 -timeout 4h -v ./...
 	go test -count=1 -timeout 4h -race ./...
+	$(MAKE) lab
 	.ci/fuzz $(LONG_FUZZTIME)
 	go run ./bench
 	go run ./bench/ship
 	go run ./bench/store
 	go run ./bench/store -n 100000000
+
+# Makes what makes HTTP slow or fail, records it, and compares culprit's verdicts with the truth; docs/laboratory.md.
+lab: deps build
+	go build -o bin/situations ./internal/lab/cmd/situations
+	bin/situations record -n $(LAB_EXCHANGES) $(LAB)
+	bin/situations stack $(LAB)
+	$(MAKE) lab-judge
+
+# The second half alone, on the recordings that are there.
+lab-judge: build
+	go build -o bin/situations ./internal/lab/cmd/situations
+	bin/situations judge $(LAB)
+	bin/situations links $(LAB)
 
 bench:
 	go run ./bench $(BENCH)
