@@ -135,6 +135,7 @@ func TestOpenAPIResponses(t *testing.T) {
 		"/api/pages", "/api/pages?" + scope + "&confidence=0.4&limit=2", "/api/pages/" + pageID,
 		"/api/host?last=1h&interval=5m", "/api/cardinality?field=client&last=1h", "/api/complete?field=status&prefix=2&limit=1",
 		"/api/statements", "/api/statements?" + scope + "&by=qname&sort=p99&limit=2", "/api/statements?by=table", "/api/repeats", "/api/repeats?" + scope + "&least=2&confidence=0.5&limit=2",
+		"/api/traces/" + id, "/api/routes", "/api/routes?" + scope + "&limit=2",
 		"/api/inflight", "/api/inflight?where=has(status)&limit=1&fields=status",
 	} {
 		check(s, request(target), 200)
@@ -144,6 +145,11 @@ func TestOpenAPIResponses(t *testing.T) {
 	for _, target := range []string{"/api/statements?limit=2", "/api/statements?by=qname", "/api/statements?by=verb&sort=rows_max", "/api/repeats", "/api/repeats?least=2", "/api/differences?selection=duration%3E1ms"} {
 		check(shopping, request(target), 200)
 	}
+	chain := chained(3)
+	linked := serve(t, func(o *Options) { o.Store = storeOf(t, chain) })
+	for _, target := range []string{"/api/traces/" + string(idText(chain[4].ID(chain[4].Tap.Observer))), "/api/routes"} {
+		check(linked, request(target), 200)
+	}
 	check(s, request("/?token="+testToken), 303)
 	check(s, request("/search/x?token="+testToken), 303)
 	check(s, request("/api/status", "Authorization: "), 401)
@@ -152,7 +158,7 @@ func TestOpenAPIResponses(t *testing.T) {
 	check(s, request("/api/exchanges/00000000000000000000000000"), 404)
 	check(hidden, request("/api/exchanges/"+id+"/packets"), 403)
 	empty := serve(t, func(o *Options) { o.Store, o.Capture, o.Process, o.InFlight = storeOf(t, nil), nil, nil, nil })
-	for _, target := range []string{"/api/status", "/api/exchanges", "/api/histogram", "/api/heatmap", "/api/terms?field=path", "/api/cardinality?field=path", "/api/aggregate", "/api/differences?selection=has(status)", "/api/pages"} {
+	for _, target := range []string{"/api/status", "/api/exchanges", "/api/histogram", "/api/heatmap", "/api/terms?field=path", "/api/cardinality?field=path", "/api/aggregate", "/api/differences?selection=has(status)", "/api/pages", "/api/routes"} {
 		check(empty, request(target), 200)
 	}
 	for path := range doc.Paths.Map() {

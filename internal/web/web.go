@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/preview"
 	"github.com/culprit-http/culprit/internal/store"
 )
@@ -110,6 +111,8 @@ type Options struct {
 	UI fs.FS
 	// Host knows how the machine was doing; nil: nobody does.
 	Host HostSource
+	// Routes are the rules by which paths become routes, as the configuration has them; measure.NewRoutes explains them.
+	Routes []string
 	// Version is culprit's.
 	Version string
 	// Now is the clock that relative times count from; nil: time.Now.
@@ -128,6 +131,7 @@ type Server struct {
 	downloads *gate
 	glances   *gate
 	feed      *feed
+	routes    *measure.Routes
 }
 
 // New returns a Server, or an error that says which option is wrong.
@@ -154,8 +158,12 @@ func New(o Options) (*Server, error) {
 	if o.QueryTimeout == 0 {
 		o.QueryTimeout = DefaultQueryTimeout
 	}
+	paths, err := measure.NewRoutes(o.Routes)
+	if err != nil {
+		return nil, fmt.Errorf("web: %w", err)
+	}
 	s := &Server{
-		options: o, guard: g, mux: http.NewServeMux(), feed: newFeed(),
+		options: o, routes: paths, guard: g, mux: http.NewServeMux(), feed: newFeed(),
 		queries: newGate(o.Queries), downloads: newGate(o.Downloads), glances: newGate(MaxGlances),
 	}
 	all := routes()
@@ -240,6 +248,7 @@ func routes() []route {
 		{"/api/exchanges/{id}", (*Server).exchange, private, query, nil},
 		{"/api/exchanges/{id}/bodies", (*Server).bodies, private, query, nil},
 		{"/api/exchanges/{id}/packets", (*Server).packets, linked, download, []string{"connection"}},
+		{"/api/traces/{id}", (*Server).oneTrace, private, query, nil},
 		{"/api/trace/{id}", (*Server).trace, private, query, []string{"from", "to", "last", "fields", "limit", "after"}},
 		{"/api/histogram", (*Server).histogram, private, query, with("interval", "buckets", "group", "metric", "limit")},
 		{"/api/heatmap", (*Server).heatmap, private, query, with("interval", "buckets", "field")},
@@ -247,6 +256,7 @@ func routes() []route {
 		{"/api/aggregate", (*Server).aggregate, private, query, with("interval", "group", "metric", "sort", "limit")},
 		{"/api/statements", (*Server).statements, private, query, with("by", "sort", "limit")},
 		{"/api/repeats", (*Server).repeats, private, query, with("least", "confidence", "limit")},
+		{"/api/routes", (*Server).routing, private, query, with("limit")},
 		{"/api/terms", (*Server).terms, private, query, with("field", "metric", "sort", "limit")},
 		{"/api/cardinality", (*Server).cardinality, private, query, with("field")},
 		{"/api/differences", (*Server).differences, private, query, with("selection", "fields", "limit")},

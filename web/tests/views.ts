@@ -8,6 +8,7 @@ export const paths = [
     "overview",
     "exchanges",
     "services",
+    "hops",
     "errors",
     "slow",
     "databases",

@@ -447,3 +447,120 @@ export interface Repeat {
   total_count: number;
   total_time: number;
 }
+
+/** The tree of what one request caused, linked when it is asked for: /api/traces/{id}. */
+export interface TraceAnswer {
+  id: string;
+  root: string;
+  /** The node that is to blame; null: nobody is, or it is unclear. */
+  culprit: string | null;
+  /** Parents before their children, and these by when they began. */
+  nodes: TraceNode[];
+  left_out: number;
+  /** Clocks of taps against that of the root, in nanoseconds. */
+  offsets: { tap: string; offset: number; bound: number; samples: number }[];
+  from: Stamp;
+  to: Stamp;
+  looked_at: number;
+  /** There was more in this time than was looked at. */
+  truncated: boolean;
+  cost: Cost;
+}
+
+export type HopMethod = "root" | "id" | "header" | "process" | "content" | "timing";
+
+export interface TraceNode {
+  id: string;
+  parent: string | null;
+  depth: number;
+  method: HopMethod;
+  confidence: number;
+  role: "call" | "lookup" | "retry" | "redirect";
+  /** The attempt, or the redirect, before it. */
+  earlier: string | null;
+  /** It began after the answer of its parent had ended. */
+  async: boolean;
+  protocol: string;
+  verb: string;
+  target: string;
+  route: string;
+  host: string;
+  status: number | null;
+  failed: boolean;
+  grade: string;
+  client: string;
+  server: string;
+  service: string;
+  process: string;
+  tap: string;
+  start: Stamp;
+  /** Nanoseconds from the start of the root; duration and self are nanoseconds as well. */
+  offset: number;
+  duration: number;
+  self: number;
+  /** The same exchange at other taps, from the client to the server. */
+  seen: { id: string; tap: string; duration: number }[];
+  /** The network between the first tap and the last, there and back. */
+  network: { request: number; response: number } | null;
+  /** Why the chain goes on where no packet was seen. */
+  unseen: string;
+  blame: {
+    who: string;
+    situation: string;
+    time: number;
+    share: number;
+    confidence: number;
+    upstream: string;
+    why: string;
+    evidence: string[];
+  } | null;
+}
+
+/** Which ways requests took, by host and route: /api/routes. */
+export interface RoutesAnswer {
+  routes: RoutedAs[];
+  /** Routes beyond the limit. */
+  more: number;
+  requests: number;
+  /** Requests of routes that aren't told apart. */
+  others: number;
+  /** Exchanges that no request was seen for. */
+  apart: number;
+  looked_at: number;
+  /** There were older exchanges that weren't looked at. */
+  truncated: boolean;
+  cost: Cost;
+}
+
+export interface RouteFigures {
+  count: number;
+  errors: number;
+  p50: number | null;
+  p99: number | null;
+  total_time: number;
+}
+
+export interface RoutedAs extends RouteFigures {
+  host: string;
+  route: string;
+  methods: { method: string; count: number }[];
+  /** Each is followed by those that came after it, one deeper. */
+  steps: RouteStep[];
+  more_steps: number;
+}
+
+export interface RouteStep extends RouteFigures {
+  depth: number;
+  name: string;
+  protocol: string;
+  /** Where it is another than before. */
+  route: string;
+  service: string;
+  process: string;
+  tap: string;
+  server: string;
+  /** Requests that had it, and those of which it was the last of a chain. */
+  requests: number;
+  ended: number;
+  unseen: string;
+}

@@ -37,6 +37,13 @@ export const views: View[] = [
     load: () => import("./services/Services.svelte"),
   },
   {
+    path: "hops",
+    title: "Hops",
+    what: "One request through proxies, applications and databases, and which of them is to blame",
+    icon: "M2 4h7M4 8h7M7 12h7M2 4v0M4 4v4M7 8v4",
+    load: () => import("./hops/Hops.svelte"),
+  },
+  {
     path: "errors",
     title: "Errors",
     what: "What failed: statuses from 400, aborted and unanswered requests",
