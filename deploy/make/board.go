@@ -93,6 +93,12 @@ var grafana = []board{
 			{title: "Routes with errors", kind: "timeseries", unit: "reqps", w: 12, h: 9, targets: []target{
 				{expr: "topk(10, " + rate("culprit_http_errors_total", chosen, "route") + " > 0)", legend: "{{route}}"}}},
 			{title: "Routes by 99th percentile", kind: "timeseries", unit: "s", w: 12, h: 9, targets: []target{{expr: "topk(10, " + quantile("0.99", "route") + ")", legend: "{{route}}"}}},
+			{title: "Time lost, by who is to blame", description: "Seconds of all requests together, a second (docs/blame.md).", kind: "timeseries", unit: "short", stacked: true, w: 12, h: 9, targets: []target{
+				{expr: rate("culprit_blame_seconds_total", chosen, "who"), legend: "{{who}}"}}},
+			{title: "Routes by time lost", description: "Seconds of all requests together, a second.", kind: "timeseries", unit: "short", stacked: true, w: 12, h: 9, targets: []target{
+				{expr: "topk(10, " + rate("culprit_blame_seconds_total", chosen, "route, who") + " > 0)", legend: "{{route}} {{who}}"}}},
+			{title: "What happened", description: "Exchanges of any protocol that were slow or failed.", kind: "timeseries", unit: "reqps", stacked: true, w: 12, h: 9, targets: []target{
+				{expr: rate("culprit_blame_situations_total", at, "situation, who") + " > 0", legend: "{{who}} {{situation}}"}}},
 			{title: "Bytes", kind: "timeseries", unit: "Bps", w: 12, h: 9, targets: []target{
 				{expr: rate("culprit_http_request_bytes_total", chosen, ""), legend: "sent by clients"}, {expr: rate("culprit_http_response_bytes_total", chosen, ""), legend: "sent by servers"}}},
 		}},
@@ -155,6 +161,10 @@ var grafana = []board{
 				sum("culprit.rollup.duration_sum", ""), maximum("culprit.rollup.duration_max", ""), top(50, "culprit.route", "", noRoute)}}),
 			onDocuments("Routes with errors", complete, "table", "short", 12, 9, target{from: rollups, query: "culprit.rollup.errors:>0", aggregations: []aggregation{
 				sum("culprit.rollup.errors", ""), top(50, "culprit.route", "", noRoute)}}),
+			onDocuments("Time lost, by who is to blame", onlyUnsampled, "timeseries", "ns", 12, 8, target{from: exchanges, query: blamed, aggregations: []aggregation{
+				sum("culprit.blame.time", ""), top(10, "culprit.blame.who", "", ""), overTime("auto")}}),
+			onDocuments("Culprits", onlyUnsampled, "table", "ns", 12, 8, target{from: exchanges, query: blamed, aggregations: []aggregation{
+				sum("culprit.blame.time", ""), maximum("culprit.blame.time", ""), top(50, "culprit.blame.situation", "", "")}}),
 			onDocuments("Statuses from 400", weighted, "timeseries", "short", 12, 8, target{from: exchanges, query: "http.response.status_code:>=400", aggregations: []aggregation{
 				count(""), top(15, "http.response.status_code", "", ""), overTime("auto")}}),
 			onDocuments("Clients with errors", weighted, "table", "short", 12, 8, target{from: exchanges, query: failed, aggregations: []aggregation{

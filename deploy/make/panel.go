@@ -37,6 +37,8 @@ const (
 	timed  = "_exists_:event.duration AND NOT culprit.stream:true AND NOT culprit.grade:onesided"
 	slow   = "event.duration:>=1000000000 AND NOT culprit.stream:true AND NOT culprit.grade:onesided"
 	failed = "event.outcome:failure"
+	// blamed are exchanges that somebody made slow or fail.
+	blamed = "_exists_:culprit.blame.who AND NOT culprit.blame.who:none"
 	// slowStatements are those of databases that took 100 ms.
 	slowStatements = databases + " AND event.duration:>=100000000 AND NOT culprit.stream:true"
 	// http, databases and names tell the families of protocols apart.
@@ -91,6 +93,18 @@ func panels(p product) []panel {
 		{id: "time-parts", title: "Where the time goes, on average", description: onlyUnsampled, from: exchanges, query: timed, chart: stacks, axis: "time", aggregations: []aggregation{
 			average("culprit.timing.connect", "connect"), average("culprit.timing.tls", "TLS"), average("culprit.timing.send", "send"),
 			average("culprit.timing.wait", "wait"), average("culprit.timing.receive", "receive"), overTime("auto")}},
+
+		{id: "blame-over-time", title: "Time lost, by who is to blame", description: onlyUnsampled, from: exchanges, query: blamed, chart: stacks, axis: "time", aggregations: []aggregation{
+			sum("culprit.blame.time", "time lost"), by(top(10, "culprit.blame.who", "Who", "")), overTime("auto")}},
+		{id: "culprits", title: "Culprits", description: onlyUnsampled, from: exchanges, query: blamed, chart: table, aggregations: []aggregation{
+			sum("culprit.blame.time", "Time lost"), count("Exchanges"), maximum("culprit.blame.time", "Longest"), top(30, "culprit.blame.situation", "Situation", ""),
+			top(5, "culprit.blame.who", "Who", "")}},
+		{id: "blamed-over-time", title: "Exchanges that somebody is to blame for", description: weighted, from: exchanges, query: blamed, chart: stacks, axis: "exchanges", aggregations: []aggregation{
+			count("exchanges"), by(top(10, "culprit.blame.who", "Who", "")), overTime("auto")}},
+		{id: "blamed-routes", title: "Routes by time lost", description: onlyUnsampled, from: exchanges, query: blamed, chart: table, aggregations: []aggregation{
+			sum("culprit.blame.time", "Time lost"), count("Exchanges"), maximum("culprit.blame.time", "Longest"), top(50, "culprit.route", "Route", noRoute), top(3, "culprit.blame.who", "Who", "")}},
+		{id: "blamed-servers", title: "Servers by time lost", description: onlyUnsampled, from: exchanges, query: blamed, chart: table, aggregations: []aggregation{
+			sum("culprit.blame.time", "Time lost"), count("Exchanges"), maximum("culprit.blame.time", "Longest"), top(50, "server.ip", "Server", ""), top(3, "culprit.blame.situation", "Situation", "")}},
 
 		{id: "errors", title: "Errors", description: complete, from: rollups, chart: numbers, aggregations: []aggregation{
 			sum("culprit.rollup.count", "requests"), errorCases()}},
@@ -255,6 +269,8 @@ var searches = []search{
 		"url.original", "http.response.status_code", "error.message", "event.duration", "trace.id"}, [2]string{"@timestamp", "desc"}},
 	{"slowest", "Slow exchanges", "Exchanges that took a second or more, slowest first.", slow, []string{"event.duration", "culprit.timing.connect", "culprit.timing.send", "culprit.timing.wait",
 		"culprit.timing.receive", "service.name", "http.request.method", "url.domain", "url.original", "http.response.status_code"}, [2]string{"event.duration", "desc"}},
+	{"blamed", "Exchanges with a culprit", "Exchanges that somebody made slow or fail, those that lost most time first.", blamed, []string{"culprit.blame.who", "culprit.blame.situation", "culprit.blame.time",
+		"culprit.blame.why", "culprit.blame.confidence", "client.ip", "service.name", "http.request.method", "url.domain", "url.original", "http.response.status_code"}, [2]string{"culprit.blame.time", "desc"}},
 	{"statements", "Slow statements", "Statements that took 100 ms or more, slowest first.", slowStatements,
 		[]string{"event.duration", "culprit.db.first_row", "network.protocol", "db.namespace", "db.query.text", "db.response.returned_rows", "db.response.status_code", "client.ip", "server.ip"}, [2]string{"event.duration", "desc"}},
 	{"broken", "Connections that broke", "Exchanges that aren't complete, latest first.", "NOT culprit.grade:complete", []string{"client.ip", "server.ip", "service.name", "culprit.grade", "error.message",
@@ -280,7 +296,11 @@ func dashboards(p product) []dashboard {
 		{"overview", "Overview", "How much there is, how much of it fails, and how long it takes.", []place{
 			{"visualization", "dashboards", 48, 4},
 			{"visualization", "requests", 48, 7}, {"visualization", "requests-by-class", 24, 13}, {"visualization", "errors-by-service", 24, 13},
-			{"visualization", "percentiles", 24, 13}, {"visualization", "heat-map", 24, 13}, {"visualization", "services", 24, 16}, {"visualization", "routes-by-time", 24, 16}}},
+			{"visualization", "percentiles", 24, 13}, {"visualization", "heat-map", 24, 13}, {"visualization", "blame-over-time", 24, 13}, {"visualization", "culprits", 24, 13}, {"visualization", "services", 24, 16}, {"visualization", "routes-by-time", 24, 16}}},
+		{"blame", "Blame", "Who made exchanges slow or fail, and how much time that took.", []place{
+			{"visualization", "dashboards", 48, 4},
+			{"visualization", "blame-over-time", 24, 14}, {"visualization", "blamed-over-time", 24, 14}, {"visualization", "culprits", 48, 16}, {"visualization", "blamed-routes", 24, 16},
+			{"visualization", "blamed-servers", 24, 16}, {"search", "blamed", 48, 24}}},
 		{"search", "Search", "Exchanges one by one: a click on a value makes a filter of it.", []place{
 			{"visualization", "dashboards", 48, 4},
 			{"visualization", "outcomes", 48, 10}, {"visualization", "hosts", 12, 14}, {"visualization", "routes", 12, 14}, {"visualization", "methods", 8, 14}, {"visualization", "clients", 8, 14},

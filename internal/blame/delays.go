@@ -20,6 +20,10 @@ const (
 	serverShut
 	// overflow: the server's accept queue was full.
 	overflow
+	// atServer: the tap is so near the server that there is hardly a network between them.
+	atServer
+	// resent: the SYN was sent again before the SYN+ACK came.
+	resent
 )
 
 // delay is a rule about what took time. It takes the causes of the ledger that no rule before it took.
@@ -69,8 +73,12 @@ var delays = [...]delay{
 		"nothing else is to blame, and the answer is a redirect (RFC 9110 §15.4): all of its time was for being sent elsewhere", proveRedirect},
 	{exchange.AcceptQueueFull, exchange.ByServer, 0.95, StallFloor, overflow, []taking{{measure.ServerLoss, connect | messages | inTLS}},
 		"SYNs came again while the host's accept queue overflowed, or the SYN+ACK came again though the handshake's ACK and data had passed", proveAcceptQueue},
+	{exchange.AcceptQueueFull, exchange.ByServer, 0.7, StallFloor, atServer | resent, []taking{{measure.ServerLoss, connect | messages}},
+		"the SYN, or what followed the handshake, had to be sent again, and the tap is at the server, so that hardly anything but that can have lost it", proveSYN},
+	{exchange.SYNLost, exchange.ByServerNetwork, 0.6, StallFloor, resent, []taking{{measure.ServerLoss, connect | send | wait}},
+		"the SYN had to be sent again before the SYN+ACK came, with what followed it, if that was lost, too: a loss and a full accept queue look alike from here", proveSYN},
 	{exchange.SYNLost, exchange.ByServerNetwork, 0.6, StallFloor, 0, []taking{{measure.ServerLoss, connect}},
-		"the SYN had to be sent again before the SYN+ACK came: a loss and a full accept queue look alike from here", proveSYN},
+		"the SYN was answered a second or more later than a round trip takes: the first SYN+ACK was lost before the tap", proveLateSYNACK},
 	{exchange.SYNLost, exchange.ByClientNetwork, 0.85, StallFloor, 0, []taking{{measure.ClientLoss, connect}},
 		"the SYN+ACK passed, and had to be sent again", proveSYNACK},
 	{exchange.BlackHole, exchange.ByClientNetwork, 0.9, StallFloor, 0, []taking{{measure.ClientHole, anywhere}},
@@ -174,11 +182,13 @@ func (c *trial) delayed() {
 	}
 	c.accuse(&delays[main], took[main], by[who], second)
 	// What else the party did, if there is room.
+	sure := b.Confidence
 	for i := range delays {
 		if r := &delays[i]; i != main && r.who == who && took[i] > 0 && b.Who == who && int(b.N) < len(b.Evidence) {
 			r.prove(c, b, took[i])
 		}
 	}
+	b.Confidence = sure // of the main thing
 }
 
 // nearly is how near the second party's share may come to the first's before the order is in doubt, as a part of the first.
@@ -217,11 +227,20 @@ func (c *trial) look() {
 			c.flags |= flag
 		}
 	}
+	if rtt := c.l.RTT[1]; rtt > 0 && rtt < nextDoor {
+		c.flags |= atServer
+	}
 	f := &x.Conn
+	if x.Index == 0 && f.SYNs > 1 && f.LastSYN <= f.SYNACK {
+		c.flags |= resent
+	}
 	if x.Index == 0 && (f.Unaccepted > 0 || f.SYNs > 1 && c.overflowed(f.SYN)) {
 		c.flags |= overflow
 	}
 }
+
+// nextDoor is the round trip to a server below which the tap is on its machine, or beside it, in nanoseconds.
+const nextDoor = int64(500e3)
 
 // fullForLong reports whether the window of a receiver was full for longer at a time than round trips explain.
 func (c *trial) fullForLong(receiver proto.Direction) bool {
@@ -283,6 +302,10 @@ func proveAcceptQueue(c *trial, b *exchange.Blame, took int64) {
 
 func proveSYN(c *trial, b *exchange.Blame, took int64) {
 	say(b, exchange.Evidence{Sentence: exchange.SaysSYNAgain, Of: c.x.Client, Time: took, Number: int64(c.x.Conn.SYNs)})
+}
+
+func proveLateSYNACK(c *trial, b *exchange.Blame, took int64) {
+	say(b, exchange.Evidence{Sentence: exchange.SaysLateSYNACK, Of: c.x.Server(), Time: took, Number: c.l.RTT[1]})
 }
 
 func proveSYNACK(c *trial, b *exchange.Blame, took int64) {
@@ -400,7 +423,10 @@ func proveApplication(c *trial, b *exchange.Blame, took int64) {
 		say(b, exchange.Evidence{Sentence: exchange.SaysContinue, Of: x.Server(), Time: took, First: x.Request.First.Packet})
 		return
 	case received > waited:
-		say(b, exchange.Evidence{Sentence: exchange.SaysTrickledResponse, Of: x.Server(), Time: took, First: x.Response.First.Packet, Last: x.Response.Last.Packet})
+		c.sayTrickled(b, received)
+		if waited >= StallFloor && x.HasRequest {
+			say(b, exchange.Evidence{Sentence: exchange.SaysWork, Of: x.Server(), Time: waited, First: x.Request.Last.Packet, Last: x.Response.First.Packet})
+		}
 		return
 	case !x.HasResponse:
 		c.saySilence(b, took)
@@ -409,22 +435,31 @@ func proveApplication(c *trial, b *exchange.Blame, took int64) {
 		say(b, exchange.Evidence{Sentence: exchange.SaysGreeting, Of: x.Server(), Time: took})
 		return
 	}
-	e := exchange.Evidence{Sentence: exchange.SaysWork, Of: x.Server(), Time: took, First: x.Request.Last.Packet, Last: x.Response.First.Packet}
+	e := exchange.Evidence{Sentence: exchange.SaysWork, Of: x.Server(), Time: waited, First: x.Request.Last.Packet, Last: x.Response.First.Packet}
 	after, acked := c.acknowledged()
 	if acked {
 		e.Sentence, e.Number = exchange.SaysWorkAcked, after
 	}
 	say(b, e)
+	if received >= StallFloor {
+		c.sayTrickled(b, received)
+	}
 	switch {
 	case acked && after > c.l.RTT[1]+lateAck && after > took/2:
-		doubt(b, 0.7, exchange.Evidence{Sentence: exchange.SaysLateAck, Time: after})
+		doubt(b, 0.5, exchange.Evidence{Sentence: exchange.SaysLateAck, Time: after})
 	case c.l.RTT[1] == 0 && x.Flow != nil && x.Flow.Proto == packet.ProtoTCP:
 		doubt(b, 0.6, exchange.Evidence{Sentence: exchange.SaysNoRoundTrip, Of: x.Server()})
 	}
 }
 
-// lateAck is how long a receiver may delay an acknowledgement (RFC 1122 §4.2.3.2), in nanoseconds. What comes later was late on the way.
-const lateAck = int64(500e6)
+func (c *trial) sayTrickled(b *exchange.Blame, took int64) {
+	m := &c.x.Response
+	say(b, exchange.Evidence{Sentence: exchange.SaysTrickledResponse, Of: m.Dir, Time: took, First: m.First.Packet, Last: m.Last.Packet})
+}
+
+// lateAck is how much later than a round trip an acknowledgement comes, in nanoseconds, that may have been late on the way: common receivers
+// delay it for 40 ms (RFC 1122 §4.2.3.2 allows 500).
+const lateAck = int64(60e6)
 
 func provePath(c *trial, b *exchange.Blame, took int64) {
 	x := c.x
@@ -438,9 +473,13 @@ func provePath(c *trial, b *exchange.Blame, took int64) {
 	} else {
 		say(b, exchange.Evidence{Sentence: exchange.SaysPath, Of: end, Time: took, Number: c.l.RTT[side]})
 	}
+	late := c.l.Rows[exchange.PhaseConnect][measure.ClientPath+measure.Cause(side)] - c.l.RTT[side]
 	switch {
 	case c.l.RTT[side] == 0:
 		doubt(b, 0.5, exchange.Evidence{Sentence: exchange.SaysNoRoundTrip, Of: end})
+	case late > took/2:
+		// A queue on the way, a machine that stood still, an address that had to be resolved: they look alike.
+		doubt(b, 0.6, exchange.Evidence{Sentence: exchange.SaysLateHandshake, Of: end, Time: late, Number: c.l.RTT[side]})
 	case c.l.Loose[side] && held == nil:
 		doubt(b, 0.5, exchange.Evidence{Sentence: exchange.SaysLooseRoundTrip, Of: end, Time: c.l.RTT[side]})
 	}

@@ -41,6 +41,9 @@ var failures = []failure{
 	{exchange.KeepAliveRace, exchange.ByProtocol, 0.95,
 		"the request gets no answer, and the server had closed the connection before it can have had it (RFC 9112 §9.3.1), or says so (GOAWAY, REFUSED_STREAM)",
 		raced, proveRace},
+	{exchange.ServerTimeout, exchange.ByClient, 0.8,
+		"status 408: the request took the client too long",
+		func(c *trial) bool { return c.verdictOfStatus() == requestTimeout }, proveStatus},
 	{exchange.EarlyResponse, exchange.ByServer, 0.95,
 		"an answer with an error, or before a close, began before the request had ended",
 		early, proveEarly},
@@ -64,9 +67,6 @@ var failures = []failure{
 	{exchange.ServerTimeout, exchange.ByUpstream, 0.8,
 		"status 504, or gRPC's DEADLINE_EXCEEDED: who answered gave up waiting for another",
 		func(c *trial) bool { return c.verdictOfStatus() == gatewayTimeout }, proveStatus},
-	{exchange.ServerTimeout, exchange.ByClient, 0.8,
-		"status 408: the request took the client too long",
-		func(c *trial) bool { return c.verdictOfStatus() == requestTimeout }, proveStatus},
 	{exchange.FailedHop, exchange.ByUpstream, 0.8,
 		"status 502: who answered says that another one failed",
 		func(c *trial) bool { return c.verdictOfStatus() == badGateway }, proveStatus},
@@ -193,7 +193,6 @@ func raced(c *trial) bool {
 	if ended == 0 || x.Conn.Why == proto.Finished && x.Conn.By == x.Client {
 		return false
 	}
-	c.l.Take(x)
 	if ended < x.Request.First.Time+c.l.RTT[1] {
 		return true
 	}
@@ -254,8 +253,10 @@ func proveFailedHole(c *trial, b *exchange.Blame) {
 func gaveUp(c *trial) bool {
 	x := c.x
 	switch {
-	case !x.HasRequest || whole(c):
+	case !x.HasRequest:
 		return false
+	case whole(c):
+		return leftBefore(x) > 0
 	case x.Abort != nil:
 		return x.Abort.By == x.Client
 	case x.HasResponse && x.Response.End == proto.Cut && x.Response.Close == proto.StreamReset:
@@ -264,15 +265,27 @@ func gaveUp(c *trial) bool {
 	return (x.Conn.Why == proto.Finished || x.Conn.Why == proto.Reset) && x.Conn.By == x.Client
 }
 
+// leftBefore returns how long the client had waited when it closed its side, though an answer came later, 0 where it didn't, or closed it at once to say
+// that it sends no more.
+func leftBefore(x *exchange.Exchange) int64 {
+	if waited := x.Conn.Half[x.Client].Ended - x.Request.Last.Time; x.Anomalies.Has(proto.ClosedBeforeAnswer) && waited >= WorkFloor {
+		return waited
+	}
+	return 0
+}
+
 func proveGaveUp(c *trial, b *exchange.Blame) {
 	x := c.x
 	left := x.Conn.Closed
+	if waited := leftBefore(x); waited > 0 {
+		left.Time = x.Request.Last.Time + waited
+	}
 	if x.Abort != nil {
 		left = x.Abort.At
 	}
 	waited := max(left.Time-x.Request.Last.Time, 0)
 	b.Time = waited
-	if x.HasResponse {
+	if x.HasResponse && !whole(c) {
 		c.sayClosed(b)
 		say(b, exchange.Evidence{Sentence: exchange.SaysPartOfResponse})
 		b.Time = max(left.Time-x.Request.First.Time, 0)
@@ -290,14 +303,20 @@ func proveGaveUp(c *trial, b *exchange.Blame) {
 func (c *trial) saySilence(b *exchange.Blame, silent int64) {
 	x := c.x
 	e := exchange.Evidence{Sentence: exchange.SaysSilent, Of: x.Server(), Time: silent, First: x.Request.Last.Packet}
-	if after, ok := c.acknowledged(); ok {
+	after, acked := c.acknowledged()
+	if acked && after <= c.l.RTT[1]+lateAck {
 		e.Sentence, e.Number = exchange.SaysSilentAcked, after
-		say(b, e)
-		return
 	}
 	say(b, e)
-	if x.Flow != nil && x.Flow.Proto == packet.ProtoTCP && !x.HasResponse {
+	if x.Flow != nil && x.Flow.Proto != packet.ProtoTCP || x.HasResponse && x.Acked.Time == 0 {
+		return // there are no acknowledgements, or the answer was it
+	}
+	switch {
+	case x.Conn.Half[x.Client].Acked <= x.Request.Last.Offset:
 		doubt(b, 0.5, exchange.Evidence{Sentence: exchange.SaysUnacknowledged})
+	case e.Sentence != exchange.SaysSilentAcked && x.During[x.Client].Retransmits > 0:
+		// It was acknowledged with something later, such as the client's FIN; that it had come again says that it hadn't been before.
+		doubt(b, 0.5, exchange.Evidence{Sentence: exchange.SaysLateAck, Time: after})
 	}
 }
 
@@ -316,11 +335,11 @@ func cutByServer(c *trial) bool {
 // stoppedSending reports whether the client had stopped in the middle of its request, with room to go on.
 func stoppedSending(c *trial) bool {
 	x := c.x
-	if x.Abort != nil || x.HasResponse || x.Request.End != proto.Cut {
+	if x.Abort != nil || x.HasResponse || x.Request.End == proto.Whole {
 		return false
 	}
 	server := &x.Conn.Half[x.Server()]
-	return x.Conn.Closed.Time-x.Request.Last.Time >= WorkFloor && server.Window > 0 && x.Conn.Half[x.Client].Acked > x.Request.Last.Offset
+	return x.Conn.Closed.Time-x.Request.Last.Time >= WorkFloor && server.Window > 0 && x.Conn.Half[x.Client].Acked > 0
 }
 
 func proveStopped(c *trial, b *exchange.Blame) {
@@ -356,7 +375,11 @@ func (c *trial) sayClosed(b *exchange.Blame) {
 func proveNoAnswerDNS(c *trial, b *exchange.Blame) {
 	x := c.x
 	b.Time = max(x.Completed.Time-x.Start.Time, 0)
-	say(b, exchange.Evidence{Sentence: exchange.SaysNoAnswerDNS, Time: b.Time, Number: int64(x.Retries) + 1})
+	e := exchange.Evidence{Sentence: exchange.SaysNoAnswerDNS, Time: b.Time, Number: int64(x.Retries) + 1, First: x.FirstPacket}
+	if b.Time == 0 {
+		e.Sentence = exchange.SaysAskedInVain // the flow ends with its last datagram
+	}
+	say(b, e)
 }
 
 func proveStatus(c *trial, b *exchange.Blame) {

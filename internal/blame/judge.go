@@ -48,39 +48,55 @@ type Host interface {
 	Overflowed(listener netip.AddrPort, at int64) bool
 }
 
-// Judge sets x.Blame, by what the exchange alone shows. Its Timing must be known. It allocates nothing.
-//
-// What was seen from one side only, or couldn't be read, isn't judged, nor are sessions, messages that nobody answers, and flows, but for
-// connections that failed. Of streams, whose time says nothing, only failures are.
+// Judge sets x.Blame, by what the exchange alone shows; see Court.
 func Judge(x *exchange.Exchange) { JudgeOn(nil, x) }
 
 // JudgeOn is Judge with what the host knows; nil: nothing.
 func JudgeOn(h Host, x *exchange.Exchange) {
+	c := Court{Host: h}
+	c.Judge(x)
+}
+
+// Court judges one exchange after the other, for one goroutine.
+type Court struct {
+	// Host is what the kernel knows, nil: nothing.
+	Host  Host
+	trial trial
+}
+
+// Judge sets x.Blame, by what the exchange alone shows. Its Timing must be known. It allocates nothing.
+//
+// What was seen from one side only, or couldn't be read, isn't judged, nor are sessions, messages that nobody answers, and flows, but for
+// connections that failed. Of streams, whose time says nothing, only failures are.
+func (t *Court) Judge(x *exchange.Exchange) {
 	x.Blame = exchange.Blame{}
 	if !judged(x) {
 		return
 	}
-	c := trial{x: x, host: h}
-	if c.mayHaveFailed() && c.failed() || x.Stream {
+	c := &t.trial
+	c.x, c.host, c.flags = x, t.Host, 0
+	if c.mayHaveFailed() && c.failed() {
 		return
 	}
 	if c.busy = x.Timing.Busy(); c.busy < 0 {
 		c.busy = max(x.Timing.Receive, 0) // a response alone
 	}
-	if c.busy >= StallFloor {
+	if c.busy >= StallFloor && !x.Stream {
 		c.delayed()
 	}
 	if x.Blame.Who == exchange.Unjudged {
 		x.Blame.Who = exchange.Nobody
 		x.Blame.Confidence = 1
 	}
+	c.x = nil
 }
 
 // trial is an exchange that is being judged.
 type trial struct {
 	x    *exchange.Exchange
 	host Host
-	l    measure.Ledger
+	// l is its ledger, once it was needed.
+	l measure.Ledger
 	// busy is its time without what its client left its new connection idle.
 	busy  int64
 	flags condition
@@ -101,11 +117,13 @@ func judged(x *exchange.Exchange) bool {
 
 // mayHaveFailed reports whether the rules of failures need to be asked.
 func (c *trial) mayHaveFailed() bool {
-	return c.x.Grade == exchange.Aborted || c.x.Grade == exchange.Unanswered || c.x.Failed()
+	x := c.x
+	return x.Grade == exchange.Aborted || x.Grade == exchange.Unanswered || x.Failed() || x.Anomalies.Has(proto.ClosedBeforeAnswer)
 }
 
 // failed looks for the rule that says whose failure it was.
 func (c *trial) failed() bool {
+	c.l.Take(c.x)
 	for i := range failures {
 		r := &failures[i]
 		if !r.holds(c) {

@@ -182,19 +182,19 @@ func retried(n *Node) (exchange.Blame, bool) {
 	if len(n.Earlier) > 0 {
 		first := n.Earlier[0]
 		last := n.Earlier[len(n.Earlier)-1]
-		return blameRetry(n, n.Start-first.Begun, len(n.Earlier)+1, last, first.sure())
+		return blameRetry(n, n.Start-first.Begun, len(n.Earlier)+1, last, first.sure(), false)
 	}
 	// A proxy tried another one, or the same again.
 	for _, child := range n.Children {
 		if len(child.Earlier) > 0 && child.Forwards {
-			return blameRetry(n, child.Start-child.Earlier[0].Begun, len(child.Earlier)+1, child.Earlier[len(child.Earlier)-1], child.sure())
+			return blameRetry(n, child.Start-child.Earlier[0].Begun, len(child.Earlier)+1, child.Earlier[len(child.Earlier)-1], child.sure(), true)
 		}
 	}
 	return exchange.Blame{}, false
 }
 
-func blameRetry(n *Node, lost int64, times int, failed *Node, sure float64) (exchange.Blame, bool) {
-	if !n.mattersMore(lost, StallFloor) {
+func blameRetry(n *Node, lost int64, times int, failed *Node, sure float64, within bool) (exchange.Blame, bool) {
+	if !n.mattersMore(lost, StallFloor, within) {
 		return exchange.Blame{}, false
 	}
 	b := exchange.Blame{Time: lost, Confidence: 0.9 * sure, Upstream: failed.Address}
@@ -202,9 +202,16 @@ func blameRetry(n *Node, lost int64, times int, failed *Node, sure float64) (exc
 	return b, true
 }
 
-// mattersMore reports whether a time that no verdict on the exchange alone counts is worth one, and longer than that verdict's.
-func (n *Node) mattersMore(took, floor int64) bool {
-	return !n.Blame.Failed && took >= floor && took >= n.busy()/leastShare && took > n.Blame.Time
+// mattersMore reports whether a time is worth a verdict, and more than what the verdict on the exchange alone is about. Within: it is a part of what
+// the server took, so that it is compared with the rest of that.
+func (n *Node) mattersMore(took, floor int64, within bool) bool {
+	if n.Blame.Failed || took < floor || took < n.busy()/leastShare {
+		return false
+	}
+	if within && n.waits() {
+		return took > n.Blame.Time/2
+	}
+	return took > n.Blame.Time
 }
 
 // redirected: the redirects before it took the time.
@@ -213,7 +220,7 @@ func redirected(n *Node) (exchange.Blame, bool) {
 		return exchange.Blame{}, false
 	}
 	lost := n.Start - n.Redirects[0].Begun
-	if !n.mattersMore(lost, WorkFloor) {
+	if !n.mattersMore(lost, WorkFloor, false) {
 		return exchange.Blame{}, false
 	}
 	b := exchange.Blame{Time: lost, Confidence: 0.85 * n.Redirects[0].sure()}
@@ -231,10 +238,8 @@ func slowLookup(n *Node) (exchange.Blame, bool) {
 			}
 		}
 	}
-	if at == nil || !n.mattersMore(at.busy(), WorkFloor) {
-		if at == nil || who == n || !(n.waits() && at.busy() >= WorkFloor && at.busy() > n.Blame.Time/2) {
-			return exchange.Blame{}, false
-		}
+	if at == nil || !n.mattersMore(at.busy(), WorkFloor, who != n) {
+		return exchange.Blame{}, false
 	}
 	b := exchange.Blame{Time: at.busy(), Confidence: 0.9 * at.sure() * who.sure(), Upstream: at.Address}
 	say(&b, exchange.Evidence{Sentence: exchange.SaysLookup, Time: at.busy()})

@@ -51,6 +51,9 @@ func openLZ4(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(lz4.N
 
 func openXZ(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(newXZReader(r)), nil }
 
+// Content returns the content of in, which may be compressed as captures may be. Closing the result doesn't close in.
+func Content(in io.Reader) (io.ReadCloser, error) { return decompress(in) }
+
 // decompress returns the content of in, which is in itself when that isn't compressed. Closing the
 // result doesn't close in.
 func decompress(in io.Reader) (io.ReadCloser, error) {

@@ -27,8 +27,9 @@ const (
 	SaysNagle
 	SaysPath
 	SaysCongestion
-	SaysConnecting
+	SaysLateHandshake
 	SaysSYNAgain
+	SaysLateSYNACK
 	SaysSYNACKAgain
 	SaysAcceptAgain
 	SaysOverflow
@@ -67,6 +68,7 @@ const (
 	SaysFailedHop
 	SaysSilentHop
 	SaysNoAnswerDNS
+	SaysAskedInVain
 	SaysNoRoundTrip
 	SaysLooseRoundTrip
 	SaysMissing
@@ -99,8 +101,9 @@ var sentences = [NumSentences]string{
 	SaysNagle:            "a small segment of the {of} waited for an acknowledgement that the {to} delayed: {times}, {time} of {total}, packets {first} to {last}",
 	SaysPath:             "{time} of {total} on the way between the tap and the {of} (round trip {then})",
 	SaysCongestion:       "{time} of {total} waiting for the path to take more (congestion window, round trip {then}), packets {first} to {last}",
-	SaysConnecting:       "{time} of {total} for the round trip of the TCP handshake",
+	SaysLateHandshake:    "the {of}'s part of the TCP handshake took {time} longer than a round trip ({then})",
 	SaysSYNAgain:         "SYN sent {times}: {time} of {total} until one was answered",
+	SaysLateSYNACK:       "the SYN was answered {time} later than a round trip takes ({then}): an answer before was lost",
 	SaysSYNACKAgain:      "SYN+ACK sent {times}: {time} of {total} until it was acknowledged",
 	SaysAcceptAgain:      "SYN+ACK sent again though the handshake's ACK had passed: {times}, {time} of {total}",
 	SaysOverflow:         "the accept queue of the listener overflowed at that time (ListenOverflows)",
@@ -139,6 +142,7 @@ var sentences = [NumSentences]string{
 	SaysFailedHop:        "{upstream} failed: {situation}",
 	SaysSilentHop:        "{upstream} didn't answer in {time}",
 	SaysNoAnswerDNS:      "asked {times}, and no answer in {time}",
+	SaysAskedInVain:      "asked {times} in vain, first in packet {first}",
 	SaysNoRoundTrip:      "how far the tap is from the {of} isn't known",
 	SaysLooseRoundTrip:   "how far the tap is from the {of} is only known to be {time} at most",
 	SaysMissing:          "bytes are missing from the capture",

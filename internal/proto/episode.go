@@ -50,23 +50,23 @@ type Episode struct {
 	Of   Direction
 	Kind Hindrance
 	// How says how a loss was repaired, and Beyond that it happened between the tap and the receiver, rather than between the
-	// sender and the tap.
-	How    Repair
-	Beyond bool
+	// sender and the tap. Of a congestion window Beyond says, where it is Placed, that the round trip there is the longer one.
+	How            Repair
+	Beyond, Placed bool
 	// From and To are the times in nanoseconds since 1970, and First and Last the packets that they are known by: the last segment before
 	// it and the one that ended it.
 	From, To    int64
 	First, Last uint64
 	// Held is how much of the time it held the half-stream up, in nanoseconds: less than all of it once neighbours were joined.
-	// Count is how many there were.
+	// Count is how many there were: pauses, or segments that were sent again.
 	Held  int64
 	Count uint32
-	// Bytes is what was concerned: lost, or under way when the window was full.
+	// Bytes is what was concerned: sent again, or the most that was under way.
 	Bytes int64
 }
 
-// MaxEpisodes is how many episodes are kept of a connection. Beyond it the two neighbours of a kind that are nearest to each other become
-// one.
+// MaxEpisodes is how many episodes are kept of a connection. Beyond it two neighbours of a kind become one: those whose distance is the
+// smallest compared to their age.
 const MaxEpisodes = 32
 
 // Acked says when everything that a side had sent was acknowledged.

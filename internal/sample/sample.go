@@ -74,8 +74,8 @@ func Threshold(n uint32) uint64 {
 }
 
 // Randomness returns the 56 bits by which an exchange is chosen: the last of the id of its trace, so that the exchanges of a
-// trace are kept or left together, by everyone who sees some of them. Without a trace, they are those of the event's id, of
-// which they are the end of a hash.
+// trace are kept or left together, by everyone who sees some of them. Without a trace, they are those of the id of the event that all
+// began with, as far as that is known, or else its own, of which they are the end of a hash.
 func Randomness(x *exchange.Exchange) uint64 {
 	if x.HasRequest {
 		if id := exchange.TraceID(&x.Request); id != nil {
@@ -87,6 +87,9 @@ func Randomness(x *exchange.Exchange) uint64 {
 		}
 	}
 	id := x.ID(x.Tap.Observer)
+	if x.Hop.Method > exchange.Root {
+		id = x.Hop.Trace
+	}
 	return binary.BigEndian.Uint64(id[len(id)-8:]) & (1<<randomBits - 1)
 }
 

@@ -35,12 +35,13 @@ func (c *Conn) add(t *Table, e proto.Episode) int {
 	if len(f.Episodes) >= proto.MaxEpisodes {
 		c.join(e.To)
 	}
-	if before := cap(f.Episodes); len(f.Episodes) == before {
-		f.Episodes = append(f.Episodes, e)
-		t.memory += (cap(f.Episodes) - before) * episodeSize
-	} else {
-		f.Episodes = append(f.Episodes, e)
+	if n := len(f.Episodes); n == cap(f.Episodes) {
+		list := make([]proto.Episode, n, max(2*n, keepEpisodes))
+		copy(list, f.Episodes)
+		t.memory += (cap(list) - n) * episodeSize
+		f.Episodes = list
 	}
+	f.Episodes = append(f.Episodes, e)
 	return c.settle(len(f.Episodes) - 1)
 }
 
@@ -131,12 +132,14 @@ type pause struct {
 	from, to    int64
 	first, last uint64
 	bytes       uint32
+	// placed: it is known whether the tap's far side, seen from the sender, is the longer one: beyond.
+	placed, beyond bool
 }
 
 // held notes a pause of what d sends. Those of a window that follow each other closely are one episode, which is told of once it
 // has held up for minEpisode.
-func (c *Conn) held(t *Table, d proto.Direction, p pause, apart int64) {
-	if i := c.opened(d, openLoss); i >= 0 {
+func (c *Conn) held(t *Table, d proto.Direction, p pause) {
+	if i := c.opened(d, openLoss); i >= 0 && c.facts.Episodes[i].How != proto.Spurious {
 		p.from = max(p.from, c.facts.Episodes[i].To)
 	}
 	if p.to <= p.from {
@@ -156,7 +159,7 @@ func (c *Conn) held(t *Table, d proto.Direction, p pause, apart int64) {
 	if open >= 0 {
 		e = &c.facts.Episodes[open]
 	}
-	if e.Count > 0 && p.from-e.To <= apart {
+	if e.Count > 0 && (p.from <= e.To || p.from-e.To <= max(c.prompt(d), c.facts.Half[0].MinRTT+c.facts.Half[1].MinRTT)) {
 		if p.from = max(p.from, e.To); p.to <= p.from {
 			return
 		}
@@ -164,6 +167,7 @@ func (c *Conn) held(t *Table, d proto.Direction, p pause, apart int64) {
 		e.Held += p.to - p.from
 		e.Count++
 		e.Bytes = max(e.Bytes, int64(p.bytes))
+		e.Placed, e.Beyond = p.placed, p.beyond
 		if open >= 0 {
 			c.settle(open)
 			return
@@ -180,7 +184,8 @@ func (c *Conn) held(t *Table, d proto.Direction, p pause, apart int64) {
 
 func (p *pause) episode(d proto.Direction) proto.Episode {
 	return proto.Episode{
-		Of: d, Kind: p.kind, From: p.from, To: p.to, First: p.first, Last: p.last, Held: p.to - p.from, Count: 1, Bytes: int64(p.bytes),
+		Of: d, Kind: p.kind, Beyond: p.beyond, Placed: p.placed, From: p.from, To: p.to, First: p.first, Last: p.last,
+		Held: p.to - p.from, Count: 1, Bytes: int64(p.bytes),
 	}
 }
 

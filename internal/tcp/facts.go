@@ -59,10 +59,10 @@ func (c *Conn) options(o []byte, d proto.Direction) {
 func (c *Conn) unaccepted(p *packet.Packet, d proto.Direction) bool {
 	peer := &c.half[d.Other()]
 	f := &peer.flight
-	if c.facts.Ready == 0 || f.n == 0 || !peer.acked || before(peer.isn+1, peer.ack) {
+	if c.facts.Ready == 0 || f.to == 0 || !peer.acked || before(peer.isn+1, peer.ack) {
 		return false
 	}
-	return p.Time-f.marks[0].at > c.facts.Half[d.Other()].MinRTT+atOnce
+	return p.Time-f.marks[f.from].at > max(minRTO, c.facts.Half[d.Other()].MinRTT+atOnce)
 }
 
 // sample takes a round-trip time measured from what d sent (RFC 6298 §2).

@@ -58,6 +58,9 @@ const (
 	soon = int64(50e6)
 )
 
+// blackFor is how long nothing large must have come before it is said that it can't.
+const blackFor = int64(1e9)
+
 // sizeable is the least payload that a segment which doesn't fit through a path may have: what the smallest MTU of IPv4 in use leaves.
 const sizeable = 500
 
@@ -74,7 +77,7 @@ func (c *Conn) resent(t *Table, p *packet.Packet, d proto.Direction, seq, size u
 	h := &c.half[d]
 	f := &h.flight
 	end := seq + size
-	if f.lastAt == 0 {
+	if f.lastAt == 0 || f.poked && seq == f.poke {
 		return
 	}
 	if h.acked {
@@ -99,7 +102,7 @@ func (c *Conn) resent(t *Table, p *packet.Packet, d proto.Direction, seq, size u
 	if h.acked && seq == h.ack || !h.acked {
 		l.tries = min(l.tries+1, 100)
 	}
-	if i >= 0 && l.tries >= 2 && !l.passed && size >= f.unit/4*3 && size >= sizeable && c.facts.Ready != 0 && c.facts.Unaccepted == 0 {
+	if i >= 0 && l.tries >= 2 && !l.passed && size >= f.unit-f.unit/4 && size >= sizeable && c.facts.Ready != 0 && c.facts.Unaccepted == 0 {
 		c.facts.Episodes[i].Kind = proto.BlackHole
 	}
 }
@@ -138,7 +141,9 @@ func (c *Conn) repaired(t *Table, p *packet.Packet, d proto.Direction, from int6
 			l.many++
 			return c.settle(open)
 		}
-		from = max(from, e.To)
+		if e.How != proto.Spurious {
+			from = max(from, e.To)
+		}
 	}
 	if from >= p.Time || p.Time-from > longestPause {
 		return -1
@@ -149,7 +154,7 @@ func (c *Conn) repaired(t *Table, p *packet.Packet, d proto.Direction, from int6
 		l.high = end
 	}
 	i := c.add(t, proto.Episode{
-		Of: d, Kind: proto.Recovery, How: how, Beyond: beyond, From: from, To: p.Time, First: first, Last: p.Number, Held: p.Time - from,
+		Of: d, Kind: proto.Recovery, How: how, Beyond: beyond, Placed: true, From: from, To: p.Time, First: first, Last: p.Number, Held: p.Time - from,
 		Count: 1, Bytes: int64(size),
 	})
 	c.open[d][openLoss] = int8(i + 1)
@@ -183,6 +188,11 @@ func (c *Conn) repair(p *packet.Packet, d proto.Direction, seq, end uint32) prot
 	return proto.FastRetransmit
 }
 
+// unsettled reports whether an acknowledgement may change anything.
+func (l *loss) unsettled() bool {
+	return l.on || l.hasSACK || l.dups|l.tries != 0 || l.hasBig != l.passed
+}
+
 // settleLoss takes what an acknowledgement says of the losses of d; see acknowledged.
 func (c *Conn) settleLoss(p *packet.Packet, d proto.Direction, news, duplicate bool, selected []byte) {
 	h := &c.half[d]
@@ -194,9 +204,7 @@ func (c *Conn) settleLoss(p *packet.Packet, d proto.Direction, news, duplicate b
 		if l.on {
 			if !l.answered && !before(h.ack, l.end) {
 				l.answered = true
-				_, echo, ok := stamps(p.Options)
-				r := &c.facts.Half[d]
-				if l.many == 1 && (ok && l.stamped && before(echo, l.stamp) || r.RTTSamples > 0 && p.Time-l.at < r.MinRTT/2) {
+				if l.many == 1 && c.answersFirst(p, d) {
 					c.excuse(d)
 				}
 			}
@@ -221,6 +229,18 @@ func (c *Conn) settleLoss(p *packet.Packet, d proto.Direction, news, duplicate b
 		c.excuse(d)
 	}
 }
+
+// answersFirst reports whether an acknowledgement of what d has sent twice answers the first copy.
+func (c *Conn) answersFirst(p *packet.Packet, d proto.Direction) bool {
+	l, r := &c.half[d].flight.loss, &c.facts.Half[d]
+	if _, echo, ok := stamps(p.Options); ok && l.stamped {
+		return before(echo, l.stamp)
+	}
+	return r.RTTSamples >= enoughSamples && p.Time-l.at < r.MinRTT/2
+}
+
+// enoughSamples is how many samples the least round-trip time must be of to prove something.
+const enoughSamples = 3
 
 // excuse notes that something was sent again that had arrived. If that goes for all of a loss, it was none.
 func (c *Conn) excuse(d proto.Direction) {
@@ -289,9 +309,14 @@ func (c *Conn) interruptLoss(t *Table, d proto.Direction, at int64, number uint6
 	if at <= from || at-from > longestPause {
 		return
 	}
+	kind := proto.Recovery
+	if f := &h.flight; !l.hasBig && h.off > 0 && to-h.next >= 2*f.unit && at-from >= blackFor {
+		kind = proto.BlackHole // only what is small has come this far
+	}
 	c.cut(d, from)
 	i := c.add(t, proto.Episode{
-		Of: d, Kind: proto.Recovery, From: from, To: at, First: first, Last: number, Held: at - from, Count: 1, Bytes: int64(to - h.next),
+		Of: d, Kind: kind, Placed: true, From: from, To: at, First: first, Last: number, Held: at - from, Count: 1, Bytes: int64(to - h.next),
 	})
 	c.open[d][openLoss] = int8(i + 1)
+	l.on, l.high, l.end, l.many, l.excused = true, to, to, 1, 0
 }

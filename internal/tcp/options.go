@@ -18,6 +18,9 @@ const timestamps = optionNop<<24 | optionNop<<16 | optionTimestamp<<8 | 10
 
 // option returns the value of the first option of a kind, nil where there is none.
 func option(o []byte, kind byte) []byte {
+	if len(o) == 12 && kind != optionTimestamp && binary.BigEndian.Uint32(o) == timestamps {
+		return nil
+	}
 	for len(o) >= 2 && o[0] != optionEnd {
 		if o[0] == optionNop {
 			o = o[1:]

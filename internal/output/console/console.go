@@ -5,8 +5,10 @@ package console
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -90,6 +92,7 @@ func (o *Output) Exchange(x *exchange.Exchange) error {
 		o.operation(x)
 	}
 	o.timing(x)
+	o.blame(x)
 	o.remarks(x)
 	o.buf = append(o.buf, '\n')
 	return o.write()
@@ -333,11 +336,12 @@ func (o *Output) timing(x *exchange.Exchange) {
 		return
 	}
 	parts := []struct {
-		name string
-		ns   int64
+		name  string
+		ns    int64
+		split exchange.Phase
 	}{
-		{"connect", t.Connect}, {"tls", t.TLS}, {"idle", t.Idle},
-		{"send", t.Send}, {"wait", t.Wait}, {"receive", t.Receive},
+		{"connect", t.Connect, exchange.PhaseConnect}, {"tls", t.TLS, exchange.Phases}, {"idle", t.Idle, exchange.Phases},
+		{"send", t.Send, exchange.PhaseSend}, {"wait", t.Wait, exchange.PhaseWait}, {"receive", t.Receive, exchange.PhaseReceive},
 	}
 	whole := int64(0)
 	for _, p := range parts {
@@ -351,6 +355,9 @@ func (o *Output) timing(x *exchange.Exchange) {
 		item := p.name + " " + duration(p.ns, whole)
 		if h := &t.Handshake; p.name == "tls" && h.Client >= 0 && h.Server >= 0 && h.Network >= 0 {
 			item += " (client " + duration(h.Client, whole) + ", server " + duration(h.Server, whole) + ", network " + duration(h.Network, whole) + ")"
+		}
+		if p.split < exchange.Phases {
+			item += causes(&t.Causes[p.split], whole)
 		}
 		items = append(items, item)
 	}
@@ -372,6 +379,73 @@ func (o *Output) timing(x *exchange.Exchange) {
 		items = append(items, "stream")
 	}
 	o.note(terminal.Dim, items, " · ")
+}
+
+// causes gives whom a part is due to, in parentheses, most first; empty when that isn't known, or the part is too short to be divided.
+func causes(c *exchange.Causes, whole int64) string {
+	if !c.Known {
+		return ""
+	}
+	parts := [...]struct {
+		name string
+		ns   int64
+	}{{"client", c.Client}, {"client network", c.ClientNetwork}, {"server network", c.ServerNetwork}, {"server", c.Server}}
+	slices.SortStableFunc(parts[:], func(a, b struct {
+		name string
+		ns   int64
+	}) int {
+		return cmp.Compare(b.ns, a.ns)
+	})
+	var shown []string
+	for _, p := range parts {
+		if text := duration(p.ns, whole); p.ns > 0 && text != "0.0 ms" {
+			shown = append(shown, p.name+" "+text)
+		}
+	}
+	if len(shown) == 0 {
+		return ""
+	}
+	if len(shown) == 1 {
+		shown[0] = parts[0].name // all of it
+	}
+	return " (" + strings.Join(shown, ", ") + ")"
+}
+
+// blame writes the verdict, with the facts that it rests on.
+func (o *Output) blame(x *exchange.Exchange) {
+	b := &x.Blame
+	if b.Who <= exchange.Nobody {
+		return
+	}
+	style := terminal.Amber
+	if b.Who == exchange.Unclear {
+		style = terminal.Dim
+	}
+	items := []string{"blame: " + b.Who.String()}
+	if b.Upstream != "" && (b.Who == exchange.ByUpstream || b.Who == exchange.ByDNS) {
+		items[0] += " " + string(terminal.AppendSafe(nil, []byte(b.Upstream)))
+	}
+	if b.Time > 0 {
+		items[0] += " " + duration(b.Time, b.Time)
+	}
+	switch s := b.Situation.String(); {
+	case s == "":
+	case b.Who == exchange.Unclear:
+		items = append(items, "perhaps "+s)
+	default:
+		items = append(items, s)
+	}
+	items = append(items, strconv.Itoa(int(math.Round(b.Confidence*100)))+" % sure")
+	o.note(style, items, ", ")
+	facts := x.Proofs()
+	if len(facts) == 0 {
+		if _, why, _ := strings.Cut(x.Why(), ": "); why != "" { // the party is above
+			facts = []string{why}
+		}
+	}
+	for _, fact := range facts {
+		o.note(terminal.Dim, append([]string{"-"}, strings.Fields(string(terminal.AppendSafe(nil, []byte(fact))))...), " ")
+	}
 }
 
 // duration gives a part of a whole. Beside milliseconds and more, parts under a millisecond are

@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"strings"
 	"testing"
@@ -258,6 +259,19 @@ func TestGolden(t *testing.T) {
 			got := show(t, c.options, func(o *Output) error { return o.Exchange(c.make()) })
 			outputtest.Golden(t, *update, c.name+".txt", got)
 		})
+	}
+}
+
+// What verdicts say, and whom each part of the time is due to.
+func TestVerdicts(t *testing.T) {
+	for name, o := range map[string]Options{"blame": {NoHeaders: true, Terminal: screen.Terminal}, "blame-colour": {NoHeaders: true, Terminal: terminal.Terminal{Width: 100, Color: true}}} {
+		got := show(t, o, func(o *Output) (err error) {
+			for _, x := range outputtest.Verdicts() {
+				err = errors.Join(err, o.Exchange(x))
+			}
+			return err
+		})
+		outputtest.Golden(t, *update, name+".txt", got)
 	}
 }
 

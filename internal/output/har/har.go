@@ -121,8 +121,19 @@ type (
 		TLS          *session  `json:"_tls,omitempty"`
 		GRPC         *call     `json:"_grpc,omitempty"`
 		Messages     *messages `json:"_messages,omitempty"`
+		Blame        *blame    `json:"_blame,omitempty"`
 		// Process is nil when neither end's process is known.
 		Process *processes `json:"_process,omitempty"`
+	}
+	// blame is the verdict on an exchange that somebody made slow or fail. Time is what that took, in milliseconds.
+	blame struct {
+		Who        string   `json:"who"`
+		Situation  string   `json:"situation,omitempty"`
+		Time       float64  `json:"time,omitempty"`
+		Confidence float64  `json:"confidence"`
+		Upstream   string   `json:"upstream,omitempty"`
+		Why        string   `json:"why,omitempty"`
+		Evidence   []string `json:"evidence,omitempty"`
 	}
 	// session are the facts of a TLS session; what isn't known is left out.
 	session struct {
@@ -263,6 +274,7 @@ func entryOf(x *exchange.Exchange) *entry {
 		TLS:             sessionOf(x.TLS),
 		GRPC:            callOf(x),
 		Messages:        messagesOf(x),
+		Blame:           blameOf(x),
 	}
 	if name, _ := output.GRPCError(x); name != "" {
 		e.Comment = strings.TrimPrefix(e.Comment+"; ", "; ") + "gRPC status " + name
@@ -277,6 +289,21 @@ func entryOf(x *exchange.Exchange) *entry {
 	e.Time = milliseconds(max(x.Timing.Send, 0) + max(x.Timing.Wait, 0) + max(x.Timing.Receive, 0))
 	x.Anomalies.Each(func(a proto.Anomaly) { e.Anomalies = append(e.Anomalies, a.String()) })
 	return e
+}
+
+// blameOf gives the verdict, nil when nobody is blamed.
+func blameOf(x *exchange.Exchange) *blame {
+	b := &x.Blame
+	if b.Who <= exchange.Nobody {
+		return nil
+	}
+	out := &blame{
+		Who: b.Who.String(), Situation: b.Situation.String(), Time: milliseconds(b.Time), Confidence: b.Confidence, Upstream: text([]byte(b.Upstream)), Why: text([]byte(x.Why())),
+	}
+	for _, fact := range x.Proofs() {
+		out.Evidence = append(out.Evidence, text([]byte(fact)))
+	}
+	return out
 }
 
 // sessionOf gives the facts of a TLS session, nil when there is none.

@@ -114,6 +114,16 @@ var kinds = []func() *exchange.Exchange{
 	},
 }
 
+// blamed are exchanges with verdicts, those that have an entry.
+func blamed() (makers []func() *exchange.Exchange) {
+	for _, x := range outputtest.Verdicts() {
+		if output.KindOf(x) == output.Exchange {
+			makers = append(makers, func() *exchange.Exchange { return x })
+		}
+	}
+	return makers
+}
+
 // What is no request has no entry.
 func TestLeftOut(t *testing.T) {
 	b := archive(t, outputtest.TLSRecord(), outputtest.SessionMessage(proto.Originator, "text", "hello"), outputtest.SessionMessage(proto.Responder, "ping", ""))
@@ -145,7 +155,7 @@ func archive(t testing.TB, xs ...*exchange.Exchange) []byte {
 }
 
 func TestGolden(t *testing.T) {
-	for name, makers := range map[string][]func() *exchange.Exchange{"all.har": all, "live.har": live, "kinds.har": kinds} {
+	for name, makers := range map[string][]func() *exchange.Exchange{"all.har": all, "live.har": live, "kinds.har": kinds, "blame.har": blamed()} {
 		var xs []*exchange.Exchange
 		for _, f := range makers {
 			xs = append(xs, f())

@@ -2,7 +2,7 @@
 //
 // On a terminal the line is laid out in columns: time, client, method, target (cut in its middle),
 // status, size, duration, and, where there is room for them, a bar of where the time went and the processes
-// at the ends; the grade follows on a line of its own when the exchange isn't complete. Elsewhere nothing is
+// at the ends; the grade follows on a line of its own when the exchange isn't complete, and so does who is to blame. Elsewhere nothing is
 // cut, fields are separated by single spaces, and times are RFC 3339 in UTC, for grep and awk.
 //
 // What isn't a request of HTTP with its response has the same columns: method is TLS for a session that wasn't read, WS for all that
@@ -122,9 +122,8 @@ func (o *Output) Flush() error {
 func (o *Output) Close() error { return o.Flush() }
 
 // plain appends a line for other programs: time client method target status size duration, then the
-// processes at the ends where they are looked for, then the grade and its reason unless it is complete, and the words of an error of a
-// database. What
-// isn't known is "-".
+// processes at the ends where they are looked for, then the grade and its reason unless it is complete, the words of an error of a
+// database, and who is to blame. What isn't known is "-".
 func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 	b, fraction := o.appendSecond(o.buf, x.Start.Time, "2006-01-02T15:04:05", time.UTC)
 	b = appendThree(b, fraction/1e6)
@@ -175,17 +174,26 @@ func (o *Output) plain(x *exchange.Exchange, duration int64, state string) {
 		b = append(b, ':', ' ')
 		b = append(b, x.Reason...)
 	}
+	said := x.Grade != exchange.Complete
 	if failure := output.FailureText(x); failure != "" && state == "" {
-		if x.Grade != exchange.Complete {
+		if said {
 			b = append(b, ';')
 		}
 		b = terminal.AppendSafe(append(b, " error: "...), []byte(failure))
+		said = true
 	}
 	if output.KindOf(x) == output.Session {
-		if x.Grade != exchange.Complete {
+		if said {
 			b = append(b, ';')
 		}
 		b = appendSaid(append(b, ' '), x)
+		said = true
+	}
+	if verdict := output.Verdict(x); verdict != "" && state == "" {
+		if said {
+			b = append(b, ';')
+		}
+		b = terminal.AppendSafe(append(b, " blame: "...), []byte(verdict))
 	}
 	o.buf = append(b, '\n')
 }
@@ -640,7 +648,19 @@ func (o *Output) columns(x *exchange.Exchange, duration int64, state string) {
 		}
 		b = o.appendNote(b, note, noteStyle)
 	}
+	if verdict := output.Verdict(x); verdict != "" && state == "" {
+		o.scratch = terminal.AppendSafe(o.scratch[:0], []byte(verdict))
+		b = o.appendNote(b, string(o.scratch), verdictStyle(x))
+	}
 	o.buf = b
+}
+
+// verdictStyle returns how a verdict is drawn: what isn't sure of itself doesn't catch the eye.
+func verdictStyle(x *exchange.Exchange) terminal.Style {
+	if x.Blame.Who == exchange.Unclear {
+		return terminal.Dim
+	}
+	return terminal.Amber
 }
 
 const arrow = "→"

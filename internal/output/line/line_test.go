@@ -218,6 +218,22 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+func showVerdicts(t *testing.T, term terminal.Terminal) []byte {
+	t.Helper()
+	waiting := outputtest.Slow()
+	waiting.HasResponse = false
+	return showAll(t, Options{Terminal: term, Location: time.UTC}, outputtest.Verdicts(), waiting)
+}
+
+func TestVerdicts(t *testing.T) {
+	for _, width := range []int{0, 80, 140} {
+		outputtest.Golden(t, *update, fmt.Sprintf("blame-%d.txt", width), showVerdicts(t, terminal.Terminal{Width: width}))
+	}
+	for width := 80; width <= 160; width++ {
+		fits(t, showVerdicts(t, terminal.Terminal{Width: width}), width)
+	}
+}
+
 // fits checks what is shown on a terminal.
 func fits(t *testing.T, shown []byte, width int) {
 	t.Helper()

@@ -74,6 +74,7 @@ type Metrics struct {
 	others                        prometheus.Counter
 	held                          prometheus.Gauge
 	databases                     *databases
+	blamed, lost, situations      *prometheus.CounterVec
 
 	// series are those that are told apart; coarse those of all others of a service.
 	series, coarse map[labels]*series
@@ -93,6 +94,8 @@ type series struct {
 	requests                      [len(classes)]prometheus.Counter
 	errors, sent, received, waits prometheus.Counter
 	durations                     prometheus.Observer
+	// blamed counts those that a party is to blame for, and lost the time; nil: none came so far.
+	blamed, lost [exchange.NumWho]prometheus.Counter
 	// seen is when the last exchange was complete.
 	seen int64
 }
@@ -121,11 +124,14 @@ func New(o Options) *Metrics {
 			Name: "culprit_http_request_duration_seconds", Help: "First byte of the request to last byte of the response.", Buckets: buckets,
 			NativeHistogramBucketFactor: bucketFactor, NativeHistogramMaxBucketNumber: maxBuckets, NativeHistogramMinResetDuration: bucketsRestart,
 		}, names),
-		others: prometheus.NewCounter(prometheus.CounterOpts{Name: "culprit_metrics_others_total", Help: "Exchanges that count as other: there was no room for their series."}),
-		held:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "culprit_metrics_series", Help: "Combinations of service, route and method that are told apart."}),
+		blamed:     counter("culprit_blame_exchanges_total", "Exchanges that were slow or failed, by who is to blame.", "who"),
+		lost:       counter("culprit_blame_seconds_total", "Time lost by exchanges, by who is to blame.", "who"),
+		situations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "culprit_blame_situations_total", Help: "Exchanges of any protocol that were slow or failed, by what happened."}, []string{"situation", "who"}),
+		others:     prometheus.NewCounter(prometheus.CounterOpts{Name: "culprit_metrics_others_total", Help: "Exchanges that count as other: there was no room for their series."}),
+		held:       prometheus.NewGauge(prometheus.GaugeOpts{Name: "culprit_metrics_series", Help: "Combinations of service, route and method that are told apart."}),
 	}
 	m.databases = newDatabases(m.registry, buckets)
-	m.registry.MustRegister(m.requests, m.errors, m.sent, m.received, m.waits, m.durations, m.others, m.held, collectors.NewGoCollector())
+	m.registry.MustRegister(m.requests, m.errors, m.sent, m.received, m.waits, m.durations, m.blamed, m.lost, m.situations, m.others, m.held, collectors.NewGoCollector())
 	if o.Own != nil {
 		m.registry.MustRegister(newOwnCollector(o.Own))
 	}
@@ -143,6 +149,9 @@ func (m *Metrics) Handler() http.Handler {
 // Exchange implements output.Output. What is no request isn't counted: a TLS session that wasn't read, what was said on a WebSocket,
 // whose request is an exchange of its own, and flows.
 func (m *Metrics) Exchange(x *exchange.Exchange) error {
+	if b := &x.Blame; b.Who > exchange.Nobody {
+		m.situations.WithLabelValues(b.Situation.String(), b.Who.String()).Inc()
+	}
 	switch output.KindOf(x) {
 	case output.Query, output.Lookup:
 		m.databases.count(x)
@@ -160,6 +169,14 @@ func (m *Metrics) Exchange(x *exchange.Exchange) error {
 	s.requests[class].Inc()
 	if x.Outcome() == "failure" {
 		s.errors.Inc()
+	}
+	if w := x.Blame.Who; w > exchange.Nobody {
+		if s.blamed[w] == nil {
+			v := append(s.labels.values(), w.String())
+			s.blamed[w], s.lost[w] = m.blamed.WithLabelValues(v...), m.lost.WithLabelValues(v...)
+		}
+		s.blamed[w].Inc()
+		s.lost[w].Add(time.Duration(x.Blame.Time).Seconds())
 	}
 	if x.HasRequest {
 		s.sent.Add(float64(max(x.Request.Size, 0)))
@@ -247,6 +264,10 @@ func (m *Metrics) sweep(now int64) {
 		v := l.values()
 		for class := range classes {
 			m.requests.DeleteLabelValues(append(v, classes[class])...)
+		}
+		for w := exchange.Nobody + 1; w < exchange.NumWho; w++ {
+			m.blamed.DeleteLabelValues(append(v, w.String())...)
+			m.lost.DeleteLabelValues(append(v, w.String())...)
 		}
 		for _, c := range []*prometheus.CounterVec{m.errors, m.sent, m.received, m.waits} {
 			c.DeleteLabelValues(v...)

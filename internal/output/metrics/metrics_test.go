@@ -184,6 +184,38 @@ func TestMaxSeries(t *testing.T) {
 	}
 }
 
+// Who is to blame is counted by route, and what happened for all protocols. What is forgotten with its route doesn't come again.
+func TestBlame(t *testing.T) {
+	m := New(Options{MaxSeries: 2})
+	blamed := func(route string, b exchange.Blame, after time.Duration) *exchange.Exchange {
+		x := made("GET", route, 200, time.Second)
+		x.Completed.Time = x.Start.Time + int64(after)
+		x.Blame = b
+		return x
+	}
+	slow := exchange.Blame{Who: exchange.ByServer, Situation: exchange.SlowApplication, Time: 250e6}
+	query := outputtest.Query("mysql", "SELECT", "SELECT 1")
+	query.Blame = slow
+	add(t, m, blamed("/a", slow, 0), blamed("/a", slow, 0), blamed("/b", exchange.Blame{Who: exchange.ByClient, Situation: exchange.ClientError, Failed: true}, 0),
+		blamed("/b", exchange.Blame{Who: exchange.Nobody}, 0), query)
+	values, _ := gathered(t, m)
+	check(t, values, map[string]float64{
+		"blame_exchanges_total{method=GET,route=/a,service=shop,who=server}": 2,
+		"blame_seconds_total{method=GET,route=/a,service=shop,who=server}":   0.5,
+		"blame_exchanges_total{method=GET,route=/b,service=shop,who=client}": 1,
+		"blame_seconds_total{method=GET,route=/b,service=shop,who=client}":   0,
+		"blame_situations_total{situation=slow-application,who=server}":      3,
+		"blame_situations_total{situation=client-error,who=client}":          1,
+	})
+	if n := count(values, "blame_"); n != 6 {
+		t.Errorf("%d time series of blame", n)
+	}
+	add(t, m, blamed("/c", slow, Idle+sweepEvery)) // the others have to go
+	if values, _ = gathered(t, m); count(values, "blame_seconds_total") != 1 || values["blame_seconds_total{method=GET,route=/c,service=shop,who=server}"] != 0.25 {
+		t.Errorf("%v", values)
+	}
+}
+
 func count(values map[string]float64, prefix string) (n int) {
 	for key := range values {
 		if strings.HasPrefix(key, prefix) {

@@ -43,8 +43,8 @@ func spanID(event [exchange.IDSize]byte) (id [8]byte) {
 }
 
 // contextOf reads the trace context of a request: traceparent and tracestate (W3C Trace Context), or else B3, in one header or
-// several. Where it carries none, the exchange is a trace of its own, with the event's id for its id: 48 bits of time and 80 of
-// a hash, of which the last 56 are random enough for samplers.
+// several. Where it carries none, the exchange belongs to the trace of what caused it, and else is one of its own, with the event's id for
+// its id: 48 bits of time and 80 of a hash, of which the last 56 are random enough for samplers.
 func (e *Encoder) contextOf(x *exchange.Exchange, event [exchange.IDSize]byte) (c traceContext) {
 	var text []byte
 	if x.HasRequest {
@@ -53,6 +53,10 @@ func (e *Encoder) contextOf(x *exchange.Exchange, event [exchange.IDSize]byte) (
 	if text == nil {
 		c.trace = event
 		c.flags = flagSampled | flagRandom | flagRemoteKnown
+		if x.Hop.Method > exchange.Root {
+			c.trace = x.Hop.Trace
+			c.below(x)
+		}
 		if c.trace == [16]byte{} {
 			c.trace[15] = 1
 		}
@@ -87,7 +91,18 @@ func (e *Encoder) contextOf(x *exchange.Exchange, event [exchange.IDSize]byte) (
 		_, err := hex.Decode(c.parent[:], parent[:16])
 		c.hasParent = err == nil && c.parent != [8]byte{}
 	}
+	if x.Hop.Method == exchange.ByID { // they carry the same id, so that the span is in this trace
+		c.below(x)
+	}
 	return c
+}
+
+// below makes the span of the exchange that caused this one the parent.
+func (c *traceContext) below(x *exchange.Exchange) {
+	c.parent, c.hasParent = spanID(x.Hop.Parent), true
+	if c.flags |= flagRemote; isAsker(x) { // what asks is what was asked
+		c.flags &^= flagRemote
+	}
 }
 
 // isPart reports whether text is the part of a header's value that begins at an index.

@@ -180,6 +180,35 @@ var spanFields = [...]struct{ attribute, field string }{
 	{"culprit.timing.receive", "culprit.timing.receive"},
 	{"culprit.timing.overlap", "culprit.timing.overlap"},
 	{"culprit.timing.total", "culprit.timing.total"},
+	{"culprit.split.connect.client", "culprit.split.connect.client"},
+	{"culprit.split.connect.client_network", "culprit.split.connect.client_network"},
+	{"culprit.split.connect.server_network", "culprit.split.connect.server_network"},
+	{"culprit.split.connect.server", "culprit.split.connect.server"},
+	{"culprit.split.send.client", "culprit.split.send.client"},
+	{"culprit.split.send.client_network", "culprit.split.send.client_network"},
+	{"culprit.split.send.server_network", "culprit.split.send.server_network"},
+	{"culprit.split.send.server", "culprit.split.send.server"},
+	{"culprit.split.wait.client", "culprit.split.wait.client"},
+	{"culprit.split.wait.client_network", "culprit.split.wait.client_network"},
+	{"culprit.split.wait.server_network", "culprit.split.wait.server_network"},
+	{"culprit.split.wait.server", "culprit.split.wait.server"},
+	{"culprit.split.receive.client", "culprit.split.receive.client"},
+	{"culprit.split.receive.client_network", "culprit.split.receive.client_network"},
+	{"culprit.split.receive.server_network", "culprit.split.receive.server_network"},
+	{"culprit.split.receive.server", "culprit.split.receive.server"},
+	{"culprit.blame.who", "culprit.blame.who"},
+	{"culprit.blame.situation", "culprit.blame.situation"},
+	{"culprit.blame.time", "culprit.blame.time"},
+	{"culprit.blame.share", "culprit.blame.share"},
+	{"culprit.blame.confidence", "culprit.blame.confidence"},
+	{"culprit.blame.upstream", "culprit.blame.upstream"},
+	{"culprit.blame.why", "culprit.blame.why"},
+	{"culprit.blame.evidence", "culprit.blame.evidence"},
+	{"parent.id", "parent.id"},
+	{"culprit.hop.trace", "culprit.hop.trace"},
+	{"culprit.hop.method", "culprit.hop.method"},
+	{"culprit.hop.confidence", "culprit.hop.confidence"},
+	{"culprit.hop.depth", "culprit.hop.depth"},
 	{"culprit.net.handshake.client_rtt", "culprit.net.handshake.client_rtt"},
 	{"culprit.net.handshake.server_rtt", "culprit.net.handshake.server_rtt"},
 	{"culprit.net.handshake.syns", "culprit.net.handshake.syns"},
@@ -499,6 +528,8 @@ func (e *Encoder) attribute(dst []byte, x *exchange.Exchange, f *field) []byte {
 		return textAttribute(dst, spanAttributes, f.attribute, v.Bytes)
 	case exchange.Int, exchange.Duration:
 		return intAttribute(dst, spanAttributes, f.attribute, v.Int)
+	case exchange.Float:
+		return doubleAttribute(dst, spanAttributes, f.attribute, v.Float)
 	case exchange.Time:
 		e.scratch = time.Unix(0, v.Int).UTC().AppendFormat(e.scratch[:0], time.RFC3339)
 		return textAttribute(dst, spanAttributes, f.attribute, e.scratch)

@@ -91,6 +91,8 @@ func values(t *testing.T, all []*commonv1.KeyValue) map[string]any {
 			m[kv.Key] = v.StringValue
 		case *commonv1.AnyValue_IntValue:
 			m[kv.Key] = v.IntValue
+		case *commonv1.AnyValue_DoubleValue:
+			m[kv.Key] = v.DoubleValue
 		case *commonv1.AnyValue_BoolValue:
 			m[kv.Key] = v.BoolValue
 		case *commonv1.AnyValue_ArrayValue:
@@ -331,6 +333,63 @@ func TestTraceContext(t *testing.T) {
 		}
 		if got, want := hex.EncodeToString(d.span.SpanId), hex.EncodeToString(id[6:14]); got != want {
 			t.Errorf("%s: span %s, want %s", c.name, got, want)
+		}
+	}
+}
+
+// What others caused is below it: in the trace of what all began with where the request names none, and in its own where both carry its id.
+func TestParents(t *testing.T) {
+	parent, root := [16]byte{5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, [16]byte{1, 2, 3}
+	const w3c = "traceparent: 00-" + traceHex + "-" + parentHex + "-01\n"
+	below, began := "0b0c0d0e0f100000", hex.EncodeToString(root[:])
+	for _, c := range []struct {
+		name, headers        string
+		method               exchange.HopMethod
+		trace, parent, flags string
+	}{
+		{"a root", "", exchange.Root, "own", "", "103"},
+		{"by content", "", exchange.ByContent, began, below, "303"},
+		{"by id", w3c, exchange.ByID, traceHex, below, "301"},
+		{"by timing, with another trace", w3c, exchange.ByTiming, traceHex, parentHex, "301"},
+	} {
+		x := outputtest.Exchange(strings.TrimSuffix(get, "\n")+c.headers+"\n", ok)
+		x.Hop = exchange.Hop{Method: c.method, Trace: root, Depth: 1, Confidence: 0.75}
+		id := x.ID("")
+		if c.method > exchange.Root {
+			x.Hop.Parent = parent
+		}
+		if c.trace == "own" {
+			c.trace = hex.EncodeToString(id[:])
+		}
+		d := encode(t, x)
+		if got := hex.EncodeToString(d.span.TraceId) + " " + hex.EncodeToString(d.span.ParentSpanId) + fmt.Sprintf(" %x", d.span.Flags); got != c.trace+" "+c.parent+" "+c.flags {
+			t.Errorf("%s: %s, want %s %s %s", c.name, got, c.trace, c.parent, c.flags)
+		}
+		var random uint64
+		for _, b := range d.span.TraceId[9:] {
+			random = random<<8 | uint64(b)
+		}
+		if random != sample.Randomness(x) {
+			t.Errorf("%s: the trace id has the randomness %x, it is chosen by %x", c.name, random, sample.Randomness(x))
+		}
+	}
+	x := outputtest.Query("mysql", "SELECT", "SELECT 1")
+	x.Hop = exchange.Hop{Method: exchange.ByTiming, Trace: root, Parent: parent, Confidence: 0.75}
+	if d := encode(t, x); d.span.Flags != 0x103 || hex.EncodeToString(d.span.ParentSpanId) != below {
+		t.Errorf("a statement's parent %x isn't in its own process, flags %x", d.span.ParentSpanId, d.span.Flags)
+	}
+}
+
+// The verdict is on the span.
+func TestBlame(t *testing.T) {
+	d := encode(t, outputtest.Slow())
+	for name, want := range map[string]any{
+		"culprit.blame.who": "server", "culprit.blame.situation": "slow-application", "culprit.blame.time": int64(412_000_000), "culprit.blame.confidence": 0.95,
+		"culprit.split.wait.server": int64(412_000_000), "culprit.split.wait.server_network": int64(300_000),
+		"culprit.blame.evidence": []string{"412 ms of 430 ms between packet 81 (request complete, ACKed in 300 µs) and packet 97 (first byte)"},
+	} {
+		if fmt.Sprint(d.attributes[name]) != fmt.Sprint(want) {
+			t.Errorf("%s is %v, want %v", name, d.attributes[name], want)
 		}
 	}
 }

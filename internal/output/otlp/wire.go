@@ -103,6 +103,7 @@ const (
 	anyString = 1
 	anyBool   = 2
 	anyInt    = 3
+	anyDouble = 4
 	anyArray  = 5
 
 	arrayValues = 1
@@ -129,6 +130,11 @@ func textAttribute(dst []byte, field protowire.Number, key string, value []byte)
 
 func stringAttribute(dst []byte, field protowire.Number, key, value string) []byte {
 	return textAttribute(dst, field, key, bytesOf(value))
+}
+
+func doubleAttribute(dst []byte, field protowire.Number, key string, value float64) []byte {
+	dst, at, v := attribute(dst, field, key)
+	return attributed(appendDouble(dst, anyDouble, value), at, v)
 }
 
 func intAttribute(dst []byte, field protowire.Number, key string, value int64) []byte {

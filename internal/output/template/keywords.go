@@ -119,6 +119,11 @@ var keywords = []keyword{
 	{name: "tls.cipher", make: plain(tlsText(func(t *proto.TLS) string { return t.SuiteName })), meaning: "cipher suite, as IANA names it"},
 	{name: "tls.alpn", make: plain(tlsText(func(t *proto.TLS) string { return t.ALPN })), meaning: "application protocol that both agreed on"},
 	{name: "tls.time", make: plain(elapsed(tlsTime)), meaning: "ClientHello to Finished; first exchange of a connection only"},
+	{name: "blame.who", make: always("culprit.blame.who"), meaning: "who made it slow or fail, such as `server`; `none` where nobody did"},
+	{name: "blame.situation", make: always("culprit.blame.situation"), meaning: "what happened, such as `slow-application`"},
+	{name: "blame.time", make: plain(elapsed(blameTime)), meaning: "what that took; missing when nobody is blamed"},
+	{name: "blame.confidence", make: always("culprit.blame.confidence"), meaning: "how sure that is, from 0 to 1"},
+	{name: "blame.why", make: always("culprit.blame.why"), meaning: "the verdict in a sentence"},
 	{name: "grpc.status", make: plain(grpcStatus), meaning: "name of the gRPC status, such as `UNAVAILABLE`"},
 	{name: "protocol", make: plain(protocol), meaning: "`http`, `http2`, `websocket`, or `tls` for a session that wasn't read"},
 	{name: "stream", make: plain(stream), meaning: "number of the HTTP/2 stream"},
@@ -140,6 +145,11 @@ var headerPrefixes = []struct {
 // plain makes a getter that takes no argument.
 func plain(g getter) func(string) (getter, error) {
 	return func(string) (getter, error) { return g, nil }
+}
+
+// always makes the getter of a field without argument.
+func always(field string) func(string) (getter, error) {
+	return func(string) (getter, error) { return ofField(field) }
 }
 
 // tlsText gives one of the texts about the TLS session; an empty one is missing.
@@ -313,6 +323,13 @@ type duration func(x *exchange.Exchange) int64
 func connectTime(x *exchange.Exchange) int64 { return x.Timing.Connect }
 func idleTime(x *exchange.Exchange) int64    { return x.Timing.Idle }
 func tlsTime(x *exchange.Exchange) int64     { return x.Timing.TLS }
+
+func blameTime(x *exchange.Exchange) int64 {
+	if x.Blame.Who <= exchange.Nobody {
+		return -1
+	}
+	return x.Blame.Time
+}
 func sendTime(x *exchange.Exchange) int64    { return x.Timing.Send }
 func waitTime(x *exchange.Exchange) int64    { return x.Timing.Wait }
 func receiveTime(x *exchange.Exchange) int64 { return x.Timing.Receive }

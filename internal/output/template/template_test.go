@@ -108,6 +108,7 @@ func TestGolden(t *testing.T) {
 	for name, x := range map[string]*exchange.Exchange{
 		"page": page(), "last": last(), "unanswered": unanswered(), "response-only": responseOnly(),
 		"live": live(), "backwards": backwards(), "tls": outputtest.TLSRecord(), "grpc": call(), "message": outputtest.SessionMessage(proto.Originator, "text", "hi"),
+		"blame": outputtest.Slow(),
 	} {
 		outputtest.Golden(t, *update, name+".txt", []byte(format(t, every(), x)))
 	}

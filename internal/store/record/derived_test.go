@@ -32,6 +32,7 @@ var derived = map[string]string{
 	"user_agent.original":     "headers",
 	"trace.id":                "headers",
 	"culprit.timing.ttfb":     "send and wait",
+	"culprit.blame.share":     "the time that is blamed, and the total",
 	"event.category":          "the protocol",
 	"http.request.bytes":      "client.bytes",
 	"http.response.bytes":     "server.bytes",

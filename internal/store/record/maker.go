@@ -101,6 +101,7 @@ func (k *Maker) finish(r *Row) {
 		x.Response.Last = clock.Mark{Time: x.Response.First.Time + max(x.Timing.Receive, 0), Packet: x.LastPacket}
 	}
 	x.Completed.Packet, x.Start.Packet = x.LastPacket, x.FirstPacket
+	x.Blame.Failed = x.Blame.Who > exchange.Nobody && x.Blame.Time == 0
 	if x.Family == exchange.Names && !x.HasRequest {
 		for i := range x.Request.Facts { // which the response repeats
 			f := &x.Request.Facts[i]
@@ -519,6 +520,7 @@ func settersByName() map[string]setter {
 	}
 	maps.Copy(m, tlsSetters())
 	maps.Copy(m, factSetters())
+	maps.Copy(m, blameSetters())
 	for d, end := range []string{proto.Originator: "client", proto.Responder: "server"} {
 		d := proto.Direction(d)
 		m[end+".ip"] = func(k *Maker, c *Cell) {

@@ -118,7 +118,7 @@ func sameField(f *exchange.Field, x, y *exchange.Exchange) error {
 	var v, w exchange.Value
 	f.Get(x, &v)
 	f.Get(y, &w)
-	if v.Kind != w.Kind || v.Int != w.Int || v.Text != w.Text || !bytes.Equal(v.Bytes, w.Bytes) || v.Addr != w.Addr || !slices.Equal(v.List, w.List) {
+	if v.Kind != w.Kind || v.Int != w.Int || v.Float != w.Float || v.Text != w.Text || !bytes.Equal(v.Bytes, w.Bytes) || v.Addr != w.Addr || !slices.Equal(v.List, w.List) {
 		return fmt.Errorf("%s is %+v, want %+v", f.Name, v, w)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/store"
 	"github.com/culprit-http/culprit/internal/store/query"
 	"github.com/culprit-http/culprit/internal/store/record"
@@ -42,6 +43,9 @@ const (
 
 // Aggregate implements store.Reader. Documents that the cluster counts several times (_doc_count) count so here.
 func (s *Store) Aggregate(ctx context.Context, q *store.Aggregate) (*store.Table, error) {
+	if q.Sketches != measure.DD {
+		return nil, fmt.Errorf("a cluster tells percentiles from histograms of its own, and not from sketches of kind %s; leave the kind out, or ask a store in a folder", q.Sketches)
+	}
 	r := s.begin(ctx, &q.Scope)
 	// Of nothing, it is known whether the question makes sense.
 	if _, err := query.Aggregate(ctx, nil, q, query.Limits{Now: s.options.Now}); err != nil {
@@ -140,7 +144,7 @@ func (a *aggregate) plan() bool {
 	a.magnitude = -1
 	for i, g := range a.q.Groups {
 		switch {
-		case !a.layout.as[g.Field.Name].exact, g.Field.Kind == exchange.Time:
+		case !a.layout.as[g.Field.Name].exact, g.Field.Kind == exchange.Time, g.Field.Kind == exchange.Float:
 			return false
 		case g.By == store.ByMagnitude:
 			if a.magnitude >= 0 {
@@ -155,7 +159,7 @@ func (a *aggregate) plan() bool {
 		if m.Field == nil {
 			continue
 		}
-		if !a.layout.as[m.Field.Name].exact || m.Field.Kind == exchange.Time {
+		if !a.layout.as[m.Field.Name].exact || m.Field.Kind == exchange.Time || m.Field.Kind == exchange.Float {
 			return false
 		}
 		if m.Kind == store.Percentiles || m.Kind == store.Distinct {
@@ -543,11 +547,10 @@ func (a *aggregate) metrics(metrics []int, distinct int) object {
 	return aggs
 }
 
-// percentilesOf selects what percentiles of a field are of: the length of streams, and of exchanges of which one side was
-// seen, says nothing of a server's speed.
+// percentilesOf selects what percentiles of a field are of.
 func percentilesOf(f *exchange.Field, name string) object {
 	q := object{"range": object{name: object{"gte": 0, "lt": maxPercentile}}}
-	if f.Name == "event.duration" || strings.HasPrefix(f.Name, "culprit.timing.") {
+	if store.Timed(f) {
 		return without(q, either(term("culprit.stream", true), term("culprit.grade", exchange.OneSided.String())))
 	}
 	return q

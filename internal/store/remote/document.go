@@ -2,6 +2,7 @@ package remote
 
 import (
 	"encoding/json"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -235,7 +236,14 @@ func (d *documents) number(s *scanner, col int, c *record.Column) {
 	}
 	text := string(s.scalar())
 	n, err := strconv.ParseInt(text, 10, 64)
-	if kind == exchange.Bool {
+	switch kind {
+	case exchange.Float:
+		f, e := strconv.ParseFloat(text, 64)
+		if e != nil || !(f >= 0) { // parts of a whole; see query.Search
+			return
+		}
+		n, err = int64(math.Float64bits(math.Abs(f))), nil // no -0
+	case exchange.Bool:
 		n, err = 0, nil
 		if text == "true" {
 			n = 1

@@ -150,6 +150,8 @@ func (t translator) compare(n *filter.Compare) bounds {
 				q = without(exists(as.name), q)
 			}
 			return exactly(q)
+		case o.Field.Kind == exchange.Float:
+			return exactly(compareNumbers(as.name, n.Op, c.Float))
 		case c.Kind == exchange.Float:
 			return floats(as.name, n.Op, c.Float)
 		}
@@ -171,7 +173,9 @@ func numbers(name string, f *exchange.Field, op filter.Op, n int64) object {
 	return ints(name, op, n)
 }
 
-func ints(field string, op filter.Op, n int64) object {
+func ints(field string, op filter.Op, n int64) object { return compareNumbers(field, op, n) }
+
+func compareNumbers[T int64 | float64](field string, op filter.Op, n T) object {
 	equal := term(field, n)
 	switch op {
 	case filter.Equal:
@@ -276,6 +280,8 @@ func (t translator) in(n *filter.In) bounds {
 				all = append(all, t.text(as.name, o, filter.Equal, v.Text))
 			case v.Kind == exchange.IP:
 				all = append(all, exactly(term(as.name, v.Addr.String())))
+			case o.Field.Kind == exchange.Float:
+				all = append(all, exactly(term(as.name, v.Float)))
 			case v.Kind == o.Field.Kind: // a Float, which isn't whole, equals no Int
 				all = append(all, exactly(numbers(as.name, o.Field, filter.Equal, v.Int)))
 			}

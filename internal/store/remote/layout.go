@@ -40,6 +40,7 @@ var suits = map[exchange.ValueKind]map[string]bool{
 	exchange.List:     {"keyword": true},
 	exchange.Int:      {"long": true, "integer": true, "short": true},
 	exchange.Duration: {"long": true},
+	exchange.Float:    {"double": true},
 	exchange.Time:     {"date_nanos": true},
 	exchange.Bool:     {"boolean": true},
 	exchange.IP:       {"ip": true},

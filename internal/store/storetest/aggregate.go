@@ -115,7 +115,7 @@ func check(q *store.Aggregate) error {
 	for _, g := range q.Groups {
 		k := g.Field.Kind
 		fits := [...]bool{
-			store.ByValue: k != exchange.Headers, store.ByClass: k == exchange.Int,
+			store.ByValue: k != exchange.Headers && k != exchange.Float, store.ByClass: k == exchange.Int,
 			store.ByMagnitude: k == exchange.Int || k == exchange.Duration, store.ByNetwork: k == exchange.IP,
 		}
 		if int(g.By) >= len(fits) || !fits[g.By] {
@@ -146,7 +146,7 @@ func check(q *store.Aggregate) error {
 }
 
 func isNumber(f *exchange.Field) bool {
-	return f != nil && (f.Kind == exchange.Int || f.Kind == exchange.Duration || f.Kind == exchange.Float)
+	return f != nil && (f.Kind == exchange.Int || f.Kind == exchange.Duration)
 }
 
 // keysOf returns the keys of all groups that an exchange is in, each once.
@@ -186,6 +186,8 @@ func keyOf(v *exchange.Value) store.Key {
 		return store.Key{Kind: exchange.Text, Text: string(textOf(v, 0))}
 	case exchange.IP:
 		return store.Key{Kind: exchange.IP, Text: v.Addr.String()}
+	case exchange.Float:
+		return store.Key{Kind: exchange.Float, Int: int64(math.Float64bits(v.Float))}
 	}
 	return store.Key{Kind: v.Kind, Int: v.Int}
 }
@@ -362,6 +364,6 @@ func metric(all []*exchange.Exchange, m *store.Metric, seconds float64, round fu
 // leftOut reports whether an exchange is left out of percentiles of a field: the length of streams, and of exchanges of
 // which one side was seen, says nothing of the server's speed.
 func leftOut(x *exchange.Exchange, f *exchange.Field) bool {
-	timing := f.Name == "event.duration" || strings.HasPrefix(f.Name, "culprit.timing.")
+	timing := f.Kind == exchange.Duration && !strings.HasPrefix(f.Name, "culprit.net.") && !strings.HasPrefix(f.Name, "culprit.tls.")
 	return timing && (x.Stream || x.Grade == exchange.OneSided)
 }

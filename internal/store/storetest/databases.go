@@ -18,7 +18,7 @@ var (
 	}{
 		{"mysql", []string{"db.", "culprit.db.", "mysql."}}, {"postgresql", []string{"db.", "culprit.db.", "pgsql."}},
 		{"redis", []string{"db.", "culprit.db.", "redis."}}, {"mongodb", []string{"db.", "culprit.db.", "mongodb."}},
-		{"memcached", []string{"db.", "culprit.db.", "memcache."}}, {"dns", []string{"dns."}}, {"mdns", []string{"dns."}},
+		{"memcached", []string{"db.", "culprit.db.", "memcache."}}, {"dns", []string{"dns.", "culprit.dns."}}, {"mdns", []string{"dns.", "culprit.dns."}},
 		{"fastcgi", []string{"culprit.fastcgi.", "culprit.cgi."}}, {"uwsgi", []string{"culprit.cgi."}},
 	}
 	flowNames  = []string{"ssh", "unknown", "quic", "http", "empty"}

@@ -172,6 +172,7 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 		g.other(x)
 	}
 	g.beside(x)
+	g.blame(x)
 	return x
 }
 

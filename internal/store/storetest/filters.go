@@ -83,7 +83,7 @@ func (g *filterGenerator) leaf() filter.Node {
 	case exchange.Headers:
 		return &filter.Has{Operand: o}
 	}
-	return g.number(o, f.Kind, v.Int)
+	return g.number(o, f.Kind, &v)
 }
 
 // headerValue returns a value that the header has somewhere.
@@ -150,8 +150,12 @@ func (g *filterGenerator) text(o filter.Operand, kind exchange.ValueKind, value 
 	return &filter.Compare{Operand: o, Op: op, Value: filter.Constant{Kind: exchange.Text, Text: part}}
 }
 
-func (g *filterGenerator) number(o filter.Operand, kind exchange.ValueKind, value int64) filter.Node {
+func (g *filterGenerator) number(o filter.Operand, kind exchange.ValueKind, v *exchange.Value) filter.Node {
+	value := v.Int
 	constant := func() filter.Constant {
+		if kind == exchange.Float {
+			return filter.Constant{Kind: kind, Float: v.Float + pick(&g.random, 0, 0.25, -0.25, 1, -v.Float)}
+		}
 		c := filter.Constant{Kind: kind, Int: value + pick(&g.random, 0, 1, -1, int64(g.n(1000)), -value)}
 		if kind == exchange.Time && c.Int <= 0 {
 			c.Int = Begin

@@ -4,6 +4,7 @@ package storetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -173,15 +174,17 @@ func hasText(x *exchange.Exchange, text string) bool {
 
 // place is where an exchange stands in an order: its value and its id.
 type place struct {
-	Absent bool   `json:",omitempty"`
-	Int    int64  `json:",omitempty"`
-	Text   []byte `json:",omitempty"`
+	Absent bool    `json:",omitempty"`
+	Int    int64   `json:",omitempty"`
+	Float  float64 `json:",omitempty"`
+	Text   []byte  `json:",omitempty"`
 	ID     string
 }
 
 func placeOf(x *exchange.Exchange, by *exchange.Field, order func(text string) string) place {
 	v := valueOf(x, by)
 	p := place{Absent: v.Kind == exchange.Absent, Int: v.Int, ID: idOf(x)}
+	p.Float = v.Float
 	if v.Kind == exchange.Text {
 		p.Int, p.Text = 0, textOf(&v, 0)
 		if order != nil {
@@ -204,7 +207,7 @@ func (p *place) compare(q *place, ascending bool) int {
 		}
 		return 1
 	}
-	c := compareInts(p.Int, q.Int)
+	c := cmp.Or(compareInts(p.Int, q.Int), cmp.Compare(p.Float, q.Float))
 	if c == 0 {
 		c = bytes.Compare(p.Text, q.Text)
 	}

@@ -423,7 +423,7 @@ func (p *pair) aggregate(r *random) *store.Aggregate {
 			names := []string{"status", "method", "route", "culprit.anomalies", "culprit.http.interim", "client.ip", "culprit.secrets", "culprit.stream", "country", "url.original", "event.kind", "event.category", "asn"}
 			g.Field = exchange.Lookup(names[r.n(len(names))])
 			if r.in(3) {
-				g.Field = fields(func(f *exchange.Field) bool { return f.Kind != exchange.Headers })
+				g.Field = fields(func(f *exchange.Field) bool { return f.Kind != exchange.Headers && f.Kind != exchange.Float })
 			}
 		case store.ByClass:
 			g.Field = exchange.Lookup(pick(r, "status", "status", "server.port"))
@@ -562,7 +562,8 @@ func testRefused(t *engine) {
 	}
 	for i, q := range []store.Aggregate{
 		{Order: 0}, {Order: -2}, {Order: -1, Interval: -1}, {Order: -1, Limit: -1}, {Order: -1, Limit: store.MaxGroups + 1},
-		{Order: -1, Groups: []store.Group{{Field: headers}}}, {Order: -1, Groups: []store.Group{{Field: method, By: store.ByClass}}},
+		{Order: -1, Groups: []store.Group{{Field: headers}}}, {Order: -1, Groups: []store.Group{{Field: exchange.Lookup("confidence")}}},
+		{Order: -1, Metrics: []store.Metric{{Kind: store.Sum, Field: exchange.Lookup("confidence")}}}, {Order: -1, Groups: []store.Group{{Field: method, By: store.ByClass}}},
 		{Order: -1, Groups: []store.Group{{Field: method, By: store.ByMagnitude}}}, {Order: -1, Groups: []store.Group{{Field: status, By: store.ByNetwork}}},
 		{Order: -1, Groups: []store.Group{{Field: status, By: 200}}}, {Order: -1, Metrics: []store.Metric{{Kind: store.Sum, Field: method}}},
 		{Order: -1, Metrics: []store.Metric{{Kind: store.Sum}}}, {Order: -1, Metrics: []store.Metric{{Kind: store.Distinct}}},
