@@ -252,9 +252,13 @@ func (c *Conn) payload(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 		at.Peer = peer.off + int64(int32(p.Ack-peer.next))
 	}
 	end := seq + size
-	if before(h.top, end) {
+	more := before(h.top, end)
+	if more {
 		if h.flight.loss.claimAt != 0 {
 			c.claimed(t, p, d, seq, size)
+		}
+		if ahead < 0 {
+			c.resent(t, p, d, seq, size)
 		}
 		c.fresh(t, p, d, seq, size)
 		// New data: measure its round trip.
@@ -279,7 +283,9 @@ func (c *Conn) payload(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 		}
 		h.timed = 0 // Karn
 		facts.Retransmits++
-		c.resent(t, p, d, seq, size)
+		if !more {
+			c.resent(t, p, d, seq, size)
+		}
 		if r := h.find(seq, size); r != nil && len(data) == int(size) && r.hash != 0 && r.hash != t.digest(data) {
 			facts.Overlaps++
 		}

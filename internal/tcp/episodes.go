@@ -139,9 +139,6 @@ type pause struct {
 // held notes a pause of what d sends. Those of a window that follow each other closely are one episode, which is told of once it
 // has held up for minEpisode.
 func (c *Conn) held(t *Table, d proto.Direction, p pause) {
-	if i := c.opened(d, openLoss); i >= 0 && c.facts.Episodes[i].How != proto.Spurious {
-		p.from = max(p.from, c.facts.Episodes[i].To)
-	}
 	if p.to <= p.from {
 		return
 	}

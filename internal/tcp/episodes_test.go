@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -191,6 +193,26 @@ func TestEpisodes(t *testing.T) {
 			900 > a1460 w60000
 			900.5 < 1460+1460`,
 			"< window full 50-900.5 #6-13"},
+		{"it is asked for, and so there was something left to send", atServer + `
+			50  < 0+1460
+			50  < 1460+700 psh
+			90  > a2160 w0
+			290 < @2159
+			330 > a2160 w0
+			900 > a2160 w60000
+			901 < 2160+1460`,
+			"< window full 50-901 #7-12"},
+		{"a short segment fills the window", `
+			0  > syn
+			0  < syn a0
+			40 > a0 w2000
+			41 > 0+300 psh
+			42 < 0+1460 a300
+			42 < 1460+540 psh
+			82 > a2000 w0
+			500 > a2000 w2000
+			500.5 < 2000+1460`,
+			"< window full 42-500.5 #6-9"},
 		{"the window is closed, but nothing is left to send", atServer + `
 			50  < 0+1460
 			50  < 1460+700 psh
@@ -248,6 +270,30 @@ func TestEpisodes(t *testing.T) {
 			201 < 10220+1460
 			201 > a11680`,
 			"< window full 81-201 x3 #6-14"},
+		{"a window below the path's, near a receiver that acknowledges each segment", `
+			0  > syn
+			40 < syn a0
+			40 > a0 w5840
+			41 > 0+300 psh
+			81 < 0+1460 a300
+			81 > a1460
+			82 < 1460+1460
+			82 > a2920
+			83 < 2920+1460
+			83 > a4380
+			84 < 4380+1460
+			84 > a5840
+			121 < 5840+1460
+			121 > a7300
+			122 < 7300+1460
+			122 > a8760
+			123 < 8760+1460
+			123 > a10220
+			124 < 10220+1460
+			124 > a11680
+			161 < 11680+1460
+			161 > a13140`,
+			"< congestion window 81-121 x4 #5-13\n< window full 121-161 x4 #13-21"},
 		{"the scale of the window isn't known: only a closed one counts", `
 			0   < 0+1460 a0
 			0   > a1460 w10
@@ -311,6 +357,18 @@ func TestEpisodes(t *testing.T) {
 			75 > a4380 ts=75,505
 			79 < 7300+1460 ts=565,75`,
 			"< congestion window beyond 20-79 x3 #7-13"},
+		{"a sender that spaces its segments", atServer + `
+			50  < 0+1460
+			51.8 < 1460+1460
+			53.6 < 2920+1460
+			56  < 4380+1460
+			58.4 < 5840+1460
+			70 < 7300+1460`,
+			"< congestion window 50-58.4 x4 #6-10"},
+		{"no acknowledgement, and more in the end", atServer + `
+			50  < 0+1460 psh
+			70  < 1460+1460 psh`,
+			""},
 		{"the application has nothing to send", atServer + `
 			50  < 0+1460 psh
 			90  > a1460
@@ -344,6 +402,39 @@ func TestEpisodes(t *testing.T) {
 			90.3 < 0+1460
 			130  > a4380`,
 			"< loss recovery, fast retransmit beyond 50-90.3 #6-10"},
+		{"sent again with more behind it", atServer + `
+			50  < 0+500
+			270 < 0+900
+			310 > a900`,
+			"< loss recovery, retransmission timeout beyond 50-270 #6-7"},
+		{"repaired by duplicate acknowledgements, far from the sender", `
+			0    > syn
+			400  < syn a0
+			400  > a0
+			401  > 0+300 psh
+			801  < 0+1460 a300
+			802  < 1460+1460
+			802  > a1460
+			803  < 2920+1460
+			804  < 4380+1460
+			805  < 5840+1460
+			806  > a1460
+			807  > a1460
+			808  > a1460
+			1209 < 1460+1460`,
+			"< loss recovery, fast retransmit beyond 802-1209 #6-14"},
+		{"one lost before the tap, one beyond", atClient + `
+			90  < 0+1460
+			91  < 1460+1460
+			92  < 4380+1460
+			92  > a1460
+			92  > a1460
+			92  > a1460
+			92  > a1460
+			132 < 1460+1460
+			133 < 2920+1460
+			173 > a5840`,
+			"< congestion window 90-91 x2 #6-8\n< loss recovery, fast retransmit beyond 91-132 #7-13\n< loss recovery, fast retransmit 132-133 #8-14"},
 		{"two losses of one flight", atServer + train(50, "<", 0, 6) + `
 			90   > a0 sack=1460-2920
 			90.1 > a0 sack=4380-8760,1460-2920
@@ -361,6 +452,13 @@ func TestEpisodes(t *testing.T) {
 			131 < 1460+1460
 			131 > a5840`,
 			"< loss recovery, fast retransmit 90.1-131 #7-11"},
+		{"lost before the tap, with a receiver that echoes what came first", atClient + `
+			90  < 0+1448 ts=500,1
+			90.1 < 2896+1448 ts=500,1
+			90.1 > a1448 ts=60,500
+			131 < 1448+1448 ts=541,60
+			131 > a4344 ts=101,500`,
+			"< loss recovery, retransmission timeout 90.1-131 #7-9"},
 		{"reordered before the tap", atClient + `
 			90  < 0+1460
 			90.1 < 2920+1460
@@ -416,6 +514,24 @@ func TestEpisodes(t *testing.T) {
 			270 > 0+300 psh
 			310 < a300 sack=0-300`,
 			"> loss recovery, spurious retransmission beyond 50-270 held 0 #4-5"},
+		{"two sent twice, of which one was needed", atServer + train(50, "<", 0, 3) + `
+			300 < 0+1460
+			340 > a1460
+			340.1 < 1460+1460
+			380 > a4380 sack=1460-2920`,
+			"< loss recovery, retransmission timeout beyond 50-340.1 x2 #6-11"},
+		{"something else was sent twice for nothing", atServer + train(50, "<", 0, 3) + `
+			300 < 0+1460
+			340 > a4380
+			600 < 4380+300 psh
+			640 > a4680 sack=4380-4680`,
+			"< loss recovery, retransmission timeout beyond 50-300 #6-9"},
+		{"more is ready after something was sent twice for nothing", atServer + train(50, "<", 0, 3) + `
+			90  > a1460
+			100 < 1460+1460
+			110 > a4380 sack=1460-2920
+			110.1 < 4380+1460`,
+			"< loss recovery, spurious retransmission beyond 50.01-100 held 0 #7-10\n< congestion window 100-110.1 #10-12"},
 		{"sent twice, but needed once, as the timestamps say", `
 			0  > syn
 			40 < syn a0
@@ -468,6 +584,19 @@ func TestEpisodes(t *testing.T) {
 			130.1 < 200+500 psh
 			170 > a700`,
 			"< delayed acknowledgement 50-130.1 #6-8"},
+		{"a small segment comes sooner than it can after the acknowledgement", atClient + `
+			90  < 0+200 psh
+			131 > a200
+			145 < 200+500 psh`,
+			""},
+		{"a small segment waits after a loss", atServer + `
+			50  < 0+200 psh
+			270 < 0+200 psh
+			310 > a200
+			400 < 200+200 psh
+			480 > a400
+			480.1 < 400+500 psh`,
+			"< loss recovery, retransmission timeout beyond 50-270 #6-7\n< delayed acknowledgement 400-480.1 #9-11"},
 		{"a small segment waits, near the receiver", atClient + `
 			90  < 0+200 psh
 			131 > a200
@@ -507,6 +636,13 @@ func TestEpisodes(t *testing.T) {
 			140 < @5000 a600
 			3000 > rst`,
 			"< mtu black hole 140-3000 #9-10"},
+		{"nothing comes as far as the tap for a moment", atClient + `
+			90  < 0+300 psh
+			90  > a300
+			100 > 300+300 psh
+			140 < @5000 a600
+			500 > rst`,
+			"< loss recovery 140-500 #9-10"},
 		{"full size came as far as the tap before", atClient + `
 			90  < 0+1460
 			90  > a1460
@@ -593,16 +729,48 @@ func TestEachTimeHasOneCause(t *testing.T) {
 	}
 }
 
+func TestCut(t *testing.T) {
+	episode := func(of proto.Direction, kind proto.Hindrance, from, to, held int64) proto.Episode {
+		const ms = int64(time.Millisecond)
+		return proto.Episode{Of: of, Kind: kind, From: 1e9 + from*ms, To: 1e9 + to*ms, Held: held * ms, Count: 1, First: 1, Last: 2}
+	}
+	c := &Conn{}
+	c.facts.Episodes = []proto.Episode{
+		episode(r, proto.CongestionWindow, 0, 90, 90),
+		episode(r, proto.WindowFull, 60, 120, 30),
+		episode(o, proto.WindowFull, 60, 150, 90),
+		episode(r, proto.Recovery, 60, 160, 100),
+		episode(r, proto.WindowFull, 110, 170, 60),
+		episode(r, proto.CongestionWindow, 99, 180, 50),
+		episode(r, proto.WindowFull, 80, 200, 60),
+	}
+	c.open[r][openWindow], c.open[o][openWindow], c.open[r][openLoss] = 7, 3, 4
+	c.cut(r, 1e9+100e6)
+	const want = `< congestion window 0-90 #1-2
+< window full 60-100 held 20 #1-2
+< window full 80-100 held 10 #1-2
+> window full 60-150 #1-2
+< loss recovery 60-160 #1-2`
+	got := strings.Split(told(&c.facts), "\n")
+	slices.Sort(got[1:3]) // they end together
+	if got := strings.Join(got, "\n"); got != want {
+		t.Errorf("episodes\n%s\nwant\n%s", got, want)
+	}
+	if c.open != [2][opens]int8{{openWindow: 4}, {openLoss: 5}} {
+		t.Errorf("open %v", c.open)
+	}
+}
+
 // Whatever happens for however long, the list stays short, the sums stay right, and the latest episodes stay apart.
 func TestEpisodesAreJoined(t *testing.T) {
 	w := newWire(t, DefaultLimits)
 	w.script(atServer)
 	const n = 1000
 	seq, ms := 0, 100.0
-	for range n {
+	for i := range n {
 		w.script(fmt.Sprintf("%g < %d+1460 a300\n%g > a%d w0\n%g > a%d w60000\n%g < %d+500 psh\n%g > a%d",
 			ms, seq, ms+40, seq+1460, ms+300, seq+1460, ms+300, seq+1460, ms+340, seq+1960))
-		seq, ms = seq+1960, ms+1000
+		seq, ms = seq+1960, ms+1000-float64(i)/2 // the later, the closer
 	}
 	held, count := int64(0), uint32(0)
 	for i := range w.facts.Episodes {
@@ -701,4 +869,93 @@ func TestHandshakeRepeats(t *testing.T) {
 	if f.Unaccepted != 1 {
 		t.Errorf("%d SYN+ACKs after the data, want 1: the first of them may have crossed it", f.Unaccepted)
 	}
+}
+
+// Packets at random, of a conversation that makes some sense.
+func TestEpisodesOfAnything(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	seen := [proto.NumHindrances]int{}
+	for range 400 {
+		w := newWire(t, DefaultLimits)
+		w.noID = true
+		w.handshake()
+		var top, ack [2]int
+		for range 150 {
+			d := proto.Direction(random.IntN(2))
+			e := d.Other()
+			switch random.IntN(8) {
+			case 0:
+				w.now += random.Int64N(1e9)
+			case 1:
+				w.now -= random.Int64N(1e7)
+			default:
+				w.now += random.Int64N(4e6)
+			}
+			seq, size := top[d], 0
+			switch random.IntN(6) {
+			case 0, 1, 2:
+				size = []int{1, 200, 1460, 1460, 1460, 4380}[random.IntN(6)]
+				if random.IntN(5) == 0 {
+					seq = max(0, seq-1460*random.IntN(6))
+				} else if random.IntN(8) == 0 {
+					seq += 1460
+				}
+				top[d] = max(top[d], seq+size)
+			case 3:
+				seq += random.IntN(3) - 1
+			}
+			if random.IntN(3) > 0 {
+				ack[d] = min(ack[d]+1460*random.IntN(5), top[e])
+			}
+			if random.IntN(4) == 0 {
+				from := max(0, top[e]-1460*random.IntN(6))
+				first := uint32(clientISN + 1)
+				if d == o {
+					first = serverISN + 1
+				}
+				w.options = binary.BigEndian.AppendUint32([]byte{1, 1, 5, 10}, first+uint32(from))
+				w.options = binary.BigEndian.AppendUint32(w.options, first+uint32(from+1460))
+			}
+			w.window = []uint16{0, 1000, 3000, 60000}[random.IntN(4)]
+			flags := uint8(0)
+			switch random.IntN(200) {
+			case 0:
+				flags = packet.FIN
+			case 1:
+				flags = packet.RST
+			}
+			if random.IntN(3) == 0 {
+				flags |= packet.PSH
+			}
+			w.log.Reset()
+			w.send(d, flags, seq, ack[d], strings.Repeat("x", size))
+			holdEpisodes(t, w.facts)
+			for d, open := range w.conn().open {
+				for k, at := range open {
+					if at < 0 || int(at) > len(w.facts.Episodes) || at > 0 && int(w.facts.Episodes[at-1].Of) != d {
+						t.Fatalf("open episode %d of %d: %d among %d", k, d, at, len(w.facts.Episodes))
+					}
+				}
+			}
+		}
+		for i := range w.facts.Episodes {
+			seen[w.facts.Episodes[i].Kind]++
+		}
+		w.table.Close(clock.Mark{Time: w.now, Packet: w.number})
+		holdEpisodes(t, w.facts)
+		if w.table.Memory() != 0 {
+			t.Fatalf("memory = %d in the end", w.table.Memory())
+		}
+	}
+	if seen[proto.WindowFull] == 0 || seen[proto.Recovery] == 0 || seen[proto.CongestionWindow] == 0 {
+		t.Errorf("episodes by kind: %v", seen)
+	}
+}
+
+// conn returns the only connection.
+func (w *wire) conn() *Conn {
+	for _, c := range w.table.conns {
+		return c
+	}
+	return &Conn{}
 }

@@ -240,6 +240,9 @@ func (c *Conn) fresh(t *Table, p *packet.Packet, d proto.Direction, seq, size ui
 	} else if !f.loss.hasBig && size >= f.unit-f.unit/4 {
 		f.loss.hasBig, f.loss.big = true, end
 	}
+	if before(seq, h.top) {
+		seq = h.top
+	}
 	f.note(seq, p.Time, p.Number)
 	f.lastAt, f.lastPacket = p.Time, p.Number
 	f.pushed = p.Flags&packet.PSH != 0
@@ -320,8 +323,8 @@ func (c *Conn) delayed(p *packet.Packet, d proto.Direction, size uint32) bool {
 	if late < delayedAck || late > longestDelay || facts.RTTSamples == 0 || f.turn || f.eager || size >= f.unit || c.loss(d) >= 0 {
 		return false
 	}
-	answer, least := p.Time-facts.AllAcked.Time, c.facts.Half[d.Other()].MinRTT
-	return answer <= c.prompt(d)+least/2 && answer >= least-least/8
+	answer, r := p.Time-facts.AllAcked.Time, &c.facts.Half[d.Other()]
+	return answer >= r.MinRTT-r.MinRTT/4 && answer <= c.prompt(d)+r.MinRTT/2
 }
 
 // clocked reports whether d, which had more to send, sends when an acknowledgement lets it.

@@ -28,11 +28,12 @@ type loss struct {
 	on   bool
 	high uint32
 	// end, at and stamp are of the last segment that was sent again: its end, time and, valid iff stamped, timestamp. answered: it was acknowledged.
-	// many counts them, excused those that weren't needed.
+	// many counts them, excused those that weren't needed; they lie from low to far.
 	end, stamp        uint32
 	at                int64
 	stamped, answered bool
 	many, excused     uint32
+	low, far          uint32
 	// tries counts how often the oldest segment, at oldest, was sent again.
 	oldest uint32
 	tries  uint8
@@ -61,15 +62,18 @@ const (
 // blackFor is how long nothing large must have come before it is said that it can't.
 const blackFor = int64(1e9)
 
-// sizeable is the least payload that a segment which doesn't fit through a path may have: what the smallest MTU of IPv4 in use leaves.
-const sizeable = 500
-
 // loss returns the place of the episode of d's last loss while it is being repaired, -1 if there is none.
 func (c *Conn) loss(d proto.Direction) int {
 	if !c.half[d].flight.loss.on {
 		return -1
 	}
 	return c.opened(d, openLoss)
+}
+
+// again notes that something was sent that isn't new.
+func (f *flight) again(p *packet.Packet) {
+	f.lastAt, f.lastPacket = max(f.lastAt, p.Time), p.Number
+	f.judgedAt = f.lastAt
 }
 
 // resent takes a segment of d whose first copy was seen at the tap.
@@ -82,7 +86,7 @@ func (c *Conn) resent(t *Table, p *packet.Packet, d proto.Direction, seq, size u
 	}
 	if h.acked {
 		if !before(h.ack, end) {
-			f.lastAt, f.lastPacket = max(f.lastAt, p.Time), p.Number
+			f.again(p)
 			return // it had arrived, and only the sender doesn't know
 		}
 		if before(seq, h.ack) {
@@ -102,7 +106,7 @@ func (c *Conn) resent(t *Table, p *packet.Packet, d proto.Direction, seq, size u
 	if h.acked && seq == h.ack || !h.acked {
 		l.tries = min(l.tries+1, 100)
 	}
-	if i >= 0 && l.tries >= 2 && !l.passed && size >= f.unit-f.unit/4 && size >= sizeable && c.facts.Ready != 0 && c.facts.Unaccepted == 0 {
+	if i >= 0 && l.tries >= 2 && !l.passed && size >= f.unit-f.unit/4 && c.facts.Ready != 0 && c.facts.Unaccepted == 0 {
 		c.facts.Episodes[i].Kind = proto.BlackHole
 	}
 }
@@ -121,7 +125,7 @@ func (c *Conn) repaired(t *Table, p *packet.Packet, d proto.Direction, from int6
 	h := &c.half[d]
 	f := &h.flight
 	l := &f.loss
-	f.lastAt, f.lastPacket = max(f.lastAt, p.Time), p.Number
+	f.again(p)
 	var value uint32
 	value, _, l.stamped = stamps(p.Options)
 	l.end, l.at, l.stamp, l.answered = p.Seq+size, p.Time, value, false
@@ -139,6 +143,12 @@ func (c *Conn) repaired(t *Table, p *packet.Packet, d proto.Direction, from int6
 				e.How = how
 			}
 			l.many++
+			if before(p.Seq, l.low) {
+				l.low = p.Seq
+			}
+			if before(l.far, l.end) {
+				l.far = l.end
+			}
 			return c.settle(open)
 		}
 		if e.How != proto.Spurious {
@@ -149,7 +159,7 @@ func (c *Conn) repaired(t *Table, p *packet.Packet, d proto.Direction, from int6
 		return -1
 	}
 	c.cut(d, from)
-	l.on, l.high, l.many, l.excused = true, h.top, 1, 0
+	l.on, l.high, l.many, l.excused, l.low, l.far = true, h.top, 1, 0, p.Seq, l.end
 	if end := p.Seq + size; before(l.high, end) {
 		l.high = end
 	}
@@ -204,7 +214,7 @@ func (c *Conn) settleLoss(p *packet.Packet, d proto.Direction, news, duplicate b
 		if l.on {
 			if !l.answered && !before(h.ack, l.end) {
 				l.answered = true
-				if l.many == 1 && c.answersFirst(p, d) {
+				if i := c.loss(d); i >= 0 && l.many == 1 && c.facts.Episodes[i].Beyond && c.answersFirst(p, d) {
 					c.excuse(d)
 				}
 			}
@@ -226,7 +236,9 @@ func (c *Conn) settleLoss(p *packet.Packet, d proto.Direction, news, duplicate b
 	}
 	if b.duplicate && !before(h.top, b.to) {
 		c.facts.Half[d].DSACKs++
-		c.excuse(d)
+		if l.many > 0 && !before(b.from, l.low) && !before(l.far, b.to) {
+			c.excuse(d)
+		}
 	}
 }
 
@@ -318,5 +330,5 @@ func (c *Conn) interruptLoss(t *Table, d proto.Direction, at int64, number uint6
 		Of: d, Kind: kind, Placed: true, From: from, To: at, First: first, Last: number, Held: at - from, Count: 1, Bytes: int64(to - h.next),
 	})
 	c.open[d][openLoss] = int8(i + 1)
-	l.on, l.high, l.end, l.many, l.excused = true, to, to, 1, 0
+	l.on, l.high, l.end, l.many, l.excused, l.low, l.far = true, to, to, 1, 0, h.next, to
 }
