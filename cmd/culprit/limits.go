@@ -34,6 +34,8 @@ var limits = [...]limit{
 		func(s *pipeline.Stats) uint64 { return s.TLS.TimedOut }, false},
 	{"clock jumps", "steps of the capture's time that were too large to be believed",
 		func(s *pipeline.Stats) uint64 { return s.ClockJumps }, false},
+	{"linking", "exchanges shown before it was known what caused them, since too many waited (--hop-wait)",
+		func(s *pipeline.Stats) uint64 { return s.Unlinked }, false},
 	{"udp flows", "UDP flows forgotten because there were too many",
 		func(s *pipeline.Stats) uint64 { return s.UDP.Evicted }, false},
 	{"sctp associations", "SCTP associations forgotten because there were too many",

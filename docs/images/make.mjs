@@ -104,6 +104,7 @@ try {
 
   const asked = await open({}, databases);
   const statements = await asked.evaluate(async () => (await (await fetch("/api/statements?sort=count")).json()).rows);
+  await picture(asked, `/hops/${await idOf(asked, 'path == "/report"')}`, "hops");
   await picture(asked, `/databases?of=${encodeURIComponent(statements[0].where)}`, "databases");
 
   const dark = await open({ colorScheme: "dark" });
