@@ -196,6 +196,7 @@ const nearly = 0.9
 
 // accuse makes a verdict of a rule that took so much time of what its party took in all, when the party behind it took second.
 func (c *trial) accuse(r *delay, took, inAll, second int64) {
+	c.delay = r
 	b := &c.x.Blame
 	b.Who, b.Situation, b.Confidence, b.Time = r.who, r.situation, r.confidence, inAll
 	r.prove(c, b, took)
@@ -321,11 +322,16 @@ func proveHole(c *trial, b *exchange.Blame, took int64) {
 	}
 }
 
-// sayHole tells of a black hole, and of the router that says why.
+// sayHole tells of a black hole.
 func (c *trial) sayHole(b *exchange.Blame, e *proto.Episode) {
 	say(b, exchange.Evidence{Sentence: exchange.SaysHole, Of: e.Of, Time: e.Held, Number: e.Bytes, First: e.First, Last: e.Last})
-	if icmp := &c.x.Conn.Error; c.x.Conn.Errors > 0 && icmp.MTU > 0 {
-		say(b, exchange.Evidence{Sentence: exchange.SaysHoleMTU, Of: icmp.Of, Number: int64(icmp.MTU), Last: icmp.At.Packet})
+	c.sayMTU(b)
+}
+
+// sayMTU tells of the router that says why large packets don't come through.
+func (c *trial) sayMTU(b *exchange.Blame) {
+	if e := &c.x.Conn.Error; c.x.Conn.Errors > 0 && e.MTU > 0 {
+		say(b, exchange.Evidence{Sentence: exchange.SaysHoleMTU, Of: e.Of, Number: int64(e.MTU), Last: e.At.Packet})
 	}
 }
 

@@ -42,8 +42,9 @@ func TestDocumented(t *testing.T) {
 	}
 }
 
-// example returns what is said of the first case that a rule decides, empty when there is none.
-func example(who exchange.Who, what exchange.Situation, isFailure bool) string {
+// examples returns what is said of the first case that each rule decides.
+func examples() (ofFailures map[*failure]string, ofDelays map[*delay]string) {
+	ofFailures, ofDelays = map[*failure]string{}, map[*delay]string{}
 	for _, c := range cases {
 		x := healthy()
 		if c.of != nil {
@@ -53,28 +54,51 @@ func example(who exchange.Who, what exchange.Situation, isFailure bool) string {
 			c.change(x)
 		}
 		measure.Time(x)
-		JudgeOn(c.host, x)
-		if b := &x.Blame; b.Who == who && b.Situation == what && b.Failed == isFailure {
-			return x.Proofs()[0]
+		court := Court{Host: c.host}
+		court.Judge(x)
+		if r := court.trial.failure; r != nil && ofFailures[r] == "" && x.Blame.Who == r.who {
+			ofFailures[r] = x.Proofs()[0]
+		}
+		if r := court.trial.delay; r != nil && ofDelays[r] == "" && x.Blame.Who == r.who {
+			ofDelays[r] = x.Proofs()[0]
 		}
 	}
-	return ""
+	return ofFailures, ofDelays
+}
+
+// TestEachRuleDecides: there is a case for each rule.
+func TestEachRuleDecides(t *testing.T) {
+	ofFailures, ofDelays := examples()
+	for i := range failures {
+		if r := &failures[i]; ofFailures[r] == "" {
+			t.Errorf("no case is decided by: %s (%s), %s", r.situation, r.who, r.when)
+		}
+	}
+	for i := range delays {
+		if r := &delays[i]; ofDelays[r] == "" {
+			t.Errorf("no case is decided by: %s (%s), %s", r.situation, r.who, r.when)
+		}
+	}
 }
 
 func failuresTable() string {
+	said, _ := examples()
 	var b strings.Builder
 	b.WriteString("| situation | who | confidence | rule | for example |\n| --- | --- | ---: | --- | --- |\n")
-	for _, r := range failures {
-		fmt.Fprintf(&b, "| `%s` | `%s` | %.2f | %s | %s |\n", r.situation, r.who, r.confidence, r.when, example(r.who, r.situation, true))
+	for i := range failures {
+		r := &failures[i]
+		fmt.Fprintf(&b, "| `%s` | `%s` | %.2f | %s | %s |\n", r.situation, r.who, r.confidence, r.when, said[r])
 	}
 	return b.String()
 }
 
 func delaysTable() string {
+	_, said := examples()
 	var b strings.Builder
 	b.WriteString("| situation | who | confidence | from | rule | for example |\n| --- | --- | ---: | ---: | --- | --- |\n")
-	for _, r := range delays {
-		fmt.Fprintf(&b, "| `%s` | `%s` | %.2f | %d ms | %s | %s |\n", r.situation, r.who, r.confidence, r.floor/1e6, r.when, example(r.who, r.situation, false))
+	for i := range delays {
+		r := &delays[i]
+		fmt.Fprintf(&b, "| `%s` | `%s` | %.2f | %d ms | %s | %s |\n", r.situation, r.who, r.confidence, r.floor/1e6, r.when, said[r])
 	}
 	return b.String()
 }

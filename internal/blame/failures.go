@@ -246,7 +246,8 @@ func proveFailedHole(c *trial, b *exchange.Blame) {
 	e := longest(c.x, proto.BlackHole, nil)
 	b.Who = lossyNetwork(c.x, e)
 	b.Time = e.Held
-	c.sayHole(b, e)
+	say(b, exchange.Evidence{Sentence: exchange.SaysOpenHole, Of: e.Of, Time: e.Held, Number: e.Bytes, First: e.First, Last: e.Last})
+	c.sayMTU(b)
 }
 
 // gaveUp reports whether the client left before the answer was whole.

@@ -53,6 +53,9 @@ func Judge(x *exchange.Exchange) { JudgeOn(nil, x) }
 
 // JudgeOn is Judge with what the host knows; nil: nothing.
 func JudgeOn(h Host, x *exchange.Exchange) {
+	if plain(x) {
+		return
+	}
 	c := Court{Host: h}
 	c.Judge(x)
 }
@@ -69,26 +72,45 @@ type Court struct {
 // What was seen from one side only, or couldn't be read, isn't judged, nor are sessions, messages that nobody answers, and flows, but for
 // connections that failed. Of streams, whose time says nothing, only failures are.
 func (t *Court) Judge(x *exchange.Exchange) {
-	x.Blame = exchange.Blame{}
-	if !judged(x) {
+	if plain(x) {
 		return
 	}
 	c := &t.trial
-	c.x, c.host, c.flags = x, t.Host, 0
-	if c.mayHaveFailed() && c.failed() {
+	c.x, c.host, c.flags, c.failure, c.delay = x, t.Host, 0, nil, nil
+	if mayHaveFailed(x) && c.failed() {
 		return
 	}
-	if c.busy = x.Timing.Busy(); c.busy < 0 {
-		c.busy = max(x.Timing.Receive, 0) // a response alone
-	}
-	if c.busy >= StallFloor && !x.Stream {
+	if c.busy = busy(x); c.busy >= StallFloor && !x.Stream {
 		c.delayed()
 	}
 	if x.Blame.Who == exchange.Unjudged {
-		x.Blame.Who = exchange.Nobody
-		x.Blame.Confidence = 1
+		acquit(x)
 	}
 	c.x = nil
+}
+
+// plain judges an exchange that needs no trial: one that isn't judged, or that neither failed nor took any time. It reports whether it was such.
+func plain(x *exchange.Exchange) bool {
+	x.Blame = exchange.Blame{}
+	if !judged(x) {
+		return true
+	}
+	if mayHaveFailed(x) || busy(x) >= StallFloor && !x.Stream {
+		return false
+	}
+	acquit(x)
+	return true
+}
+
+// acquit says that nobody is to blame.
+func acquit(x *exchange.Exchange) { x.Blame.Who, x.Blame.Confidence = exchange.Nobody, 1 }
+
+// busy returns what an exchange took, without what its client left its new connection idle; of a response alone, that.
+func busy(x *exchange.Exchange) int64 {
+	if busy := x.Timing.Busy(); busy >= 0 {
+		return busy
+	}
+	return max(x.Timing.Receive, 0)
 }
 
 // trial is an exchange that is being judged.
@@ -100,6 +122,9 @@ type trial struct {
 	// busy is its time without what its client left its new connection idle.
 	busy  int64
 	flags condition
+	// failure or delay is the rule that decided.
+	failure *failure
+	delay   *delay
 }
 
 // judged reports whether an exchange is judged at all.
@@ -116,8 +141,7 @@ func judged(x *exchange.Exchange) bool {
 }
 
 // mayHaveFailed reports whether the rules of failures need to be asked.
-func (c *trial) mayHaveFailed() bool {
-	x := c.x
+func mayHaveFailed(x *exchange.Exchange) bool {
 	return x.Grade == exchange.Aborted || x.Grade == exchange.Unanswered || x.Failed() || x.Anomalies.Has(proto.ClosedBeforeAnswer)
 }
 
@@ -129,6 +153,7 @@ func (c *trial) failed() bool {
 		if !r.holds(c) {
 			continue
 		}
+		c.failure = r
 		b := &c.x.Blame
 		b.Who, b.Situation, b.Confidence, b.Failed = r.who, r.situation, r.confidence, true
 		r.prove(c, b)

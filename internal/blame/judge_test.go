@@ -1,6 +1,7 @@
 package blame
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -260,12 +261,9 @@ var cases = []struct {
 	{name: "slow TLS of the server", change: tlsTurns(3*ms, 320*ms), who: exchange.ByServer, what: exchange.SlowTLS, time: 312,
 		why: "server: 312 ms of 330 ms of the TLS handshake, from packet 1011"},
 	{name: "slow TLS of the client", change: tlsTurns(310*ms, 10*ms), who: exchange.ByClient, what: exchange.SlowTLS, time: 308},
-	{name: "slow TLS of a network", change: func(x *exchange.Exchange) {
-		tlsTurns(200*ms, 130*ms)(x)
-		x.Conn.SYN, x.Conn.SYNACK, x.Conn.Ready = 680*ms, 810*ms, 1010*ms
-		x.Conn.Half[client].MinRTT, x.Conn.Half[server].MinRTT, x.Acked = 130*ms, 200*ms, proto.Acked{}
-		x.Conn.SYN, x.Conn.SYNACK = 1000*ms-8*ms, 1000*ms
-	}, who: exchange.Unclear, what: exchange.NoSituation, time: -1},
+	{name: "slow TLS of the server's network", change: tlsRoundTrips(server), who: exchange.ByServerNetwork, what: exchange.SlowTLS, time: 746,
+		why: "server-network: 446 ms of 460 ms of the TLS handshake in round trips, from packet 1153"},
+	{name: "slow TLS of the client's network", change: tlsRoundTrips(client), who: exchange.ByClientNetwork, what: exchange.SlowTLS, time: 596},
 	{name: "slow path to the server", change: func(x *exchange.Exchange) {
 		times(x, 1310, 1310, 1620, 1621)
 		x.Conn.SYNACK, x.Conn.Ready, x.Conn.Half[client].MinRTT, x.Acked = 1300*ms, 1302*ms, 300*ms, proto.Acked{}
@@ -304,6 +302,14 @@ var cases = []struct {
 		times(x, 1010, 1010, 1418, 1420)
 		x.Conn.SYN, x.Conn.SYNACK, x.Conn.Ready, x.Acked, x.Conn.Half[client].RTTSamples, x.Index = 0, 0, 0, proto.Acked{}, 0, 4
 	}, who: exchange.ByServer, what: exchange.SlowApplication, time: 410},
+	{name: "a stall below a tenth of the time", change: func(x *exchange.Exchange) {
+		times(x, 1010, 1126, 1220, 1222)
+		x.Episodes = []proto.Episode{episode(client, proto.DelayedAck, 1012, 1033)}
+	}, who: exchange.Nobody},
+	{name: "bytes before the first answer aren't one", change: func(x *exchange.Exchange) {
+		times(x, 1010, 1010, 1418, 1420)
+		x.Response.First.Offset = 500
+	}, who: exchange.ByServer, what: exchange.SlowApplication, time: 402},
 	{name: "slow lookup", change: func(x *exchange.Exchange) {
 		times(x, 1010, 1010, 1310, 1310)
 		x.Family, x.Protocol, x.Flow.Proto = exchange.Names, "dns", packet.ProtoUDP
@@ -403,6 +409,10 @@ var cases = []struct {
 		unanswered(x, proto.Finished, server, 2010)
 	}, who: exchange.ByClient, what: exchange.ServerTimeout, time: 1000,
 		why: "client: after packet 1010, 500 B of 4.88 KiB of the request, the client sent nothing for 1.00 s; then the server closed, packet 2010"},
+	{name: "closed in the middle of a request under way", change: func(x *exchange.Exchange) {
+		x.Request.End, x.Conn.Half[server].Ended = proto.Cut, 1050*ms
+		unanswered(x, proto.Finished, server, 1050)
+	}, who: exchange.ByServer, what: exchange.ResetMidResponse},
 	{name: "408", change: status(408), who: exchange.ByClient, what: exchange.ServerTimeout},
 	{name: "504", change: func(x *exchange.Exchange) { times(x, 1010, 1010, 3010, 3010); x.Response.Status = 504 },
 		who: exchange.ByUpstream, what: exchange.ServerTimeout, time: 2000, why: "upstream: status 504, packet 3010"},
@@ -435,6 +445,23 @@ func tlsTurns(ofClient, ofServer int64) func(x *exchange.Exchange) {
 	}
 }
 
+// tlsRoundTrips makes three round trips of 150 ms of a handshake, with an end that is so far from the tap.
+func tlsRoundTrips(end proto.Direction) func(x *exchange.Exchange) {
+	return func(x *exchange.Exchange) {
+		f := &x.Conn
+		x.TLS = &proto.TLS{Client: client, Hello: at(1153), Finished: 1613 * ms, Established: true}
+		x.TLS.TurnTime[end], x.TLS.Turns[end] = 455*ms, 3
+		x.TLS.TurnTime[end.Other()], x.TLS.Turns[end.Other()] = 5*ms, 1
+		x.Acked = proto.Acked{}
+		f.SYNACK, f.Ready = 1150*ms, 1152*ms
+		if end == client {
+			f.SYNACK = 1002 * ms
+		}
+		f.Half[end.Other()].MinRTT, f.Half[end].MinRTT = 150*ms, 2*ms
+		times(x, 1614, 1614, 1775, 1776)
+	}
+}
+
 func tlsFailure(from, to int64) func(x *exchange.Exchange) {
 	return func(x *exchange.Exchange) {
 		x.TLS = &proto.TLS{Client: client, Hello: at(1011), Failure: "the client refused the certificate", ServerChain: []*proto.Certificate{{NotBefore: from, NotAfter: to}}}
@@ -452,9 +479,6 @@ func early413(x *exchange.Exchange) {
 func TestJudge(t *testing.T) {
 	seen := map[exchange.Situation]bool{}
 	for _, c := range cases {
-		if c.time < 0 {
-			continue
-		}
 		x := healthy()
 		if c.of != nil {
 			x = c.of()
@@ -530,6 +554,7 @@ func TestEarlyResponseTells(t *testing.T) {
 	}{
 		{1040 * ms, "its next write fails with EPIPE"},
 		{0, "ECONNRESET"},
+		{1060 * ms, "ECONNRESET"}, // the reset was the end
 	} {
 		x := healthy()
 		times(x, 1010, 1060, 1030, 1031)
@@ -540,6 +565,39 @@ func TestEarlyResponseTells(t *testing.T) {
 		if proofs := strings.Join(x.Proofs(), "; "); !strings.Contains(proofs, c.want) || !strings.Contains(proofs, "33.0 KiB of 11.9 MiB") ||
 			!strings.Contains(proofs, "went on sending for 30.0 ms") {
 			t.Errorf("FIN at %d: %s", c.fin, proofs)
+		}
+	}
+}
+
+// TestConfidence: what is in doubt makes a verdict less sure, and nothing else does.
+func TestConfidence(t *testing.T) {
+	slow := func(x *exchange.Exchange) { times(x, 1010, 1010, 1418, 1420) }
+	for _, c := range []struct {
+		name   string
+		change func(x *exchange.Exchange)
+		want   float64
+	}{
+		{"plain", func(x *exchange.Exchange) {}, 0.95},
+		{"missing bytes", func(x *exchange.Exchange) { x.MissingBytes = 1 }, 0.95 * 0.7},
+		{"joined in the middle", func(x *exchange.Exchange) { x.Flow.Midstream, x.Conn.SYN, x.Index = true, 0, 1 }, 0.95 * 0.9},
+		{"no round trip", func(x *exchange.Exchange) {
+			x.Conn.SYN, x.Index, x.Acked, x.Conn.Half[client].RTTSamples = 0, 1, proto.Acked{}, 0
+		}, 0.95 * 0.6},
+		{"another party with nearly as much", func(x *exchange.Exchange) { times(x, 1010, 1390, 1798, 1800) }, 0.95 * 0.8},
+		{"another party with less", func(x *exchange.Exchange) { times(x, 1010, 1310, 1718, 1720) }, 0.95},
+		{"a second fact that is in doubt", func(x *exchange.Exchange) {
+			x.TLS = &proto.TLS{Client: client, Hello: at(1011), Finished: 1141 * ms, Established: true}
+			times(x, 1142, 1142, 1550, 1551)
+			x.Conn.SYNs = 2 // which leaves the split of the handshake open
+		}, 0.95},
+	} {
+		x := healthy()
+		slow(x)
+		c.change(x)
+		measure.Time(x)
+		Judge(x)
+		if b := &x.Blame; b.Situation != exchange.SlowApplication || math.Abs(b.Confidence-c.want) > 1e-9 {
+			t.Errorf("%s: %s with %v, want %v: %q", c.name, b.Situation, b.Confidence, c.want, x.Proofs())
 		}
 	}
 }

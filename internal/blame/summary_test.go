@@ -106,10 +106,10 @@ func TestSummaryMerge(t *testing.T) {
 	limits := Limits{Rows: 100, Worst: 5, Buckets: 10}
 	whole, a, b := NewSummary(limits), NewSummary(limits), NewSummary(limits)
 	r := rand.New(rand.NewPCG(2, 2))
-	for i := range 200 {
-		x := judgedAt(r.Int64N(1000), fmt.Sprintf("10.0.%d.7", r.IntN(9)), fmt.Sprintf("/%d", r.IntN(50)), exchange.Who(1+r.IntN(5)), 1+r.Int64N(1000))
+	for range 200 {
+		x := judgedAt(r.Int64N(1+r.Int64N(1000)), fmt.Sprintf("10.0.%d.7", r.IntN(9)), fmt.Sprintf("/%d", r.IntN(50)), exchange.Who(1+r.IntN(5)), 1+r.Int64N(1000))
 		whole.Add(x)
-		if i%3 == 0 {
+		if x.Start.Time < 5e9 { // its stretches are shorter
 			a.Add(x)
 		} else {
 			b.Add(x)
@@ -140,5 +140,19 @@ func TestSummaryTexts(t *testing.T) {
 	x.Blame = exchange.Blame{}
 	if c := s.Worst()[0]; len(c.Facts) != 1 || c.Why != "server: "+c.Facts[0] || c.Total != 420*ms {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestMergeCoarser: what comes in longer stretches makes all of them as long.
+func TestMergeCoarser(t *testing.T) {
+	fine, coarse := NewSummary(DefaultLimits), NewSummary(Limits{Rows: 10, Buckets: 2})
+	fine.Add(judgedAt(1, "10.0.0.7", "/", exchange.ByServer, 5))
+	for _, second := range []int64{0, 3, 7} {
+		coarse.Add(judgedAt(second, "10.0.0.7", "/", exchange.ByServer, 100))
+	}
+	fine.Merge(coarse)
+	got := fine.Buckets()
+	if len(got) != 2 || got[0].Width != 4e9 || got[0].Time != 205*ms || got[1].Time != 100*ms {
+		t.Errorf("%+v", got)
 	}
 }

@@ -79,6 +79,11 @@ func TestJudgeTree(t *testing.T) {
 			again.Earlier = []*Node{first}
 			return hop("a", 0, 400, first, again)
 		}(), exchange.ByUpstream, exchange.Retried, "b", 305, "b"},
+		{"what was made good isn't why it failed", func() *Node {
+			return failed(hop("a", 0, 40, forwards(failed(hop("b", 5, 15), exchange.ByServer, exchange.ResetMidResponse, 0)), forwards(hop("c", 20, 35))),
+				exchange.ByServer, exchange.ServerError, 500)
+		}(), exchange.ByServer, exchange.ServerError, "", 0, "a"},
+		{"calls that overlap", hop("a", 0, 400, hop("db", 5, 135), hop("db", 100, 185), hop("db", 110, 120)), exchange.ByServer, exchange.SlowApplication, "", 400, "a"},
 		{"the client tried again", func() *Node {
 			first := failed(hop("a", 0, 300), exchange.ByServer, exchange.ResetMidResponse, 0)
 			n := hop("a", 310, 330)

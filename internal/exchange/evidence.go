@@ -23,6 +23,7 @@ const (
 	SaysLostBeyond
 	SaysLostBefore
 	SaysHole
+	SaysOpenHole
 	SaysHoleMTU
 	SaysNagle
 	SaysPath
@@ -97,6 +98,7 @@ var sentences = [NumSentences]string{
 	SaysLostBeyond:       "{time} of {total} until what was lost between the tap and the {to} came again ({how}), packets {first} to {last}",
 	SaysLostBefore:       "{time} of {total} until what was lost between the {of} and the tap came again ({how}), packets {first} to {last}",
 	SaysHole:             "{time} of {total} until the {of} sent smaller segments: full-size ones of {size} never came through, packets {first} to {last}",
+	SaysOpenHole:         "full-size segments of the {of}, {size}, were sent for {time} and never came through, packets {first} to {last}",
 	SaysHoleMTU:          "a router says that packets may have {size} (ICMP, packet {last})",
 	SaysNagle:            "a small segment of the {of} waited for an acknowledgement that the {to} delayed: {times}, {time} of {total}, packets {first} to {last}",
 	SaysPath:             "{time} of {total} on the way between the tap and the {of} (round trip {then})",

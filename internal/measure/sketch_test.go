@@ -106,6 +106,21 @@ func TestSketchesEdges(t *testing.T) {
 		if low != 0 || high != 999_000 || !ok1 || !ok2 {
 			t.Errorf("%s: from %d to %d, want 0 to 999000", k, low, high)
 		}
+		if v, _ := s.Quantile(0.5); v < 480_000 || v > 520_000 { // they came in order
+			t.Errorf("%s: half of 0 to 999000 is up to %d", k, v)
+		}
+		// A few, merged into fewer.
+		few, more := m.New(), m.New()
+		few.Add(1e6)
+		for i := range 9 {
+			more.Add(5e6 + 4e6*int64(i/7))
+		}
+		if err := few.Merge(more); err != nil {
+			t.Error(err)
+		}
+		if v, _ := few.Quantile(0.5); few.Count() != 10 || !near(v, 5e6) {
+			t.Errorf("%s: half of %d merged is up to %d", k, few.Count(), v)
+		}
 		if _, ok := s.Quantile(math.NaN()); ok {
 			t.Errorf("%s: there is a quantile NaN", k)
 		}
@@ -272,8 +287,39 @@ func TestLeaves(t *testing.T) {
 			t.Fatalf("leaf %d is from %d to %d, which are in %d and %d", leaf, begin, end, leafOf(begin), leafOf(end-1))
 		}
 	}
+	if leafBegin(1<<universeBits) != largest+1 {
+		t.Errorf("behind the last leaf is %d", leafBegin(1<<universeBits))
+	}
 	if leafOf(largest) >= 1<<universeBits {
 		t.Errorf("the largest duration is in leaf %d", leafOf(largest))
+	}
+}
+
+// An estimate moves up to what came at most, and those of higher quantiles are no lower.
+func TestFrugal(t *testing.T) {
+	f := NewMaker(Frugal, asked...).New().(*FrugalSketch)
+	f.Add(1e6)
+	for range 200 {
+		f.Add(2e6)
+		for _, q := range asked {
+			if v, ok := f.Quantile(q); !ok || v < 0.99e6 || v > 2e6 {
+				t.Fatalf("quantile %g is %d", q, v)
+			}
+		}
+	}
+	if v, _ := f.Quantile(0.99); !near(v, 2e6) {
+		t.Errorf("p99 is %d", v)
+	}
+	f.estimates[0].leaf, f.estimates[1].leaf = f.estimates[2].leaf, f.estimates[2].leaf-50
+	p50, _ := f.Quantile(0.5)
+	if p90, _ := f.Quantile(0.9); p90 != p50 {
+		t.Errorf("p50 is %d, and p90 %d", p50, p90)
+	}
+	for k := range Kind(len(kinds)) {
+		m := NewMaker(k, asked...)
+		if err := m.New().Merge(m.New()); (err == nil) != k.Merges() {
+			t.Errorf("%s: merging gives %v, and is said to be possible: %v", k, err, k.Merges())
+		}
 	}
 }
 

@@ -182,7 +182,7 @@ func (r *run) start() {
 	r.config.wanted = func() { r.wanted.Store(true) }
 	r.config.Exchange.Peeks = peeks
 	for i := range n {
-		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody, limits: &r.config.Parser, statements: statement.New(), host: r.config.Host}
+		w := &worker{tally: newTally(), maxBody: r.config.Exchange.MaxBody, limits: &r.config.Parser, statements: statement.New(), court: blame.Court{Host: r.config.Host}}
 		for s := range w.shards {
 			if s%n == i {
 				w.shards[s] = newShard(&r.config, &w.tally, r.taps.get, &w.out)
@@ -478,7 +478,7 @@ type worker struct {
 	maxBody    int
 	limits     *proto.Limits
 	statements *statement.Analyzer
-	host       blame.Host
+	court      blame.Court
 	// keys is what the worker was told of them.
 	keys tls.State
 

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"slices"
 
-	"github.com/culprit-http/culprit/internal/blame"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/measure"
 	"github.com/culprit-http/culprit/internal/operation"
@@ -33,7 +32,7 @@ func (w *worker) prepare(done []*exchange.Exchange) {
 			}
 		}
 		x.Unpeek(w.maxBody)
-		blame.JudgeOn(w.host, x)
+		w.court.Judge(x)
 	}
 	if !slices.IsSortedFunc(done, order) {
 		slices.SortStableFunc(done, order)
