@@ -47,7 +47,7 @@ const enough = 0.5
 
 func run(args []string, w io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("usage: quantiles NAME=FILE...")
+		return errors.New("usage: quantiles NAME=FILE, as often as wanted")
 	}
 	fmt.Fprintln(w, "| durations | of | sketch | p50 | p90 | p99 | p99.9 | merged p50 | p90 | p99 | p99.9 | bytes | ns to add | ns to merge |")
 	fmt.Fprintln(w, "| --- | --: | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |")

@@ -303,13 +303,13 @@ func (r *routesRun) compare(t target) error {
 		{c.Incomplete, "request", "not compared: not whole in the capture"},
 		{c.Unsure, "request", "not compared: it isn't sure enough what they caused"},
 		{c.Unseen, "request", "with less hops than expected went on where no packet was seen"},
-		{c.Guessed, "request", "with less hops than expected: it isn't sure for which request those were called"},
+		{c.Guessed, "request", "with other hops than expected: it isn't sure for which request those were called"},
 	} {
 		if left.n > 0 {
 			r.say("%s %s", plural(uint64(left.n), left.what), left.hint)
 		}
 	}
-	if len(all) == 0 && sure == 0 {
+	if len(all) == 0 && sure == 0 || c.Requests == 0 {
 		return &statusError{exitFailed, fmt.Errorf("no request could be compared with %s", file)}
 	}
 	if len(all) == 0 {

@@ -64,12 +64,11 @@ func nearest(all [][]Want, chain []Hop, marked []bool) (best []Want) {
 	return best
 }
 
-// finding is something that differs: a sentence, and the hop that isn't where it is expected; nil: it is about one that is too many. elsewhere: that
-// hop is in another place.
+// finding is something that differs: a sentence, and the hop that isn't where it is expected, or that is too many; nil: it is about neither.
 type finding struct {
-	what      string
-	missing   *Want
-	elsewhere bool
+	what    string
+	missing *Want
+	extra   *Hop
 }
 
 // differences says what is missing in a chain, and what is too many.
@@ -96,14 +95,14 @@ func (a *alignment) differences(want []Want, chain []Hop) (all []finding) {
 	found := func(j int) string { return chain[j].String() }
 	for _, i := range missing {
 		if k := slices.IndexFunc(extra, func(j int) bool { return want[i].is(&chain[j]) }); k >= 0 {
-			all = append(all, finding{"in another order, " + want[i].String() + " should come " + between(i, len(want), wanted) + seen, &want[i], true})
+			all = append(all, finding{"in another order, " + want[i].String() + " should come " + between(i, len(want), wanted) + seen, &want[i], &chain[extra[k]]})
 			extra = slices.Delete(extra, k, k+1)
 			continue
 		}
-		all = append(all, finding{want[i].String() + " is missing " + between(i, len(want), wanted) + seen, &want[i], false})
+		all = append(all, finding{want[i].String() + " is missing " + between(i, len(want), wanted) + seen, &want[i], nil})
 	}
 	for _, j := range extra {
-		all = append(all, finding{what: chain[j].String() + " isn't expected " + between(j, len(chain), found) + seen})
+		all = append(all, finding{what: chain[j].String() + " isn't expected " + between(j, len(chain), found) + seen, extra: &chain[j]})
 	}
 	return all
 }
@@ -141,5 +140,5 @@ func absent(want []Want, chains [][]Hop) finding {
 	if first > 0 {
 		where = "behind " + want[first-1].String()
 	}
-	return finding{want[first].String() + " is missing " + where + ": " + Chain(like), &want[first], false}
+	return finding{want[first].String() + " is missing " + where + ": " + Chain(like), &want[first], nil}
 }

@@ -20,7 +20,7 @@ type Expectation struct {
 	routes      []*Route
 	differences map[differenceKey]*Difference
 	order       []*Difference
-	// guessed are hops whose calls aren't known for sure to have been made for the requests that they are with.
+	// guessed are hops of which a call was found by timing alone, or wasn't found a request for: any of their calls may have been made for another request.
 	guessed []Hop
 }
 
@@ -33,7 +33,7 @@ type ComparedCounts struct {
 	Incomplete, Unsure int64
 	// Unseen had less hops than expected, and there are signs that they went on where no packet was seen. That isn't held against them.
 	Unseen int64
-	// Guessed had less hops than expected, of which it isn't sure what they were called for: a call may have been made for another request. That
+	// Guessed had other hops than expected, whose calls were found by timing alone, or have no request: a call may have been made for another request. That
 	// isn't held against them either.
 	Guessed int64
 	// More differences were found than MaxDifferences.
@@ -145,7 +145,7 @@ type Difference struct {
 	Tap      string
 	Packet   uint64
 
-	missing *Want
+	about finding
 }
 
 type differenceKey struct {
@@ -282,8 +282,10 @@ func (e *Expectation) differ(r *request, route *Route, f finding) {
 			return
 		}
 		d = &Difference{Route: route, Host: r.host, Path: r.route, What: f.what, ID: r.node.ID, Tap: r.node.Tap, Packet: r.node.FirstPacket}
-		if !f.elsewhere {
-			d.missing = f.missing
+		d.about = f
+		if f.extra != nil {
+			extra := *f.extra
+			d.about.extra = &extra // the chain is used again
 		}
 		e.differences[key] = d
 		e.order = append(e.order, d)
@@ -296,7 +298,7 @@ func (e *Expectation) differ(r *request, route *Route, f finding) {
 func (e *Expectation) Differences() []*Difference {
 	var all []*Difference
 	for _, d := range e.order {
-		if d.missing != nil && slices.ContainsFunc(e.guessed, func(h Hop) bool { h.Route = d.missing.Route; return d.missing.is(&h) }) {
+		if slices.ContainsFunc(e.guessed, d.about.is) {
 			e.Compared.Guessed += d.Requests
 		} else {
 			all = append(all, d)
@@ -309,6 +311,22 @@ func (e *Expectation) Differences() []*Difference {
 		}
 	}
 	return all
+}
+
+// is reports whether a finding is about a hop, whatever that was asked for.
+func (f *finding) is(h Hop) bool {
+	if f.missing != nil {
+		h.Route = f.missing.Route
+		if f.missing.is(&h) {
+			return true
+		}
+	}
+	if f.extra == nil {
+		return false
+	}
+	extra := *f.extra
+	extra.Route, extra.Host, h.Route = "", "", ""
+	return extra == h
 }
 
 // NotSeen returns the routes of which no request was seen.

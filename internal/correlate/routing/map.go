@@ -204,7 +204,7 @@ func (m *Map) walk(e *Entry, before *Step, n *hops.Node, route string) {
 	m.path = append(m.path, hop)
 	if len(m.path) > 1 {
 		m.weakest = min(m.weakest, n.Hop.Confidence)
-		if m.expect != nil && n.Hop.Confidence < MinConfidence {
+		if m.expect != nil && (n.Hop.Method == exchange.ByTiming || n.Hop.Confidence < MinConfidence) {
 			m.expect.guess(hop)
 		}
 	}

@@ -97,8 +97,32 @@ func TestChains(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	for _, c := range m.Entries()[0].Chains() {
+		if want := map[string]int64{"front": 3, "cache": 2}[c.Last.Hop.Name]; c.Last.Requests != max(want, 1) {
+			t.Errorf("%d requests had %s", c.Last.Requests, Chain(c.Hops))
+		}
+	}
 	if m.Counts.Requests != 4 || m.Counts.Apart != 1 {
 		t.Errorf("%+v", m.Counts)
+	}
+}
+
+// A hop is what the tap nearest to it knows, and its route what is known of a path that was too long to be kept.
+func TestHops(t *testing.T) {
+	m := newTestMap(t, Options{})
+	n := call("front GET /users/7", call("app GET /users/7"))
+	n.Service[1] = ""
+	n.Seen = append(n.Seen, call("cache GET /users/7").Span)
+	n.Children[0].Service[1], n.Children[0].Process[1] = "", "gunicorn"
+	m.Add(&hops.Tree{Root: n})
+	m.Add(&hops.Tree{Root: with(call("app GET /"+strings.Repeat("a/", hops.MaxText/2)), func(n *hops.Node) { n.Route = "/a/*" })})
+	m.Add(&hops.Tree{Root: with(call("app GET http://shop.example?x"), func(n *hops.Node) { n.Service[1] = "" })})
+	m.Add(&hops.Tree{Root: call("app CONNECT db.example:443")})
+	got := strings.Join(listed(m), "\n")
+	for _, want := range []string{"shop.example/users/{id} 1/0 2\n  cache → gunicorn 1 1/0 1", "shop.example/a/* 1/0 1\n", "shop.example/ 1/0 1\n  10.0.0.1:8000 1", "shop.example 1/0 1\n  app 1"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
 	}
 }
 
@@ -307,10 +331,21 @@ func TestDifferences(t *testing.T) {
 	if all := e.Differences(); len(all) != 2 || e.Compared.Guessed != 3 || e.Compared.Unsure != 1 {
 		t.Errorf("%d differences, %+v", len(all), e.Compared)
 	}
+	// So is a database's call where one has no request.
+	m.Add(&hops.Tree{Root: call("mysql SELECT")})
+	m.Add(&hops.Tree{Root: call("front POST /pay", call("app POST /v1/charges/1"))})
+	if all := e.Differences(); len(all) != 2 || e.Compared.Guessed != 3+4 { // which counts again
+		t.Errorf("%d differences, %+v", len(all), e.Compared)
+	}
+	// And so is one that is too many, and was found by timing alone, however sure that is.
+	m.Add(&hops.Tree{Root: call("front GET /users/7", call("cache GET /users/7", with(call("other GET /users/7"), func(n *hops.Node) { n.Hop.Method = exchange.ByTiming })))})
+	if all := e.Differences(); len(all) != 2 || e.Compared.Guessed != 3+4+5 {
+		t.Errorf("%d differences, %+v", len(all), e.Compared)
+	}
 	for i := range 2 * MaxDifferences {
 		m.Add(&hops.Tree{Root: call("front GET /" + word(i))})
 	}
-	if n := len(e.Differences()); n != MaxDifferences || e.Compared.More == 0 {
+	if n := len(e.Differences()); n != MaxDifferences-2 || e.Compared.More == 0 {
 		t.Errorf("%d differences, %d more", n, e.Compared.More)
 	}
 }
