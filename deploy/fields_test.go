@@ -24,7 +24,7 @@ var fits = map[string][]string{
 	"query":               {"keyword", "long", "ip", "wildcard", "boolean", "date_nanos"},
 	"_exists_":            {"keyword", "long", "ip", "wildcard", "boolean", "date", "date_nanos", "geo_point"},
 	"sort":                {"keyword", "long", "ip", "wildcard", "boolean", "date_nanos"},
-	"duration":            {"long", "histogram"}, "bytes": {"long"}, "number": {"long"},
+	"duration":            {"long", "histogram"}, "bytes": {"long"}, "number": {"long", "double"},
 }
 
 var row = regexp.MustCompile("^\\| `([^`]+)` \\|(.*)$")
@@ -61,7 +61,7 @@ func documented(t *testing.T) (views map[string]map[string]string) {
 }
 
 func isType(s string) bool {
-	return slices.Contains([]string{"keyword", "long", "ip", "wildcard", "boolean", "date", "date_nanos", "geo_point", "histogram", "flattened", "match_only_text"}, s)
+	return slices.Contains([]string{"keyword", "long", "ip", "wildcard", "boolean", "double", "date", "date_nanos", "geo_point", "histogram", "flattened", "match_only_text"}, s)
 }
 
 var asked = regexp.MustCompile(`(?:^| |\()([a-z_@][a-z_.@0-9]*):(\S+)`)

@@ -259,6 +259,7 @@ func TestPrometheus(t *testing.T) {
 			refused := outputtest.Failed(outputtest.Query("mysql", "SELECT", "SELECT 1"), "1146", "no such table")
 			for _, x := range []*exchange.Exchange{x, statement, refused, outputtest.Lookup("A", "a.example", "10.0.0.7")} {
 				x.Enriched.Service[x.Server()] = "shop"
+				x.Blame = exchange.Blame{Who: exchange.ByServer, Situation: exchange.SlowApplication, Time: 1e9}
 				if err := m.Exchange(x); err != nil {
 					t.Error(err)
 				}

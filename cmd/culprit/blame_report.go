@@ -290,6 +290,9 @@ func asked(c *blame.Case) string {
 	if c.Verb != "" && (len(words) == 0 || !strings.EqualFold(words[0], c.Verb)) {
 		words = append([]string{c.Verb}, words...)
 	}
+	if len(words) == 0 {
+		return "connection to " + c.Server
+	}
 	return strings.Join(words, " ")
 }
 

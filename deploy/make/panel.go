@@ -269,7 +269,7 @@ var searches = []search{
 		"url.original", "http.response.status_code", "error.message", "event.duration", "trace.id"}, [2]string{"@timestamp", "desc"}},
 	{"slowest", "Slow exchanges", "Exchanges that took a second or more, slowest first.", slow, []string{"event.duration", "culprit.timing.connect", "culprit.timing.send", "culprit.timing.wait",
 		"culprit.timing.receive", "service.name", "http.request.method", "url.domain", "url.original", "http.response.status_code"}, [2]string{"event.duration", "desc"}},
-	{"blamed", "Exchanges with a culprit", "Exchanges that somebody made slow or fail, those that lost most time first.", blamed, []string{"culprit.blame.who", "culprit.blame.situation", "culprit.blame.time",
+	{"blamed", "Exchanges that lost time", "Exchanges that somebody made slow, those that lost most first. What failed is in the dashboard of errors.", within(blamed, "_exists_:culprit.blame.time"), []string{"culprit.blame.who", "culprit.blame.situation", "culprit.blame.time",
 		"culprit.blame.why", "culprit.blame.confidence", "client.ip", "service.name", "http.request.method", "url.domain", "url.original", "http.response.status_code"}, [2]string{"culprit.blame.time", "desc"}},
 	{"statements", "Slow statements", "Statements that took 100 ms or more, slowest first.", slowStatements,
 		[]string{"event.duration", "culprit.db.first_row", "network.protocol", "db.namespace", "db.query.text", "db.response.returned_rows", "db.response.status_code", "client.ip", "server.ip"}, [2]string{"event.duration", "desc"}},

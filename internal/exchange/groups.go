@@ -35,6 +35,7 @@ var groups = []group{
 	{"culprit.fastcgi.", speaks("fastcgi")},
 	{"culprit.proxied.", func(x *Exchange) bool { return x.Proxied != nil }},
 	{"culprit.net.error.", func(x *Exchange) bool { return x.Conn.Errors > 0 }},
+	{"culprit.split.", func(x *Exchange) bool { return x.Timing.Causes != [Phases]Causes{} }},
 	{"culprit.blame.", func(x *Exchange) bool { return x.Blame.Who != Unjudged }},
 	{"culprit.hop.", func(x *Exchange) bool { return x.Hop.Method != NotLinked }},
 	{"tls.", func(x *Exchange) bool { return x.TLS != nil }},

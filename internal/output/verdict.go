@@ -33,7 +33,7 @@ func Verdict(x *exchange.Exchange) string {
 	if b.Who <= exchange.Nobody {
 		return ""
 	}
-	if b.Time == 0 && b.Who != exchange.Unclear {
+	if b.Who != exchange.Unclear {
 		switch told[b.Situation] {
 		case byStatus:
 			return ""

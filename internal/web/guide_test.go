@@ -42,11 +42,15 @@ func (s steady) Search(ctx context.Context, q *store.Search, found func(x *excha
 	return page, err
 }
 
-// guided gives the server that answers an example: the shop, or what it asks for its orders.
+// guided gives the server that answers an example: the shop, what it asks for its orders, or what goes through its proxy.
 func guided(t *testing.T) func(target string) *Server {
 	plain := serve(t, func(o *Options) { o.Store = steady{o.Store} })
 	others := serve(t, func(o *Options) { o.Store = steady{storeOf(t, orders())} })
+	linked := serve(t, func(o *Options) { o.Store = steady{storeOf(t, chained(3))} })
 	return func(target string) *Server {
+		if strings.HasPrefix(target, "/api/traces") || strings.HasPrefix(target, "/api/routes") {
+			return linked
+		}
 		if strings.HasPrefix(target, "/api/statements") || strings.HasPrefix(target, "/api/repeats") {
 			return others
 		}

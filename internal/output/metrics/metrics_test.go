@@ -299,7 +299,9 @@ func scrape(t *testing.T, m *Metrics, accept string) (contentType, body string) 
 // full returns metrics of which all families have something.
 func full(t *testing.T) *Metrics {
 	m := New(Options{Own: own})
-	add(t, m, made("GET", "/a", 200, time.Millisecond), outputtest.Query("mysql", "SELECT", "SELECT 1"), outputtest.Lookup("A", "a.example", "10.0.0.7"))
+	slow := made("GET", "/a", 200, time.Millisecond)
+	slow.Blame = exchange.Blame{Who: exchange.ByServer, Situation: exchange.SlowApplication, Time: 1}
+	add(t, m, slow, outputtest.Query("mysql", "SELECT", "SELECT 1"), outputtest.Lookup("A", "a.example", "10.0.0.7"))
 	return m
 }
 

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/rollup"
 )
 
@@ -160,7 +161,9 @@ func TestPrometheus(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			m := New(Options{Own: own})
-			add(t, m, made("GET", "/a", 200, 1), made("GET", "/a", 500, 1), made("GET", "/b", 200, 1), made("GET", "/b", 500, 1))
+			first := made("GET", "/b", 500, 1)
+			first.Blame = exchange.Blame{Who: exchange.ByServer, Situation: exchange.SlowApplication, Time: 1}
+			add(t, m, made("GET", "/a", 200, 1), made("GET", "/a", 500, 1), made("GET", "/b", 200, 1), first)
 			p := startPrometheus(t, m, c.flags...)
 			p.await(t, "sum(culprit_http_requests_total)", 4) // rates begin with what is seen first
 
@@ -180,7 +183,9 @@ func TestPrometheus(t *testing.T) {
 					took *= 10
 				}
 				truth[route] = append(truth[route], took.Seconds())
-				add(t, m, made("GET", route, status, took))
+				x := made("GET", route, status, took)
+				x.Blame = exchange.Blame{Who: exchange.ByServer, Situation: exchange.SlowApplication, Time: int64(took)}
+				add(t, m, x)
 			}
 			p.await(t, "sum(culprit_http_requests_total)", all+4)
 
@@ -202,7 +207,7 @@ func TestPrometheus(t *testing.T) {
 			for _, query := range documented(t) {
 				// The last asks whether something is wrong: nothing is. Of the others, those of the other kind of histogram have no answer.
 				values := p.all(t, query)
-				classic, native := strings.Contains(query, "seconds_"), strings.Contains(query, "seconds[")
+				classic, native := strings.Contains(query, "duration_seconds_"), strings.Contains(query, "seconds[")
 				wanted := !strings.HasSuffix(query, "> 0") && (c.name == "classic" && !native || c.name == "native" && !classic)
 				if (len(values) > 0) != wanted {
 					t.Errorf("%s: %v", query, values)

@@ -6,6 +6,13 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 )
 
+// failures are the situations that are about what failed, rather than about time; some are about either.
+var failures = [exchange.NumSituations]bool{
+	exchange.AcceptQueueFull: true, exchange.ConnectionRefused: true, exchange.Unreachable: true, exchange.ResetMidResponse: true, exchange.KeepAliveRace: true,
+	exchange.EarlyResponse: true, exchange.ServerTimeout: true, exchange.ClientGaveUp: true, exchange.Retried: true, exchange.BlackHole: true, exchange.FailedHop: true,
+	exchange.ServerError: true, exchange.ClientError: true, exchange.TLSFailed: true,
+}
+
 // blameSetters are the columns from which the verdict is made again, with the causes of each phase's time and the place among the hops.
 // The evidence is kept as texts.
 func blameSetters() map[string]setter {

@@ -101,7 +101,6 @@ func (k *Maker) finish(r *Row) {
 		x.Response.Last = clock.Mark{Time: x.Response.First.Time + max(x.Timing.Receive, 0), Packet: x.LastPacket}
 	}
 	x.Completed.Packet, x.Start.Packet = x.LastPacket, x.FirstPacket
-	x.Blame.Failed = x.Blame.Who > exchange.Nobody && x.Blame.Time == 0
 	if x.Family == exchange.Names && !x.HasRequest {
 		for i := range x.Request.Facts { // which the response repeats
 			f := &x.Request.Facts[i]
@@ -135,6 +134,7 @@ func (k *Maker) finish(r *Row) {
 			x.Conn.Ready = x.Conn.SYNACK + client
 		}
 	}
+	x.Blame.Failed = x.Blame.Who > exchange.Nobody && failures[x.Blame.Situation] && (x.Grade == exchange.Aborted || x.Grade == exchange.Unanswered || x.Failed())
 	k.finishProcesses(r)
 	if x.TLS != nil || r.Cell(cols.tls.chain) != nil {
 		k.tls()

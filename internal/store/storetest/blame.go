@@ -21,7 +21,6 @@ func (g *generator) blame(x *exchange.Exchange) {
 	if b := &x.Blame; b.Who > exchange.Nobody {
 		b.Situation = exchange.Situation(1 + g.n(int(exchange.NumSituations)-1))
 		b.Time, b.Confidence = g.up(max(x.Timing.Total, 0)), float64(g.n(101))/100
-		b.Failed = b.Time == 0
 		b.Upstream, b.Why = pick(&g.random, upstreams...), pick(&g.random, whys...)
 		for range g.n(exchange.MaxEvidence) {
 			b.Facts = append(b.Facts, pick(&g.random, proofs...))
