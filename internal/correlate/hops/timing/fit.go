@@ -12,9 +12,15 @@ const (
 	epochs = 5
 	// closely is how many in a hundred are made of requests that begin, or whose calls begin, close together.
 	closely = 60
-	// stages of a plan's fits, each stageFits long, in which it believes first what hangs on the request alone, then what
-	// follows the calls before, then what calls have to do with each other.
-	stageFits = 4
+	// In the first stage of learning, a plan believes what hangs on the request alone, in the second also what follows the
+	// calls before, in the last also what the calls have to do with each other: from a bad beginning, the last alone
+	// would find no better assignment, since one call in its right place helps little while its siblings are wrong.
+	wholeStage = 2
+	// kept is how much of what was believed before stays in the last stage.
+	kept = 0.5
+	// once is what a gap has to be seen more often than to be worth anything: the one time may be a mistake, and must not
+	// prove itself.
+	once = 1
 )
 
 // fitter is scratch memory of fitting.
@@ -34,9 +40,9 @@ type diff struct {
 	n float32
 }
 
-// fit learns how the requests of a plan go about their calls from examples of both: of requests as they are, and of
-// mistakes. See doc.go.
-func (p *plan) fit(f *fitter, examples []example, tick int64, rng *rand.Rand) {
+// fit learns how the requests of a plan go about their calls from its examples, and from mistakes made of them.
+func (p *plan) fit(f *fitter, stage int, tick int64, rng *rand.Rand) {
+	examples := p.examples
 	p.since, p.due = 0, min(2*p.due, lastFit)
 	clear(f.own[:])
 	clear(f.chance[:])
@@ -47,7 +53,7 @@ func (p *plan) fit(f *fitter, examples []example, tick int64, rng *rand.Rand) {
 	}
 	f.mistakes(examples, tick, rng)
 	before := p.evidence
-	p.compare(f)
+	p.compare(f, stage)
 	p.weigh(f, rng)
 	for m, e := range p.evidence {
 		switch w := p.weight[m]; {
@@ -58,9 +64,9 @@ func (p *plan) fit(f *fitter, examples []example, tick int64, rng *rand.Rand) {
 			for b := range e {
 				e[b] *= w
 			}
-			if old := before[m]; old != nil && p.fits > 2*stageFits {
+			if old := before[m]; old != nil && stage >= wholeStage {
 				for b := range e {
-					e[b] = keep*old[b] + (1-keep)*e[b]
+					e[b] = kept*old[b] + (1-kept)*e[b]
 				}
 			}
 		}
@@ -135,12 +141,12 @@ func (f *fitter) row(n float32, tick, end int64, calls []span, chance bool) {
 }
 
 // compare sets the evidence to the ratios of how often a gap is seen, and how often by chance.
-func (p *plan) compare(f *fitter) {
+func (p *plan) compare(f *fitter, stage int) {
 	var own, chance [bins]float64
 	for m := range measures {
 		p.evidence[m] = nil
 		o, c := f.own[m], f.chance[m]
-		if o == nil || c == nil || !p.believes(m) {
+		if o == nil || c == nil || !believed(m, stage) {
 			continue
 		}
 		f.smooth.apply(o, &own)
@@ -149,15 +155,16 @@ func (p *plan) compare(f *fitter) {
 		// floor is what a gap that was never seen counts.
 		floor := 0.3 / min(o.sum, c.sum)
 		for b := range e {
-			e[b] = float32(math.Log((max(0, own[b]-float64(once))/o.sum + floor) / (chance[b]/c.sum + floor)))
+			e[b] = float32(math.Log((max(0, own[b]-once)/o.sum + floor) / (chance[b]/c.sum + floor)))
 		}
 		p.evidence[m] = e
 	}
 }
 
-func (p *plan) believes(m int) bool {
+// believed says whether a measure counts in a stage.
+func believed(m, stage int) bool {
 	k := kind(m)
-	switch p.fits / stageFits {
+	switch stage {
 	case 0:
 		return k == from || k == to
 	case 1:
@@ -249,7 +256,3 @@ func exchanged(out, calls []span, i int, s span) []span {
 	}
 	return out
 }
-
-var keep float32 = 0.5
-
-var once float32 = 1

@@ -21,7 +21,19 @@ func binOf(gap, tick int64) uint16 {
 	if gap < 0 {
 		v = -v
 	}
-	v /= uint64(tick)
+	// Divisions by constants are multiplications; this is most of what a proposal costs.
+	switch tick {
+	case 1e3:
+		v /= 1e3
+	case 1e4:
+		v /= 1e4
+	case 1e5:
+		v /= 1e5
+	case 1e6:
+		v /= 1e6
+	default:
+		v /= uint64(tick)
+	}
 	b := int(v)
 	if v >= perOctave {
 		l := bits.Len64(v) - 1

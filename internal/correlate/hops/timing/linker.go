@@ -20,7 +20,7 @@ type Event struct {
 	// In says that the tap was asked; otherwise it asks.
 	In bool
 	// Start is the first byte of the request, End the last of the response, in nanoseconds since some moment that is the
-	// same for all events of the tap.
+	// same for all events of the tap, within 36 years of it.
 	Start, End int64
 }
 
@@ -50,6 +50,9 @@ const (
 	DefaultMaxSpans = 200_000
 )
 
+// farthest bounds times, so that sums of them don't overflow.
+const farthest = 1 << 60
+
 // WarmRequests is how many requests a tap learns from before it decides for the first time.
 const WarmRequests = 1000
 
@@ -64,10 +67,10 @@ type Stats struct {
 	Learned uint64
 	// OverSpans is how many calls were decided early, and requests forgotten, because of MaxSpans, OverKnown how many
 	// known links were forgotten for it. OverCandidates is how many calls had more
-	// requests under way than maxCandidates; OverClasses how many events had to share the class of all others, beyond
-	// maxClasses of a tap; OverCalls how often a request wasn't considered since it had maxCalls calls already. Late is
+	// requests under way than maxCandidates; OverClasses how many events had to share the class of others, beyond maxClasses
+	// of a tap or maxPlans; OverTaps how many events of a tap beyond maxTaps weren't looked at; OverCalls how often a request wasn't considered since it had maxCalls calls already. Late is
 	// how many events came after the watermark that promised there would be none.
-	OverSpans, OverKnown, OverCandidates, OverClasses, OverCalls, Late uint64
+	OverSpans, OverKnown, OverCandidates, OverClasses, OverTaps, OverCalls, Late uint64
 }
 
 // Linker decides. It isn't safe for concurrent use.
@@ -80,6 +83,7 @@ type Linker struct {
 	known     map[uint64]uint64
 	watermark int64
 	held      int
+	plans     int
 	smooth    *smoother
 	stats     Stats
 }
@@ -107,19 +111,25 @@ func (l *Linker) Stats() Stats {
 
 // Add takes an event. Events come in any order, but none that began before the watermark of the last Advance.
 func (l *Linker) Add(e Event) {
-	if e.End < e.Start {
-		e.End = e.Start
-	}
+	e.Start = min(max(e.Start, -farthest), farthest)
+	e.End = min(max(e.End, e.Start), farthest)
 	if e.Start < l.watermark {
 		l.stats.Late++
 	}
-	if l.held >= l.opt.MaxSpans {
-		l.shed()
-	}
 	t := l.taps[e.Tap]
 	if t == nil {
+		if len(l.order) == maxTaps {
+			l.stats.OverTaps++
+			if !e.In {
+				l.emit(Link{Child: e.ID})
+			}
+			return
+		}
 		t = newTap(l, uint64(len(l.order)))
 		l.taps[e.Tap], l.order = t, append(l.order, t)
+	}
+	if l.held >= l.opt.MaxSpans {
+		l.shed()
 	}
 	t.add(e)
 	l.held++
@@ -138,6 +148,7 @@ func (l *Linker) Known(child, parent uint64) {
 
 // Advance promises that all events that began before the watermark were added, and decides what can be decided.
 func (l *Linker) Advance(watermark int64) {
+	watermark = min(max(watermark, -farthest), farthest)
 	if watermark <= l.watermark {
 		return
 	}

@@ -8,7 +8,10 @@ import (
 // candidates looks up which requests were under way when calls began, and gives each call to the one that has fewest
 // like it, to begin with. Both lists are in order of start.
 func (t *tap) candidates(calls []*call) {
-	at, _ := slices.BinarySearchFunc(t.requests, calls[0].start, func(r *request, start int64) int { return cmp.Compare(r.start, start) })
+	at := 0
+	if len(calls) > 0 {
+		at = before(t.requests, calls[0].start)
+	}
 	for _, c := range calls {
 		for at < len(t.requests) && t.requests[at].start <= c.start {
 			at++
@@ -105,7 +108,7 @@ func (t *tap) reassign(calls []*call, scratch bool) {
 						gain += float64(e[binOf(r.end-c.end, t.tick)])
 					}
 				} else {
-					gain = t.rate(0, r, both) - t.rate(0, r, r.calls) - alone
+					gain = t.rate(0, r, both) - t.rate(0, r, r.calls) - t.alone(c)
 				}
 				offers[i] = append(offers[i], offer{r.column, gain})
 			}

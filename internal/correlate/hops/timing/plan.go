@@ -11,8 +11,20 @@ const counted = 8
 // untold is the score of a call of a request whose plan knows nothing yet: better than none, but not by far.
 const untold = -4
 
-// alone is the score of a call that belongs to none of the requests.
-const alone = -6
+// solitude is how many calls of a class belong to none of the requests, of how many.
+type solitude struct{ nobodys, all, score float64 }
+
+// leastAlone and mostAlone bound the score of a call that belongs to none of the requests: of a class of which none was seen
+// to be so, and of one that is always so.
+const leastAlone, mostAlone = -6, -2
+
+// count counts one more.
+func (s *solitude) count(nobodys bool) {
+	if s.all++; nobodys {
+		s.nobodys++
+	}
+	s.score = min(max(math.Log((s.nobodys+0.1)/(s.all+40)), leastAlone), mostAlone)
+}
 
 // plan is what a tap does to answer requests of one op: which calls, in which order, how far apart.
 type plan struct {

@@ -10,9 +10,6 @@ const (
 	refresh = 4
 	// even and nobody are how many proposals of a call go to any of its requests, and to none of them.
 	even, nobody = 0.2, 0.02
-	// cold is how much more is made of the evidence than was learned, when calls are decided: it was learned from examples
-	// some of which are wrong, which makes it too weak.
-	cold = 1.5
 )
 
 // sweep proposes as many changes as there are calls, each of a call chosen at random, and accepts them so that what comes
@@ -67,15 +64,15 @@ func (t *tap) propose(c *call) {
 
 // move takes a call from p to q; either may be nobody.
 func (t *tap) move(c *call, p, q *request) {
-	gain := t.pull(c, p) - t.pull(c, q)
+	gain := 0.0
 	a, b := &t.scratch[0], &t.scratch[1]
 	var sp, sq float64
 	if p != nil {
 		a.calls = without(a.calls[:0], p.calls, c)
 		sp = t.rate(0, p, a.calls)
-		gain += t.heat * (sp - p.score)
+		gain += sp - p.score
 	} else {
-		gain -= t.heat * alone
+		gain -= t.alone(c)
 	}
 	if q != nil {
 		if len(q.calls) >= maxCalls {
@@ -83,11 +80,11 @@ func (t *tap) move(c *call, p, q *request) {
 		}
 		b.calls = with(b.calls[:0], q.calls, c)
 		sq = t.rate(1, q, b.calls)
-		gain += t.heat * (sq - q.score)
+		gain += sq - q.score
 	} else {
-		gain += t.heat * alone
+		gain += t.alone(c)
 	}
-	if !t.accept(gain) {
+	if !t.accept(t.keen*gain + t.pull(c, p) - t.pull(c, q)) {
 		return
 	}
 	if p != nil {
@@ -113,7 +110,7 @@ func (t *tap) exchange(c, o *call, p, q *request) {
 	if t.exact {
 		pull = math.Log((math.Exp(t.pull(c, p)) + math.Exp(t.pull(o, q))) / (math.Exp(t.pull(c, q)) + math.Exp(t.pull(o, p))))
 	}
-	t.both(p, q, pull-inOrder(c, o, p, q))
+	t.both(p, q, -inOrder(c, o, p, q), pull)
 }
 
 // cross exchanges all calls of two requests from the start of c on.
@@ -142,23 +139,23 @@ func (t *tap) cross(c *call, p, q *request) {
 			b.calls = append(b.calls, o)
 		}
 	}
-	pull := t.pull(c, p) - t.pull(c, q)
+	order := 0.0
 	for _, o := range q.calls {
 		if o.class == c.class && o.start >= c.start {
-			pull -= inOrder(c, o, p, q)
+			order = -inOrder(c, o, p, q)
 			break
 		}
 	}
 	if max(len(a.calls), len(b.calls)) <= maxCalls {
-		t.both(p, q, pull)
+		t.both(p, q, order, t.pull(c, p)-t.pull(c, q))
 	}
 }
 
-// both proposes what is in scratch as the calls of p and q.
-func (t *tap) both(p, q *request, pull float64) {
+// both proposes what is in scratch as the calls of p and q, for what it gains in order and makes up for in pull.
+func (t *tap) both(p, q *request, order, pull float64) {
 	a, b := &t.scratch[0], &t.scratch[1]
 	sp, sq := t.rate(0, p, a.calls), t.rate(1, q, b.calls)
-	if !t.accept(t.heat*(sp+sq-p.score-q.score) + pull) {
+	if !t.accept(t.keen*(sp+sq-p.score-q.score+order) + pull) {
 		return
 	}
 	p.calls, p.score = append(p.calls[:0], a.calls...), sp

@@ -15,7 +15,9 @@ const (
 	// maxCalls is how many calls of one request are considered together.
 	maxCalls = 128
 	// maxClasses is how many classes of calls, and how many plans, a tap tells apart.
-	maxClasses = 512
+	maxClasses = 128
+	// maxTaps is how many taps there may be, maxPlans how many plans they have together; each tap has one.
+	maxTaps, maxPlans = 1024, 512
 	// coarsest and finest are the ticks of a clock that are told apart.
 	coarsest, finest = 1e6, 1e3
 )
@@ -38,6 +40,8 @@ type call struct {
 	// lean is how often each candidate is proposed, votes how often it was the owner; the last of both is nobody's.
 	lean  []float32
 	votes []uint16
+	// picks are the votes of the last round, of the calls that weren't clear by then.
+	picks []uint16
 	// fixed is set once a call is decided, or known.
 	fixed bool
 }
@@ -52,6 +56,7 @@ type tap struct {
 	listed  []*plan
 	classes map[class]int
 	byID    map[uint64]*request
+	alones  []solitude // of classes
 	tick    int64
 
 	// requests and calls are what is looked at, in order of start; newer is what began after the watermark, in none.
@@ -65,8 +70,9 @@ type tap struct {
 	learned       bool
 	settled       int64
 
+	// exact says that what is proposed is to be a sample, keen how much is made of the scores.
 	exact   bool
-	heat    float64
+	keen    float64
 	fitter  fitter
 	scratch [2]scratch
 }
@@ -80,7 +86,7 @@ type scratch struct {
 func newTap(l *Linker, n uint64) *tap {
 	return &tap{l: l, rng: rand.New(rand.NewPCG(n, 0)), plans: map[uint32]*plan{}, classes: map[class]int{},
 		byID: map[uint64]*request{}, tick: coarsest, begun: math.MaxInt64, latest: math.MinInt64, settled: math.MinInt64,
-		heat: 1, fitter: fitter{smooth: l.smooth}}
+		keen: 1, fitter: fitter{smooth: l.smooth}}
 }
 
 func (t *tap) add(e Event) {
@@ -114,12 +120,13 @@ func (t *tap) plan(op uint32) *plan {
 	p := t.plans[op]
 	switch {
 	case p != nil:
-	case len(t.listed) < maxClasses:
+	case len(t.listed) < maxClasses && t.l.plans < maxPlans || len(t.listed) == 0:
 		p = newPlan()
+		t.l.plans++
 		t.plans[op], t.listed = p, append(t.listed, p)
 	default:
 		t.l.stats.OverClasses++
-		p = t.listed[maxClasses-1]
+		p = t.listed[len(t.listed)-1]
 	}
 	return p
 }
@@ -129,16 +136,11 @@ func (t *tap) advance(watermark, horizon int64) {
 	if watermark < math.MaxInt64 {
 		t.settled = watermark
 	}
-	t.requests = take(t.requests, &t.newer.requests, watermark, func(r *request) (int64, uint64) { return r.start, r.id })
-	before := len(t.calls)
-	t.calls = take(t.calls, &t.newer.calls, watermark, func(c *call) (int64, uint64) { return c.start, c.id })
-	if fresh := t.calls[before:]; len(fresh) > 0 {
-		t.knownOf(fresh)
-		t.candidates(fresh)
-	}
-	if len(t.l.known) > 0 {
-		t.knownOf(t.calls)
-	}
+	t.requests, _ = take(t.requests, &t.newer.requests, watermark)
+	var fresh []*call
+	t.calls, fresh = take(t.calls, &t.newer.calls, watermark)
+	t.candidates(fresh)
+	t.knownOf(t.calls)
 	if !t.learned {
 		t.learned = true
 		t.warm()
@@ -153,20 +155,38 @@ func (t *tap) ready(watermark int64) bool {
 	return t.learned || len(t.newer.requests)+len(t.requests) >= WarmRequests || watermark-t.begun >= int64(t.l.opt.WarmUp)
 }
 
-// take moves what began before the watermark from newer to the end of list, in order.
-func take[T any](list []*T, newer *[]*T, watermark int64, of func(*T) (int64, uint64)) []*T {
-	slices.SortFunc(*newer, func(a, b *T) int {
-		as, ai := of(a)
-		bs, bi := of(b)
-		return cmp.Or(cmp.Compare(as, bs), cmp.Compare(ai, bi))
+// begins is what has a start, and an id to tell it from what starts at the same time.
+type begins interface{ began() (int64, uint64) }
+
+func (r *request) began() (int64, uint64) { return r.start, r.id }
+func (c *call) began() (int64, uint64)    { return c.start, c.id }
+
+func byBegin[T begins](a, b T) int {
+	as, ai := a.began()
+	bs, bi := b.began()
+	return cmp.Or(cmp.Compare(as, bs), cmp.Compare(ai, bi))
+}
+
+// before says how many of a list in order began before at.
+func before[T begins](list []T, at int64) int {
+	n, _ := slices.BinarySearchFunc(list, at, func(x T, at int64) int {
+		s, _ := x.began()
+		return cmp.Compare(s, at)
 	})
-	n, _ := slices.BinarySearchFunc(*newer, watermark, func(x *T, w int64) int {
-		s, _ := of(x)
-		return cmp.Compare(s, w)
-	})
-	list = append(list, (*newer)[:n]...)
-	*newer = slices.Delete(*newer, 0, n)
-	return list
+	return n
+}
+
+// take moves what began before the watermark from newer to list; both results are in order.
+func take[T begins](list []T, newer *[]T, watermark int64) (all, fresh []T) {
+	slices.SortFunc(*newer, byBegin[T])
+	fresh = slices.Clone((*newer)[:before(*newer, watermark)])
+	*newer = slices.Delete(*newer, 0, len(fresh))
+	late := len(list) > 0 && len(fresh) > 0 && byBegin(list[len(list)-1], fresh[0]) > 0
+	list = append(list, fresh...)
+	if late {
+		slices.SortFunc(list, byBegin[T])
+	}
+	return list, fresh
 }
 
 // knownOf fixes the calls whose request is known from elsewhere.
@@ -183,11 +203,13 @@ func (t *tap) knownOf(calls []*call) {
 	}
 }
 
-// The first decisions are preceded by iterations of learning, in turns with searching: expectation and maximisation
-// (Dempster, Laird and Rubin 1977), the former by sampling. scratch and whole are how many of them begin with assigning
-// all calls anew, from nothing or one class at a time.
+// The first decisions are preceded by iterations of learning, each with some sweeps of searching: expectation and
+// maximisation (Dempster, Laird and Rubin 1977), the former by sampling. Of the iterations, each stage has stageLen. In the
+// first, all calls are assigned from nothing, until the second has ended anew, class by class.
 const (
-	scratchy, whole = 4, 8
+	iterations = 15
+	sweeps     = 8
+	stageLen   = 4
 )
 
 // warm learns from the first requests.
@@ -196,11 +218,13 @@ func (t *tap) warm() {
 	if len(requests) == 0 {
 		return
 	}
-	until := requests[len(requests)-1].start
-	n, _ := slices.BinarySearchFunc(t.calls, until, func(c *call, at int64) int { return cmp.Compare(c.start, at) })
-	calls := t.calls[:n]
+	calls := t.calls
+	if len(requests) < len(t.requests) {
+		calls = calls[:before(calls, t.requests[len(requests)].start)]
+	}
 	free := undecided(calls)
 	for i := range iterations {
+		t.solitudes(calls)
 		for _, p := range t.listed {
 			p.examples = p.examples[:0]
 		}
@@ -208,17 +232,17 @@ func (t *tap) warm() {
 			r.plan.examples = append(r.plan.examples, r.example())
 		}
 		for _, p := range t.listed {
-			t.fit(p)
+			t.fit(p, i/stageLen)
 		}
 		t.rescore()
-		if i < whole {
-			t.reassign(calls, i < scratchy)
-			if i < scratchy {
-				t.reassign(calls, false)
-			}
+		if i < stageLen {
+			t.reassign(calls, true)
 		}
-		t.search(free, search)
-		if i >= whole {
+		if i < wholeStage*stageLen {
+			t.reassign(calls, false)
+		}
+		t.search(free, sweeps)
+		if i >= wholeStage*stageLen {
 			t.orders(requests)
 		}
 	}
@@ -238,9 +262,32 @@ func (t *tap) orders(requests []*request) {
 	}
 }
 
-func (t *tap) fit(p *plan) {
+// solitudes counts anew, of these calls, which are nobody's.
+func (t *tap) solitudes(calls []*call) {
+	clear(t.alones)
+	for _, c := range calls {
+		t.count(c)
+	}
+}
+
+func (t *tap) count(c *call) {
+	for c.class >= len(t.alones) {
+		t.alones = append(t.alones, solitude{})
+	}
+	t.alones[c.class].count(c.owner == nil)
+}
+
+// alone is the score of a call that belongs to none of the requests.
+func (t *tap) alone(c *call) float64 {
+	if c.class < len(t.alones) && t.alones[c.class].all > 0 {
+		return t.alones[c.class].score
+	}
+	return leastAlone
+}
+
+func (t *tap) fit(p *plan, stage int) {
 	if len(p.examples) > 0 && p.nlabels > 0 {
-		p.fit(&t.fitter, p.examples, t.tick, t.rng)
+		p.fit(&t.fitter, stage, t.tick, t.rng)
 		t.l.stats.Learned++
 	}
 }
@@ -267,23 +314,33 @@ func undecided(calls []*call) []*call {
 	return free
 }
 
-// rounds are how calls are decided: after some sweeps to settle down, the owners after each further sweep are counted;
-// after each round, those calls that are clear by then are left alone.
+// Calls are decided in rounds: after some sweeps to settle down, the owners after each further sweep are counted, as long
+// as a call isn't clear. The last round is a cold one, in which little that is improbable happens: it says which of the
+// assignments of all calls that are about as good is best, where the counts say how sure that is.
+const (
+	settling = 12
+	clearly  = 0.98
+	coldness = 2
+)
+
 var rounds = [...]struct {
 	sweeps int
-	clear  float64
-}{{20, 1}, {40, 0.98}, {90, 1}}
-
-const settle = 12
+	cold   bool
+}{{24, false}, {56, false}, {60, false}, {50, true}}
 
 // vote decides the calls that began before the horizon.
 func (t *tap) vote(horizon int64) {
-	n, _ := slices.BinarySearchFunc(t.calls, horizon, func(c *call, at int64) int { return cmp.Compare(c.start, at) })
+	n := before(t.calls, horizon)
 	due := undecided(t.calls[:n])
 	free := undecided(t.calls)
-	t.search(free, settle)
-	t.heat = cold
+	t.search(free, settling)
 	for _, r := range rounds {
+		if r.cold {
+			t.keen = coldness
+			for _, c := range due {
+				c.picks = make([]uint16, len(c.votes))
+			}
+		}
 		for s := range r.sweeps {
 			if s%refresh == 0 {
 				for _, c := range free {
@@ -296,13 +353,17 @@ func (t *tap) vote(horizon int64) {
 				if c.owner != nil {
 					i = slices.Index(c.candidates, c.owner)
 				}
-				c.votes[i]++
+				if r.cold {
+					c.picks[i]++
+				} else {
+					c.votes[i]++
+				}
 			}
 		}
-		due = slices.DeleteFunc(due, func(c *call) bool { _, share := c.elected(); return share >= r.clear })
+		due = slices.DeleteFunc(due, func(c *call) bool { _, share := c.elected(); return share >= clearly })
 		free = due
 	}
-	t.heat = 1
+	t.keen = 1
 	for _, c := range t.calls[:n] {
 		if !c.fixed {
 			t.decide(c)
@@ -310,16 +371,27 @@ func (t *tap) vote(horizon int64) {
 	}
 }
 
-// elected is the candidate with most votes, len(candidates) for nobody, and its share.
+// elected is the candidate that was chosen, len(candidates) for nobody, and the share of its votes.
 func (c *call) elected() (int, float64) {
-	best, sum := 0, 0
-	for i, v := range c.votes {
+	sum := 0
+	for _, v := range c.votes {
 		sum += int(v)
-		if v > c.votes[best] {
+	}
+	best := most(c.votes)
+	if c.picks != nil {
+		best = most(c.picks)
+	}
+	return best, float64(c.votes[best]) / float64(max(sum, 1))
+}
+
+func most(counts []uint16) int {
+	best := 0
+	for i, n := range counts {
+		if n > counts[best] {
 			best = i
 		}
 	}
-	return best, float64(c.votes[best]) / float64(max(sum, 1))
+	return best
 }
 
 func (t *tap) decide(c *call) {
@@ -335,7 +407,7 @@ func (t *tap) decide(c *call) {
 		}
 		a := &t.scratch[0]
 		a.calls = without(a.calls[:0], r.calls, c)
-		odds := t.rate(1, r, r.calls) - t.rate(0, r, a.calls) - alone
+		odds := t.rate(1, r, r.calls) - t.rate(0, r, a.calls) - t.alone(c)
 		link.Parent, link.Confidence = r.id, 1/(1+math.Exp(-odds))
 		if odds < 0 {
 			c.take(nil)
@@ -352,6 +424,7 @@ func (t *tap) decide(c *call) {
 		}
 	}
 	c.fixed = true
+	t.count(c)
 	if link.Parent != 0 {
 		t.l.stats.Linked++
 	} else {
@@ -366,7 +439,7 @@ func (t *tap) retire(horizon int64) {
 		if !c.fixed || c.start >= horizon {
 			return false
 		}
-		c.candidates, c.lean, c.votes = nil, nil, nil
+		c.candidates, c.lean, c.votes, c.picks = nil, nil, nil, nil
 		t.l.held--
 		return true
 	})
@@ -377,20 +450,17 @@ func (t *tap) retire(horizon int64) {
 		}
 	}
 	t.orders(gone)
-	t.requests = slices.DeleteFunc(t.requests, func(r *request) bool {
-		if r.end >= horizon {
-			return false
-		}
+	for _, r := range gone {
 		t.forget(r)
-		return true
-	})
+	}
+	t.requests = slices.DeleteFunc(t.requests, func(r *request) bool { return r.end < horizon })
 }
 
 func (t *tap) forget(r *request) {
 	delete(t.byID, r.id)
 	t.l.held--
 	if r.plan.learn(r.example()) {
-		t.fit(r.plan)
+		t.fit(r.plan, wholeStage)
 	}
 }
 
@@ -422,5 +492,3 @@ func (t *tap) cells(s *scratch, r *request, calls []*call) {
 	}
 	s.cells = measured(s.cells[:0], t.tick, r.start, r.end, s.spans)
 }
-
-var iterations, search = 15, 8
