@@ -72,8 +72,7 @@ lab: deps build
 # The second half alone, on the recordings that are there.
 lab-judge: build
 	go build -o bin/situations ./internal/lab/cmd/situations
-	bin/situations judge $(LAB)
-	bin/situations links $(LAB)
+	@failed=0; bin/situations judge $(LAB) || failed=1; bin/situations links $(LAB) || failed=1; exit $$failed
 
 bench:
 	go run ./bench $(BENCH)

@@ -407,7 +407,7 @@ func (s *serving) work(ctx context.Context, end func(), stdout io.Writer) error 
 // openWeb makes what answers.
 func (s *serving) openWeb() (err error) {
 	c := s.config
-	o := web.Options{Store: s.reader, UI: ui.Files(), Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now, Preview: s.preview}
+	o := web.Options{Store: s.reader, UI: ui.Files(), Queries: questions, Reveal: c.Reveal, Token: s.token, Hosts: c.Names, Version: version, Now: time.Now, Preview: s.preview, Routes: c.Enrichment.Routes}
 	if !c.Loopback() { // names can be made to lead here by others, addresses can't
 		for _, a := range hostAddresses() {
 			o.Hosts = append(o.Hosts, a.String())

@@ -44,7 +44,18 @@ func New() (*Lab, error) {
 	}
 	l := &Lab{}
 	l.links.Store(firstLink)
-	return l, nil
+	return l, l.stamp()
+}
+
+// stamp has the kernel note when packets arrive, for as long as the laboratory is open. It begins to some milliseconds after the first socket
+// wants it; what a recording reads before has the time at which it was read.
+func (l *Lab) stamp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("a socket that wants times: %w", err)
+	}
+	l.Finally(func() error { return unix.Close(fd) })
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 }
 
 // Close ends everything: what was told with Finally, last first; all processes; and the namespaces with the

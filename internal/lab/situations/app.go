@@ -83,8 +83,6 @@ func behave(q url.Values) (b behaviour, err error) {
 			b.silent = true
 		case "split":
 			b.split = true
-		case "last":
-			b.last = true
 		default:
 			e = errors.New("unknown")
 		}

@@ -22,23 +22,18 @@ type asking struct {
 	pause        time.Duration
 	// split sends the body by itself, right behind the head.
 	split bool
-	// before is how long it waits before it reads more than the beginning of the answer; step how much it reads of the body before it pauses for rest, again and again.
+	// before is how long it waits before it reads more than the beginning of the answer.
 	before time.Duration
-	step   int
-	rest   time.Duration
 }
 
 // answered is what came back.
 type answered struct {
-	status   int
-	length   int64
-	location string
-	last     bool
+	status int
 	// took is from the beginning to the end, received from the answer's first byte on.
 	took, received time.Duration
 }
 
-// write sends the request.
+// ask sends the request.
 func (c *clientConn) ask(q asking) error {
 	if q.method == "" {
 		q.method = http.MethodGet
@@ -88,20 +83,9 @@ func (c *clientConn) hear(q asking) (a answered, err error) {
 		return a, err
 	}
 	defer response.Body.Close()
-	a.status, a.location, a.last = response.StatusCode, response.Header.Get("Location"), response.Close
-	for q.step > 0 && err == nil {
-		var n int64
-		n, err = io.CopyN(io.Discard, response.Body, int64(q.step))
-		a.length += n
-		if err == nil {
-			time.Sleep(q.rest)
-		}
-	}
-	if err != nil && err != io.EOF {
-		return a, err
-	}
-	n, err := io.Copy(io.Discard, response.Body)
-	a.length, a.received = a.length+n, time.Since(began)
+	a.status = response.StatusCode
+	_, err = io.Copy(io.Discard, response.Body)
+	a.received = time.Since(began)
 	return a, err
 }
 
@@ -117,14 +101,13 @@ func (c *clientConn) do(q asking) (answered, error) {
 }
 
 // once makes a connection for one request.
-func (s *site) once(address string, o dialing, q asking) (a answered, port uint16, err error) {
+func (s *site) once(address string, o dialing, q asking) (answered, error) {
 	c, err := s.dial(address, o)
 	if err != nil {
-		return a, 0, err
+		return answered{}, err
 	}
 	defer c.Close()
-	a, err = c.do(q)
-	return a, c.port, err
+	return c.do(q)
 }
 
 // flushed waits until what was written has been acknowledged.

@@ -16,16 +16,18 @@ const (
 	// beat is how often each processor is looked at, and disturbing how late a look, or a frame of a link, has to be.
 	beat       = 2 * time.Millisecond
 	disturbing = 20 * time.Millisecond
-	// aftermath is for how long before its end an exchange was under way, at least in the part that matters.
-	aftermath = 400 * time.Millisecond
+	// usually is for how long before its end an exchange was under way, at least in the part that matters.
+	usually = 500 * time.Millisecond
 )
 
 // disturbances watches the processors.
 type disturbances struct {
 	quit chan struct{}
 	done sync.WaitGroup
-	mu   sync.Mutex
-	all  []disturbance
+	// lasts is how long exchanges take.
+	lasts time.Duration
+	mu    sync.Mutex
+	all   []disturbance
 }
 
 // disturbance is a time in which a processor didn't work for us.
@@ -82,12 +84,12 @@ func (d *disturbances) stop() {
 	d.done.Wait()
 }
 
-// touch reports whether there was a disturbance within the aftermath of a time, as far as is known by now.
+// touch reports whether there was a disturbance while an exchange that ended at a time was under way, as far as is known by now.
 func (d *disturbances) touch(at time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, x := range d.all {
-		if x.from.Before(at) && x.to.After(at.Add(-aftermath)) {
+		if x.from.Before(at) && x.to.After(at.Add(-d.lasts)) {
 			return true
 		}
 	}

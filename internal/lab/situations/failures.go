@@ -110,7 +110,7 @@ func resetMidResponse(s *site, n int) error {
 	return s.each(n, 8, func(i int) error {
 		kind := "reset"
 		sent := 1000 + i*50
-		_, _, err := s.once(appAddress, dialing{}, asking{target: fmt.Sprintf("%s?body=50000&reset=%d", path(kind, i), sent)})
+		_, err := s.once(appAddress, dialing{}, asking{target: fmt.Sprintf("%s?body=50000&reset=%d", path(kind, i), sent)})
 		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return fmt.Errorf("an answer that was to be reset: %w", err)
 		}
@@ -279,7 +279,7 @@ func retries(s *site, n int) error {
 			return errors.New("an answer that was to be reset came")
 		}
 		s.know(p, kind, "%v", err)
-		_, _, err = s.once(appAddress, dialing{}, asking{target: p + "?body=300"})
+		_, err = s.once(appAddress, dialing{}, asking{target: p + "?body=300"})
 		s.know(p+"#2", again, "")
 		return err
 	})

@@ -54,7 +54,7 @@ func slowAppAndReader(s *site, n int) error {
 		if i%2 == 1 {
 			kind, wait, reader = "reader-over-app", smaller, larger
 		}
-		a, _, err := s.once(appAddress, dialing{buffer: 16 << 10}, asking{target: fmt.Sprintf("%s?wait=%v&body=100000", path(kind, i), wait), before: reader})
+		a, err := s.once(appAddress, dialing{buffer: 16 << 10}, asking{target: fmt.Sprintf("%s?wait=%v&body=100000", path(kind, i), wait), before: reader})
 		s.know(path(kind, i), kind, "the app slept for %v, the client read nothing for %v; %v", wait, reader, a.took)
 		return err
 	})
@@ -68,7 +68,7 @@ func slowAppAndSender(s *site, n int) error {
 			kind, wait, sender = "sender-over-app", smaller, larger
 		}
 		const pieces = 6
-		a, _, err := s.once(appAddress, dialing{}, asking{
+		a, err := s.once(appAddress, dialing{}, asking{
 			method: "POST", target: fmt.Sprintf("%s?wait=%v", path(kind, i), wait), body: 6000, pieces: pieces, pause: sender / (pieces - 1),
 		})
 		s.know(path(kind, i), kind, "the client took %v to send, the app slept for %v; %v", sender, wait, a.took)

@@ -109,7 +109,7 @@ func slowUpstream(s *site, n int) error {
 	return s.each(n, 12, func(i int) error {
 		p := proxies[i%len(proxies)]
 		kind, wait := "behind-"+p.name, between(i, 150*time.Millisecond, 400*time.Millisecond)
-		a, _, err := s.once(fmt.Sprintf("%s:%d", middleFront, p.port), dialing{}, asking{target: fmt.Sprintf("%s?wait=%v&body=2000", path(kind, i), wait)})
+		a, err := s.once(fmt.Sprintf("%s:%d", middleFront, p.port), dialing{}, asking{target: fmt.Sprintf("%s?wait=%v&body=2000", path(kind, i), wait)})
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("%s says %d", p.name, a.status)
 		}
@@ -142,7 +142,7 @@ backend app
 				kind = "pool-second" // its time is about half the queue's and half the app's
 			}
 			i := round*atOnce + k
-			a, _, err := s.once(edgeAddress, dialing{}, asking{target: fmt.Sprintf("%s?wait=%v&body=200", path(kind, i), wait)})
+			a, err := s.once(edgeAddress, dialing{}, asking{target: fmt.Sprintf("%s?wait=%v&body=200", path(kind, i), wait)})
 			s.know(path(kind, i), kind, "number %d of %d in the queue; the app slept for %v of %v", k+1, atOnce, wait, a.took)
 			return err
 		})
@@ -175,7 +175,7 @@ backend refusing
 	}
 	return s.each(n, 12, func(i int) error {
 		k := kinds[i%len(kinds)]
-		a, _, err := s.once(edgeAddress, dialing{}, asking{target: path(k.name, i) + k.query})
+		a, err := s.once(edgeAddress, dialing{}, asking{target: path(k.name, i) + k.query})
 		if err == nil && a.status != k.status {
 			err = fmt.Errorf("%s: the proxy says %d, not %d", k.name, a.status, k.status)
 		}
@@ -212,7 +212,7 @@ func proxyRetries(s *site, n int) error {
 	}
 	return s.each(n, 8, func(i int) error {
 		kind := "proxy-retry"
-		a, _, err := s.once(edgeAddress, dialing{}, asking{target: path(kind, i) + "?body=500"})
+		a, err := s.once(edgeAddress, dialing{}, asking{target: path(kind, i) + "?body=500"})
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("nginx says %d", a.status)
 		}

@@ -4,6 +4,7 @@ package situations
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -49,6 +50,7 @@ func Record(s *Situation, n int, folder string) (err error) {
 			return err
 		}
 	}
+	site.machine.lasts = cmp.Or(s.lasts, usually)
 	site.machine.watch()
 	err = s.make(site, n)
 	site.machine.stop()

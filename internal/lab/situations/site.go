@@ -42,13 +42,14 @@ func usual() Conditions {
 type site struct {
 	client, middle, server *lab.Namespace
 	near, far              *lab.RunningLink
-	conditions             Conditions
 	// losses are those of the near link and the far link, towards the server and back.
 	losses [2][2]*losses
 	// work is an empty folder for the files of programs.
 	work string
 	app  *app
 	keys safeBuffer
+	// waits are those of the resolver, and of TLS.
+	waits waits
 	// machine says when exchanges were disturbed.
 	machine *disturbances
 
@@ -64,7 +65,7 @@ const (
 
 // build makes the network, whose namespaces have names that begin with prefix, and starts the app.
 func build(l *lab.Lab, prefix string, c Conditions, work string) (*site, error) {
-	s := &site{work: work, conditions: c}
+	s := &site{work: work}
 	var cables *lab.Namespace
 	for name, n := range map[string]**lab.Namespace{"client": &s.client, "middle": &s.middle, "server": &s.server, "cables": &cables} {
 		var err error

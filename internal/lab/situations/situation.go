@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Tap is a place where packets were recorded.
@@ -87,6 +88,8 @@ type Situation struct {
 	make func(s *site, n int) error
 	// conditions are those of the links, nil: the usual ones.
 	conditions func() Conditions
+	// lasts is for how long before its end a disturbance of the machine matters to an exchange, 0: usually.
+	lasts time.Duration
 }
 
 // Kind returns a kind by its name, nil if there is none.

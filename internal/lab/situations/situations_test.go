@@ -135,8 +135,8 @@ func TestTruthIsReadAsWritten(t *testing.T) {
 // TestDisturbances: an exchange that ended during a disturbance, or soon after, isn't judged.
 func TestDisturbances(t *testing.T) {
 	at := time.Unix(1000, 0)
-	d := disturbances{all: []disturbance{{at, at.Add(50 * time.Millisecond)}}}
-	for after, want := range map[time.Duration]bool{-time.Millisecond: false, time.Millisecond: true, aftermath: true, aftermath + 60*time.Millisecond: false} {
+	d := disturbances{lasts: usually, all: []disturbance{{at, at.Add(50 * time.Millisecond)}}}
+	for after, want := range map[time.Duration]bool{-time.Millisecond: false, time.Millisecond: true, usually: true, usually + 60*time.Millisecond: false} {
 		if got := d.touch(at.Add(after)); got != want {
 			t.Errorf("an exchange that ended %v after the disturbance began: %v", after, got)
 		}

@@ -44,7 +44,7 @@ func healthy(s *site, n int) error {
 
 // healthyElsewhere are exchanges in which nothing is slow over TLS, over HTTP/2, and through a proxy.
 func healthyElsewhere(s *site, n int) error {
-	if err := errors.Join(s.serveTLS(func() {}), s.serveHTTP2(), s.haproxy(haproxyPort, passing)); err != nil {
+	if err := errors.Join(s.serveTLS(), s.serveHTTP2(), s.haproxy(haproxyPort, passing)); err != nil {
 		return err
 	}
 	return s.each(n, 3, func(i int) error {
@@ -52,7 +52,7 @@ func healthyElsewhere(s *site, n int) error {
 		switch i % 3 {
 		case 0:
 			kind = "healthy-tls"
-			if _, err := s.overTLS(asking{target: path(kind, i) + "?body=700"}, func() {}); err != nil {
+			if _, err := s.overTLS(asking{target: path(kind, i) + "?body=700"}, 0, 0); err != nil {
 				return err
 			}
 		case 1:
@@ -67,7 +67,7 @@ func healthyElsewhere(s *site, n int) error {
 			}
 		default:
 			kind = "healthy-proxied"
-			if _, _, err := s.once(edgeAddress, dialing{}, asking{target: path(kind, i) + "?body=700"}); err != nil {
+			if _, err := s.once(edgeAddress, dialing{}, asking{target: path(kind, i) + "?body=700"}); err != nil {
 				return err
 			}
 		}
@@ -84,7 +84,7 @@ func slowApplication(s *site, n int) error {
 			kind, what = "slow-answer", "pause"
 		}
 		wait := between(i, 150*time.Millisecond, 450*time.Millisecond)
-		a, _, err := s.once(appAddress, dialing{}, asking{target: fmt.Sprintf("%s?%s=%v&body=2000", path(kind, i), what, wait)})
+		a, err := s.once(appAddress, dialing{}, asking{target: fmt.Sprintf("%s?%s=%v&body=2000", path(kind, i), what, wait)})
 		s.know(path(kind, i), kind, "the app slept for %v of %v", wait, a.took)
 		return err
 	})
@@ -95,7 +95,7 @@ func slowReader(s *site, n int) error {
 	return s.each(n, 8, func(i int) error {
 		kind := "slow-reader"
 		wait := between(i, 300*time.Millisecond, 700*time.Millisecond)
-		a, _, err := s.once(appAddress, dialing{buffer: 16 << 10}, asking{target: path(kind, i) + "?body=150000", before: wait})
+		a, err := s.once(appAddress, dialing{buffer: 16 << 10}, asking{target: path(kind, i) + "?body=150000", before: wait})
 		s.know(path(kind, i), kind, "the client read nothing for %v of %v", wait, a.took)
 		return err
 	})
@@ -106,7 +106,7 @@ func slowSender(s *site, n int) error {
 	return s.each(n, 16, func(i int) error {
 		kind := "slow-sender"
 		q := asking{method: "POST", target: path(kind, i), body: 4000 + i*10, pieces: 4 + i%9, pause: between(i, 40*time.Millisecond, 90*time.Millisecond)}
-		a, _, err := s.once(appAddress, dialing{}, q)
+		a, err := s.once(appAddress, dialing{}, q)
 		s.know(path(kind, i), kind, "the client sent %d pieces with %v between them; %v", q.pieces, q.pause, a.took)
 		return err
 	})
@@ -116,14 +116,14 @@ func slowSender(s *site, n int) error {
 func smallWindow(s *site, n int) error {
 	return s.each(n, 8, func(i int) error {
 		kind := "small-window"
-		a, _, err := s.once(appAddress, dialing{buffer: 4 << 10}, asking{target: path(kind, i) + "?body=60000"})
+		a, err := s.once(appAddress, dialing{buffer: 4 << 10}, asking{target: path(kind, i) + "?body=60000"})
 		s.know(path(kind, i), kind, "took %v", a.took)
 		return err
 	})
 }
 
-// long is a path of 54 ms there and back.
-func long() Conditions {
+// far is a path of 54 ms there and back.
+func far() Conditions {
 	c := usual()
 	c.NearThere.Delay, c.NearBack.Delay = 25*time.Millisecond, 25*time.Millisecond
 	return c
@@ -133,7 +133,7 @@ func long() Conditions {
 func slowPath(s *site, n int) error {
 	return s.each(n, 1, func(i int) error {
 		kind := "narrow-path"
-		a, _, err := s.once(appAddress, dialing{}, asking{target: path(kind, i) + "?body=60000"})
+		a, err := s.once(appAddress, dialing{}, asking{target: path(kind, i) + "?body=60000"})
 		s.know(path(kind, i), kind, "took %v", a.took)
 		return err
 	})
@@ -150,7 +150,7 @@ func narrow() Conditions {
 func reordered(s *site, n int) error {
 	return s.each(n, 4, func(i int) error {
 		kind := "reordered"
-		a, _, err := s.once(appAddress, dialing{}, asking{target: path(kind, i) + "?body=9000"})
+		a, err := s.once(appAddress, dialing{}, asking{target: path(kind, i) + "?body=9000"})
 		s.know(path(kind, i), kind, "took %v", a.took)
 		return err
 	})

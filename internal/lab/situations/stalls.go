@@ -14,6 +14,8 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -79,17 +81,15 @@ func pipelining(s *site, n int) error {
 
 // slowTLS: the server, or the client, takes its time in the handshake.
 func slowTLS(s *site, n int) error {
-	waits := make(chan time.Duration, 1)
-	if err := s.serveTLS(func() { time.Sleep(<-waits) }); err != nil {
+	if err := s.serveTLS(); err != nil {
 		return err
 	}
-	return s.each(n, 1, func(i int) error {
+	return s.each(n, 4, func(i int) error {
 		kind, serverWait, clientWait := "slow-tls-server", between(i, 150*time.Millisecond, 350*time.Millisecond), time.Duration(0)
 		if i%2 == 1 {
 			kind, serverWait, clientWait = "slow-tls-client", 0, serverWait
 		}
-		waits <- serverWait
-		_, err := s.overTLS(asking{target: path(kind, i) + "?body=500"}, func() { time.Sleep(clientWait) })
+		_, err := s.overTLS(asking{target: path(kind, i) + "?body=500"}, serverWait, clientWait)
 		s.know(path(kind, i), kind, "the server slept for %v, the client for %v", serverWait, clientWait)
 		return err
 	})
@@ -98,15 +98,15 @@ func slowTLS(s *site, n int) error {
 // tlsAddress is where the app speaks TLS.
 const tlsAddress = serverHost + ":443"
 
-// serveTLS has the app speak TLS, and hello called in each handshake.
-func (s *site) serveTLS(hello func()) error {
+// serveTLS has the app speak TLS.
+func (s *site) serveTLS() error {
 	certificate, err := certificate()
 	if err != nil {
 		return err
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, KeyLogWriter: &s.keys}
-	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		hello()
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		time.Sleep(s.waits.of(PortKey(hello.Conn.RemoteAddr().(*net.TCPAddr).Port)))
 		return nil, nil
 	}
 	return s.app.listen(tlsAddress, func(c *appConn) {
@@ -116,15 +116,16 @@ func (s *site) serveTLS(hello func()) error {
 	})
 }
 
-// overTLS makes a connection for one request, and calls verify in its handshake.
-func (s *site) overTLS(q asking, verify func()) (a answered, err error) {
+// overTLS makes a connection for one request. The server and the client take so long in the handshake.
+func (s *site) overTLS(q asking, serverWait, clientWait time.Duration) (a answered, err error) {
 	c, err := s.dial(tlsAddress, dialing{})
 	if err != nil {
 		return a, err
 	}
 	defer c.Close()
+	s.waits.set(PortKey(int(c.port)), serverWait)
 	t := tls.Client(c.Conn, &tls.Config{InsecureSkipVerify: true, KeyLogWriter: &s.keys, VerifyConnection: func(tls.ConnectionState) error {
-		verify()
+		time.Sleep(clientWait)
 		return nil
 	}})
 	defer t.Close()
@@ -142,6 +143,18 @@ func certificate() (c tls.Certificate, err error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
+// waits are how long somebody is to wait for what has a name.
+type waits struct{ byName sync.Map }
+
+func (w *waits) set(name string, wait time.Duration) { w.byName.Store(name, wait) }
+
+// of returns the time of a name, 0 where none was set.
+func (w *waits) of(name string) time.Duration {
+	v, _ := w.byName.Load(name)
+	wait, _ := v.(time.Duration)
+	return wait
+}
+
 // slowDNS: the resolver, in the middle, takes its time; then the client connects to what it said.
 func slowDNS(s *site, n int) error {
 	return s.behindDNS(n, func(i int) (kind string, dns time.Duration, query string) {
@@ -152,26 +165,25 @@ func slowDNS(s *site, n int) error {
 // behindDNS makes exchanges each after a look-up of a name of its own.
 func (s *site) behindDNS(n int, plan func(i int) (kind string, dns time.Duration, query string)) error {
 	resolver := netip.AddrPortFrom(netip.MustParseAddr(middleFront), 53)
-	waits := make(chan time.Duration, 1)
-	if err := s.resolve(resolver, waits); err != nil {
+	if err := s.resolve(resolver); err != nil {
 		return err
 	}
-	return s.each(n, 1, func(i int) error {
+	return s.each(n, 4, func(i int) error {
 		kind, wait, query := plan(i)
-		waits <- wait
 		name := fmt.Sprintf("%s-%d.lab.test", kind, i)
+		s.waits.set(name, wait)
 		address, err := s.lookUp(resolver, name)
 		if err != nil {
 			return err
 		}
-		_, _, err = s.once(netip.AddrPortFrom(address, 80).String(), dialing{}, asking{target: path(kind, i) + query, host: name})
+		_, err = s.once(netip.AddrPortFrom(address, 80).String(), dialing{}, asking{target: path(kind, i) + query, host: name})
 		s.know(path(kind, i), kind, "the resolver slept for %v; %s", wait, query)
 		return err
 	})
 }
 
-// resolve answers every question with the server's address, after a time that is waiting in waits.
-func (s *site) resolve(at netip.AddrPort, waits <-chan time.Duration) error {
+// resolve answers every question with the server's address, after the time that its name is to wait.
+func (s *site) resolve(at netip.AddrPort) error {
 	var p *net.UDPConn
 	if err := s.middle.Do(func() (err error) { p, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(at)); return err }); err != nil {
 		return err
@@ -187,6 +199,7 @@ func (s *site) resolve(at netip.AddrPort, waits <-chan time.Duration) error {
 			if m.Unpack(b[:n]) != nil || len(m.Questions) != 1 {
 				continue
 			}
+			wait := s.waits.of(strings.TrimSuffix(m.Questions[0].Name.String(), "."))
 			m.Response, m.RecursionAvailable = true, true
 			m.Answers = []dnsmessage.Resource{{
 				Header: dnsmessage.ResourceHeader{Name: m.Questions[0].Name, Class: dnsmessage.ClassINET, TTL: 60},
@@ -196,8 +209,7 @@ func (s *site) resolve(at netip.AddrPort, waits <-chan time.Duration) error {
 			if err != nil {
 				continue
 			}
-			time.Sleep(<-waits)
-			_, _ = p.WriteToUDPAddrPort(answer, from)
+			time.AfterFunc(wait, func() { _, _ = p.WriteToUDPAddrPort(answer, from) })
 		}
 	}()
 	return nil

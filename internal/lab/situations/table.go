@@ -2,6 +2,8 @@
 
 package situations
 
+import "time"
+
 // Classes of what a tap can't tell apart.
 const (
 	// lostBefore: the last segment of an answer was lost before it came to the tap: a server that is slow to send it looks the same.
@@ -12,13 +14,19 @@ const (
 	queueOrLoss = "server-network/syn-lost|server/syn-lost|server/accept-queue-full|server-network/loss-server-side"
 )
 
+// For how long before its end a disturbance matters to an exchange, where that isn't usual.
+const (
+	short = 100 * time.Millisecond
+	long  = 1300 * time.Millisecond
+)
+
 // Table returns all situations, in the order in which they are shown.
 func Table() []Situation {
 	return []Situation{
-		{Name: "healthy", What: "nothing is slow", make: healthy, Kinds: []Kind{
+		{Name: "healthy", What: "nothing is slow", make: healthy, lasts: short, Kinds: []Kind{
 			{"healthy", everywhere("none")},
 		}},
-		{Name: "healthy-elsewhere", What: "nothing is slow, over TLS, over HTTP/2, and through a proxy", make: healthyElsewhere, Kinds: []Kind{
+		{Name: "healthy-elsewhere", What: "nothing is slow, over TLS, over HTTP/2, and through a proxy", make: healthyElsewhere, lasts: short, Kinds: []Kind{
 			{"healthy-tls", everywhere("none")},
 			{"healthy-h2", everywhere("none")},
 			{"healthy-proxied", proxied("none", "none", "none")},
@@ -79,10 +87,10 @@ func Table() []Situation {
 		{Name: "unreachable", What: "no SYN is answered", make: unreachable, Kinds: []Kind{
 			{"unreachable", at("server-network/unreachable|server-network/syn-lost|server/syn-lost", "server-network/unreachable|server-network/syn-lost|server/syn-lost", "")},
 		}},
-		{Name: "reordered", What: "segments of answers are overtaken by others", make: reordered, conditions: shuffled, Kinds: []Kind{
+		{Name: "reordered", What: "segments of answers are overtaken by others", make: reordered, lasts: short, conditions: shuffled, Kinds: []Kind{
 			{"reordered", everywhere("none")},
 		}},
-		{Name: "small-window", What: "a buffer of 4 KiB on a path of 54 ms", make: smallWindow, conditions: long, Kinds: []Kind{
+		{Name: "small-window", What: "a buffer of 4 KiB on a path of 54 ms", make: smallWindow, conditions: far, lasts: long, Kinds: []Kind{
 			{"small-window", everywhere("client/small-window")},
 		}},
 		{Name: "narrow-path", What: "200 kB a second on the far link", make: slowPath, conditions: narrow, Kinds: []Kind{
@@ -140,29 +148,29 @@ func Table() []Situation {
 		}},
 		{Name: "proxy-retries", What: "nginx asks another server when the first resets", make: proxyRetries, Kinds: []Kind{
 			{"proxy-retry", proxied("server", "upstream", "server")},
-			{"proxy-retried", proxied("", "", "none|server/retried|protocol/retried|proxy/retried")},
+			{"proxy-retried", proxied("", "", "none|server/retried|protocol/retried|proxy/retried|upstream/retried")},
 		}},
-		{Name: "app+loss", What: "the app thinks, and the far link loses a segment of its answer again and again", Pair: true, make: slowAppAndLoss, Kinds: []Kind{
+		{Name: "app+loss", What: "the app thinks, and the far link loses a segment of its answer again and again", Pair: true, lasts: long, make: slowAppAndLoss, Kinds: []Kind{
 			{"app-over-loss", everywhere("server/slow-application")},
 			{"loss-over-app", at("server-network/loss-server-side", "server-network/loss-server-side", lostBehind)},
 		}},
-		{Name: "app+reader", What: "the app thinks, and then the client doesn't read", Pair: true, make: slowAppAndReader, Kinds: []Kind{
+		{Name: "app+reader", What: "the app thinks, and then the client doesn't read", Pair: true, lasts: long, make: slowAppAndReader, Kinds: []Kind{
 			{"app-over-reader", everywhere("server/slow-application")},
 			{"reader-over-app", everywhere("client/slow-reader")},
 		}},
-		{Name: "app+sender", What: "the client sends in pieces, and then the app thinks", Pair: true, make: slowAppAndSender, Kinds: []Kind{
+		{Name: "app+sender", What: "the client sends in pieces, and then the app thinks", Pair: true, lasts: long, make: slowAppAndSender, Kinds: []Kind{
 			{"app-over-sender", everywhere("server/slow-application")},
 			{"sender-over-app", everywhere("client/slow-sender")},
 		}},
-		{Name: "sender+loss", What: "the client sends in pieces, and the far link loses one", Pair: true, make: senderAndLoss, Kinds: []Kind{
+		{Name: "sender+loss", What: "the client sends in pieces, and the far link loses one", Pair: true, lasts: long, make: senderAndLoss, Kinds: []Kind{
 			{"sender-over-loss", everywhere("client/slow-sender")},
 			{"loss-over-sender", at("server-network/loss-server-side", "server-network/loss-server-side", "client-network/loss-client-side")},
 		}},
-		{Name: "reader+loss", What: "the client doesn't read for a while, and the far link loses a segment near the end", Pair: true, make: readerAndLoss, Kinds: []Kind{
+		{Name: "reader+loss", What: "the client doesn't read for a while, and the far link loses a segment near the end", Pair: true, lasts: long, make: readerAndLoss, Kinds: []Kind{
 			{"reader-over-loss", everywhere("client/slow-reader")},
 			{"loss-over-reader", at("server-network/loss-server-side", "server-network/loss-server-side", lostBehind+"|client/slow-reader")},
 		}},
-		{Name: "dns+app", What: "the resolver takes its time, and then the app does", Pair: true, make: dnsAndApp, Kinds: []Kind{
+		{Name: "dns+app", What: "the resolver takes its time, and then the app does", Pair: true, lasts: long, make: dnsAndApp, Kinds: []Kind{
 			{"dns-over-app", at("dns/slow-dns", "dns/slow-dns", "server/slow-application")},
 			{"app-over-dns", everywhere("server/slow-application")},
 		}},

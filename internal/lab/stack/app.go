@@ -24,7 +24,8 @@ import (
 // backends is how many connections the app has to its database and to its cache, each.
 const backends = 24
 
-// app is the application. For every request it asks the cache for the session of the cookie, and the database.
+// app is the application. For every request it asks the cache for the session of the cookie, and the database, with queries that name what the
+// request names, as most do: a product, or the session.
 type app struct {
 	server  *http.Server
 	queries chan *sql.Conn
@@ -54,7 +55,7 @@ func newApp(n *lab.Namespace) (*app, error) {
 	db := sql.OpenDB(connector)
 	for _, s := range []string{
 		"CREATE DATABASE shop", "CREATE TABLE shop.products (id INT PRIMARY KEY, name VARCHAR(40), price INT)",
-		"INSERT INTO shop.products SELECT seq, CONCAT('product ', seq), seq * 7 FROM shop.seq_1_to_50", "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, product INT)",
+		"INSERT INTO shop.products SELECT seq, CONCAT('product ', seq), seq * 7 FROM shop.seq_1_to_100", "CREATE TABLE shop.orders (id INT AUTO_INCREMENT PRIMARY KEY, product INT, session VARCHAR(40), INDEX (session))",
 	} {
 		if _, err := db.Exec(s); err != nil {
 			return nil, fmt.Errorf("%s: %w", s, err)
@@ -85,23 +86,25 @@ func newApp(n *lab.Namespace) (*app, error) {
 	return a, nil
 }
 
+// maxOrder is the longest order, in bytes.
+const maxOrder = 20
+
 // idHeader has the request's id.
 const idHeader = "X-Request-ID"
 
 // work asks for the session, makes the queries one after the other, and thinks in between.
 func (a *app) work(w http.ResponseWriter, r *http.Request, queries ...string) {
 	id := r.Header.Get(idHeader)
-	session := "0"
-	if c, err := r.Cookie("session"); err == nil {
-		session = c.Value
-	}
-	err := a.get(id, "session:"+session)
+	err := a.get(id, "session:"+session(r))
+	// One connection for the whole request, as with a transaction.
+	c := <-a.queries
 	for _, q := range queries {
 		think(2)
 		if err == nil {
-			err = a.query(r.Context(), id, q)
+			err = query(r.Context(), c, id, q)
 		}
 	}
+	a.queries <- c
 	think(3)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -109,6 +112,20 @@ func (a *app) work(w http.ResponseWriter, r *http.Request, queries ...string) {
 	}
 	w.Header().Set("Content-Type", "text/html")
 	_, _ = io.WriteString(w, strings.Repeat("<p>", 300))
+}
+
+// session returns the client's, from its cookie.
+func session(r *http.Request) string {
+	c, err := r.Cookie("session")
+	if err != nil {
+		return ""
+	}
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune("0123456789abcdef", r) {
+			return r
+		}
+		return -1
+	}, c.Value)
 }
 
 // think takes some time, of about that many milliseconds.
@@ -126,25 +143,34 @@ func (a *app) product(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *app) cart(w http.ResponseWriter, r *http.Request) {
-	a.work(w, r, "SELECT id, name FROM shop.products WHERE id IN (3, 5, 8)")
+	a.work(w, r, fmt.Sprintf("SELECT product, COUNT(*) FROM shop.orders WHERE session = '%s' GROUP BY product", session(r)))
 }
 
 func (a *app) search(w http.ResponseWriter, r *http.Request) {
-	a.work(w, r, fmt.Sprintf("SELECT name, SLEEP(0.0005) FROM shop.products WHERE name LIKE '%%%d%%' LIMIT 8", len(r.URL.RawQuery)))
+	n, err := strconv.Atoi(r.URL.Query().Get("q"))
+	if err != nil {
+		http.Error(w, "no such product", http.StatusBadRequest)
+		return
+	}
+	a.work(w, r, fmt.Sprintf("SELECT name, SLEEP(0.0005) FROM shop.products WHERE name LIKE '%%%d%%' LIMIT 8", n))
 }
 
 func (a *app) order(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxOrder))
 	if err != nil {
 		return
 	}
-	a.work(w, r, fmt.Sprintf("INSERT INTO shop.orders (product) VALUES (%d)", len(body)), "SELECT MAX(id) FROM shop.orders")
+	product, err := strconv.Atoi(string(body))
+	if err != nil {
+		http.Error(w, "no such product", http.StatusBadRequest)
+		return
+	}
+	a.work(w, r, fmt.Sprintf("INSERT INTO shop.orders (product, session) VALUES (%d, '%s')", product, session(r)),
+		fmt.Sprintf("SELECT MAX(id) FROM shop.orders WHERE session = '%s'", session(r)))
 }
 
 // query makes a query, with the request's id in a comment, and reads the result.
-func (a *app) query(ctx context.Context, id, query string) error {
-	c := <-a.queries
-	defer func() { a.queries <- c }()
+func query(ctx context.Context, c *sql.Conn, id, query string) error {
 	rows, err := c.QueryContext(ctx, fmt.Sprintf("%s /*request_id='%s'*/", query, id))
 	if err != nil {
 		return err

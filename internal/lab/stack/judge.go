@@ -13,6 +13,9 @@ import (
 	"strings"
 )
 
+// Least returns the least share of right links that is wanted of a recording, by its folder's name.
+func Least() map[string]float64 { return map[string]float64{WithIDs: 1, WithoutIDs: 0.97} }
+
 // Links counts how the exchanges at a port were linked to their parents. Right ones got the right parent, or none where there is none; Wrong
 // ones another; Unlinked ones none; Missing ones aren't among the documents.
 type Links struct {
@@ -45,7 +48,7 @@ type document struct {
 
 // Ask has a program, which is culprit's, read the capture of a folder, and returns its documents.
 func Ask(program, folder string) ([]byte, error) {
-	cmd := exec.Command(program, "trace", "-r", filepath.Join(folder, CaptureFile), "-o", "ndjson")
+	cmd := exec.Command(program, "hops", "-r", filepath.Join(folder, CaptureFile), "-o", "ndjson")
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	said, err := cmd.Output()

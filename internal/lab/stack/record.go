@@ -106,18 +106,21 @@ func (s *stack) drive(requests, atOnce int) error {
 	return errors.Join(all...)
 }
 
+// products is how many the shop has.
+const products = 100
+
 // request makes one of the requests that a shop gets, and waits for its answer.
 func (s *stack) request(t *http.Transport, random *rand.Rand, client, i int) error {
 	method, target, body := http.MethodGet, "", ""
 	switch p := random.IntN(100); {
 	case p < 45:
-		target = fmt.Sprintf("/products/%d", 1+random.IntN(20))
+		target = fmt.Sprintf("/products/%d", 1+random.IntN(products))
 	case p < 65:
 		target = "/cart"
 	case p < 78:
-		target = fmt.Sprintf("/search?q=%s", strings.Repeat("s", 1+random.IntN(9)))
+		target = fmt.Sprintf("/search?q=%d", 1+random.IntN(products))
 	case p < 85:
-		method, target, body = http.MethodPost, "/orders", strings.Repeat("o", 1+random.IntN(40))
+		method, target, body = http.MethodPost, "/orders", fmt.Sprint(1+random.IntN(products))
 	case p < 95:
 		target = fmt.Sprintf("/static/%d.css", random.IntN(4))
 	default:
@@ -128,7 +131,7 @@ func (s *stack) request(t *http.Transport, random *rand.Rand, client, i int) err
 		return err
 	}
 	q.Header.Set(idHeader, fmt.Sprintf("%016x%016x", random.Uint64(), i))
-	q.AddCookie(&http.Cookie{Name: "session", Value: fmt.Sprint(client)})
+	q.AddCookie(&http.Cookie{Name: "session", Value: fmt.Sprintf("%016x", uint64(client+1)*0x9e3779b97f4a7c15)})
 	a, err := t.RoundTrip(q)
 	if err != nil {
 		return err

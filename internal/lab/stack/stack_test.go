@@ -62,7 +62,7 @@ func TestLinks(t *testing.T) {
 	if err := Record(requests, atOnce, folder); err != nil {
 		t.Fatal(err)
 	}
-	for name, least := range map[string]float64{WithIDs: 1, WithoutIDs: 0.97} {
+	for name, least := range Least() {
 		truth, err := ReadTruth(filepath.Join(folder, name, TruthFile))
 		if err != nil {
 			t.Fatal(err)

@@ -14,6 +14,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -178,6 +179,7 @@ func judgeOne(program, folder string, s *situations.Situation, show int) ([]judg
 
 // links has culprit link the exchanges of the stack, and compares.
 func links(program, folder string, show int) error {
+	var missed []error
 	for _, name := range []string{stack.WithIDs, stack.WithoutIDs} {
 		truth, err := stack.ReadTruth(filepath.Join(folder, name, stack.TruthFile))
 		if err != nil {
@@ -197,9 +199,13 @@ func links(program, folder string, show int) error {
 			return err
 		}
 		fmt.Println(name)
-		if _, err := stack.Print(os.Stdout, all); err != nil {
+		share, err := stack.Print(os.Stdout, all)
+		if err != nil {
 			return err
 		}
+		if least := stack.Least()[name]; share < least {
+			missed = append(missed, fmt.Errorf("%s: the target isn't reached: %.0f %%", name, 100*least))
+		}
 	}
-	return nil
+	return errors.Join(missed...)
 }

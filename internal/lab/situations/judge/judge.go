@@ -113,7 +113,7 @@ const incomplete = 3
 // Ask has a program, which is culprit's, read the captures of a recording, each by itself, and returns what it says.
 func Ask(program, folder string) (all []Said, err error) {
 	for name := range situations.Captures() {
-		cmd := exec.Command(program, "trace", "-r", filepath.Join(folder, name), "-o", "ndjson")
+		cmd := exec.Command(program, "hops", "-r", filepath.Join(folder, name), "-o", "ndjson")
 		var complaints bytes.Buffer
 		cmd.Stderr = &complaints
 		out, err := cmd.Output()
