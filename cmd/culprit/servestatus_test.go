@@ -205,7 +205,7 @@ func TestLimits(t *testing.T) {
 	stats := pipeline.Stats{TimedOut: 1, Overflow: 2, Interim: 3, ClockJumps: 4, BudgetEvicted: 5}
 	stats.TCP.HeldLimit, stats.TCP.Evicted, stats.TCP.TimedOut = 6, 7, 8
 	stats.SCTP.Evicted, stats.SCTP.Refused, stats.SCTP.HeldLimit, stats.SCTP.Jumps, stats.SCTP.TimedOut = 9, 10, 11, 12, 13
-	stats.TLS.Overflow, stats.TLS.TimedOut, stats.UDP.Evicted = 14, 15, 16
+	stats.TLS.Overflow, stats.TLS.TimedOut, stats.UDP.Evicted, stats.Unlinked = 14, 15, 16, 17
 	values := map[uint64]bool{}
 	for _, l := range limits {
 		if counted[l.name] || l.what == "" || values[l.count(&stats)] || l.count(&stats) == 0 {
@@ -221,7 +221,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("docs/limits-and-loss.md doesn't say `%s`", l.name)
 		}
 	}
-	const want = "limits      hit: udp flows 16, key wait 15, keys awaited 14, idle connections 8, connections evicted 7, held segments 6, memory budget 5, clock jumps 4, interim responses 3, max waiting 2, exchange timeout 1\n"
+	const want = "limits      hit: linking 17, udp flows 16, key wait 15, keys awaited 14, idle connections 8, connections evicted 7, held segments 6, memory budget 5, clock jumps 4, interim responses 3, max waiting 2, exchange timeout 1\n"
 	if got := totals(&stats, ""); !strings.HasSuffix(got, want) {
 		t.Errorf("the report says\n%s", got)
 	}
