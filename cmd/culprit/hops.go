@@ -221,5 +221,8 @@ func linkTotals(n *hops.Counts, trees uint64) string {
 		b = fmt.Appendf(b, ", by %s %s", m, count(n.Linked[m]))
 	}
 	b = fmt.Appendf(b, ", seen again %s\n", count(n.Merged))
+	if n.Unclear > 0 {
+		b = fmt.Appendf(b, "            unclear %s, which are among the roots\n", count(n.Unclear))
+	}
 	return string(b)
 }

@@ -17,7 +17,7 @@ import (
 // The columns of a tree on a terminal: two figures, and from wideFrom on how each hop was linked.
 const (
 	figureWidth = 9
-	linkWidth   = 13
+	linkWidth   = 14
 	wideFrom    = 100
 	narrowest   = 40
 )
@@ -71,7 +71,7 @@ func (o *treeLayout) flushed() error {
 // end shows how clocks differ, and ends the output.
 func (o *treeLayout) end(clocks []hops.Clock) error {
 	for i, c := range clocks {
-		b := o.line[:0]
+		b := o.text[:0]
 		if o.to.terminal.Width == 0 {
 			b = append(b, "clock "...)
 			b = appendTapWord(b, c.Observer[1], c.Tap[1])
@@ -95,10 +95,11 @@ func (o *treeLayout) end(clocks []hops.Clock) error {
 			b = appendTap(append(b, " ahead of "...), c.Observer[than], c.Tap[than])
 			b = terminal.AppendDuration(append(b, ", give or take "...), c.Bound)
 			b = append(b, ", by "...)
-			b = append(b, plural(c.Samples, "exchange")...)
-			b = append(b, '\n')
+			o.text = append(b, plural(c.Samples, "exchange")...)
+			o.row(o.text, nil, nil)
+			continue
 		}
-		o.line = b
+		o.text = b
 		_, _ = o.w.Write(b)
 	}
 	return o.w.Flush()
@@ -128,21 +129,23 @@ func (o *treeLayout) head() {
 	if o.to.terminal.Width >= wideFrom {
 		right += "  linked by  "
 	}
-	o.row([]byte("started       request"), []byte(right), false)
+	o.row([]byte("started       request"), nil, []byte(right))
 }
 
-// row shows a line with a left part that is cut, and a right one that isn't.
-func (o *treeLayout) row(left, right []byte, middle bool) {
-	room := max(o.to.terminal.Width-terminal.Width(right)-1, narrowest/2)
-	b := o.line[:0]
-	switch {
-	case terminal.Width(left) <= room:
-		b = append(b, left...)
-	case middle:
-		b = terminal.AppendMiddle(b, left, room)
-	default:
-		b = append(append(b, left[:terminal.Fit(left, room-1)]...), "…"...)
+// row shows a line: a left part, whose middle is cut out if need be, what must be seen behind it, and a right part.
+func (o *treeLayout) row(left, behind, right []byte) {
+	room := o.to.terminal.Width - terminal.Width(right)
+	if len(right) > 0 {
+		room--
 	}
+	room = max(room, narrowest/2)
+	b := o.line[:0]
+	if n := max(room-terminal.Width(behind), 8); terminal.Width(left) > n {
+		b = terminal.AppendMiddle(b, left, n)
+	} else {
+		b = append(b, left...)
+	}
+	b = append(b, behind...)
 	if len(right) > 0 {
 		b = append(b, strings.Repeat(" ", max(room-terminal.Width(b), 0)+1)...)
 		b = append(b, right...)
@@ -158,15 +161,16 @@ func (o *treeLayout) request(t *hops.Tree) {
 	b := time.Unix(0, n.Start).In(o.to.location).AppendFormat(o.text[:0], "15:04:05.000")
 	b = append(b, "  "...)
 	b = appendWhat(b, n, true)
+	var behind []byte
 	if n.Status > 0 {
-		b = strconv.AppendInt(append(b, "  "...), int64(n.Status), 10)
+		behind = strconv.AppendInt([]byte("  "), int64(n.Status), 10)
 	}
-	right := append([]byte("  ← "), n.Client.String()...)
+	right := append([]byte("← "), n.Client.String()...)
 	if name := cmp.Or(n.Span.Service[0], n.Process[0]); name != "" {
-		right = append([]byte("  ← "), terminal.AppendSafe(nil, []byte(name+" "+n.Client.Addr().String()))...)
+		right = append([]byte("← "), terminal.AppendSafe(nil, []byte(name+" "+n.Client.Addr().String()))...)
 	}
 	o.text = b
-	o.row(b, right, true)
+	o.row(b, behind, right)
 }
 
 // hop shows the lines of a node and of all below it.
@@ -176,19 +180,17 @@ func (o *treeLayout) hop(t *hops.Tree, n *hops.Node, first, next, marked string)
 	if n.Parent != nil && !passesOn(n) {
 		b = appendWhat(append(b, ' '), n, false)
 	}
+	var behind []byte
 	if n.Parent != nil && n.Status > 0 && n.Status != n.Parent.Status && n.Family == exchange.HTTP {
-		b = strconv.AppendInt(append(b, "  "...), int64(n.Status), 10)
+		behind = strconv.AppendInt(append(behind, "  "...), int64(n.Status), 10)
 	} else if n.Failed && n.Status == 0 {
-		b = append(b, "  failed"...)
+		behind = append(behind, "  failed"...)
 	}
 	for _, s := range notes(n) {
-		b = append(append(b, "  "...), s...)
+		behind = append(append(behind, "  "...), s...)
 	}
 	if marked != "" && strings.HasPrefix(exchange.IDText(n.ID), marked) {
-		b = append(b, "  ●"...)
-	}
-	if n == t.Culprit {
-		b = append(b, "  ◀ culprit"...)
+		behind = append(behind, "  ●"...)
 	}
 	right := appendFigure(nil, n.End-n.Start)
 	right = appendFigure(right, n.Self)
@@ -200,10 +202,13 @@ func (o *treeLayout) hop(t *hops.Tree, n *hops.Node, first, next, marked string)
 		right = append(right, link...)
 		right = append(right, strings.Repeat(" ", max(linkWidth-len(link), 0))...)
 	} else if n.Hop.Method > exchange.Root && n.Hop.Confidence < unsure {
-		b = strconv.AppendFloat(append(b, "  unsure "...), n.Hop.Confidence, 'f', 2, 64)
+		behind = strconv.AppendFloat(append(behind, "  unsure "...), n.Hop.Confidence, 'f', 2, 64)
+	}
+	if n == t.Culprit {
+		behind = append(behind, "  ◀ culprit"...)
 	}
 	o.text = b
-	o.row(b, right, true)
+	o.row(b, behind, right)
 	if n.Network.Known {
 		b := append(o.text[:0], next...)
 		if len(n.Children) > 0 {
@@ -217,11 +222,12 @@ func (o *treeLayout) hop(t *hops.Tree, n *hops.Node, first, next, marked string)
 		b = terminal.AppendDuration(append(b, ": there "...), n.Network.Request)
 		b = terminal.AppendDuration(append(b, ", back "...), n.Network.Response)
 		o.text = b
-		o.row(b, appendFigure(nil, n.Network.Request+n.Network.Response), true)
+		right := append(appendFigure(nil, n.Network.Request+n.Network.Response), strings.Repeat(" ", terminal.Width(right)-figureWidth)...)
+		o.row(b, nil, right)
 	}
 	if n.Unseen != "" {
 		o.text = append(append(append(o.text[:0], next...), "└╌ "...), terminal.AppendSafe(nil, []byte(n.Unseen))...)
-		o.row(o.text, nil, false)
+		o.row(o.text, nil, nil)
 	}
 	for i, c := range n.Children {
 		if i < len(n.Children)-1 {
@@ -284,7 +290,7 @@ func (o *treeLayout) verdict(t *hops.Tree) {
 		b = strconv.AppendFloat(append(b, ", sure "...), n.Blame.Confidence, 'f', 2, 64)
 	}
 	o.text = b
-	o.row(b, nil, false)
+	o.row(b, nil, nil)
 }
 
 // passesOn reports whether a node asks for what its parent was asked for.

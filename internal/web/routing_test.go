@@ -31,7 +31,7 @@ func TestRouting(t *testing.T) {
 	chain := func(n, failed, through int) []string {
 		lines := []string{fmt.Sprintf("shop.example/cart/{id}: %d, %d failed, p50 %d ms", n, failed, 500)}
 		lines = append(lines, fmt.Sprintf("  10.0.0.2:80 (http): %d, %d ended", n, n-through), fmt.Sprintf("    10.0.0.3:8000 (http): %d, 0 ended", through))
-		return append(lines, fmt.Sprintf("      10.0.0.9:3306 (mysql): %d, %d ended", through, through))
+		return append(lines, fmt.Sprintf("      10.0.0.9:8080 (http): %d, %d ended", through, through))
 	}
 	for what, kept := range map[string]store.Store{"naive": storeOf(t, all), "embedded": embeddedOf(t, all)} {
 		s := serve(t, func(o *Options) { o.Store = kept })

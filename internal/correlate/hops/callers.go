@@ -15,6 +15,10 @@ type service struct {
 	sorted bool
 	// longest is the longest time that any took.
 	longest int64
+	// gone is how many of the spans are.
+	gone int
+	// asked is from where it is asked, by whom is known.
+	asked []*asking
 	// group is the service that stands for several that can't be told apart as callers; nil: this one.
 	group *service
 }
@@ -55,8 +59,13 @@ type asking struct {
 	known bool
 	calls int
 	rows  []*excess
-	// passed is how many calls of a batch were looked at as passed on.
-	passed int
+	// linked is how many of the calls were linked, same how many of these with a parent that has their method and target.
+	linked, same int
+	// proven are callers that pass on what they are asked. passed is how many calls of a batch were looked at as passed on, around what was
+	// around them, strange how many more are spared that since they weren't.
+	proven          []*service
+	around          []*excess
+	passed, strange int
 }
 
 // excess counts the pairs of a candidate's requests and calls by the time between their starts, in quarters of powers of two of nanoseconds.
@@ -71,11 +80,11 @@ const (
 	maxLag   = 60_000_000_000
 	maxPairs = 1024
 	// sampled is how many calls of an asking are looked at in a batch.
-	sampled = 200
+	sampled = 2000
 	// enough is the excess that makes a caller, for a call.
 	enough = 0.3
 	// forgetAt is at how many calls what was counted is halved, so that what changes is noticed.
-	forgetAt = 4000
+	forgetAt = 10_000
 )
 
 type askKey struct {
@@ -128,20 +137,13 @@ func (l *Linker) home(k homeKey) *home {
 	return h
 }
 
-// unhouse takes a span out of the service's.
-func (l *Linker) unhouse(s *Span) {
-	v := s.serves
-	if v == nil {
-		return
-	}
-	s.serves = nil
-	v.order()
-	i, ok := slices.BinarySearchFunc(v.spans, s, earlier)
-	for ok && i < len(v.spans) && v.spans[i] != s && earlier(v.spans[i], s) == 0 {
-		i++
-	}
-	if ok && i < len(v.spans) && v.spans[i] == s {
-		v.spans = slices.Delete(v.spans, i, i+1)
+// clean takes out of the services what is gone.
+func (l *Linker) clean() {
+	for _, v := range l.services {
+		if v.gone > 0 {
+			v.spans = slices.DeleteFunc(v.spans, func(s *Span) bool { return s.one().gone })
+			v.gone = 0
+		}
 	}
 }
 
@@ -208,38 +210,72 @@ func (l *Linker) learnCallers(batch []*Span) {
 			l.look(a, l.candidates(a), list[i])
 		}
 	}
-	// The nearest of several callers is known by who calls whom, which may be learned only now.
 	for _, a := range order {
 		a.choose()
 	}
+	for _, a := range order { // now that it is known who asks whom
+		a.choose()
+		for _, v := range a.callers[min(1, len(a.callers)):] {
+			merge(a.callers[0], v)
+		}
+	}
 }
 
-// learnHomes learns which services ask from addresses at which none is reached, as those with several addresses do: they pass on what they are asked.
-// Requests to them with the same method and target are counted around calls as learnCallers counts all.
-func (l *Linker) learnHomes(batch []*Span) {
+// learnPassed learns who passes on what it is asked: requests with the method and target of a call are counted around it as learnCallers counts all.
+// This knows callers whatever their delays, and also those that ask from an address at which they aren't reached.
+func (l *Linker) learnPassed(batch []*Span) {
 	var order []*asking
 	for _, s := range batch {
 		a := s.asks
-		if s.decided || a == nil || !s.causes() || a.calls > 0 && len(a.rows) == 0 || len(l.candidates(a)) > 0 {
+		if s.decided || a == nil || !s.causes() || len(a.proven) > 0 {
 			continue
 		}
-		if a.passed++; a.passed > sampled {
+		if a.strange > 0 {
+			a.strange--
 			continue
 		}
-		if a.passed == 1 {
+		if a.passed == 0 {
 			order = append(order, a)
 		}
-		l.passedAround(a, s)
+		if a.passed < passedSampled {
+			a.passed++
+			l.passedAround(a, s)
+		}
 	}
 	for _, a := range order {
-		n := int32(min(a.passed, sampled))
-		for _, e := range a.rows {
-			if most, _ := e.excess(); n >= sureLinks && float64(most) >= explained*float64(n) {
-				l.homed(a.from, e.of, sureLinks)
+		switch {
+		case a.passed >= sureLinks && float64(sumOf(a.around)) >= explained*float64(a.passed):
+			for _, e := range a.around {
+				if most, _ := e.excess(); float64(most) >= shared*float64(a.passed) {
+					a.proven = append(a.proven, e.of)
+					if homeOf(e.of.tap, e.of.at.Addr()) != a.from {
+						l.homed(a.from, e.of, sureLinks)
+					}
+					l.moved = true
+				}
 			}
+		case a.passed == passedSampled:
+			a.strange = passedAgain
 		}
-		a.passed, a.rows = 0, nil
+		a.passed, a.around = 0, nil
 	}
+}
+
+// passedSampled is how many calls of an asking are looked at as passed on, in a batch. If they aren't, so many calls are spared.
+const (
+	passedSampled = 32
+	passedAgain   = 1000
+	// shared is the least part of the calls that a service must explain that isn't alone at an address.
+	shared = 0.05
+)
+
+// sumOf returns the excess of all.
+func sumOf(all []*excess) (sum int32) {
+	for _, e := range all {
+		most, _ := e.excess()
+		sum += most
+	}
+	return sum
 }
 
 // passedAround counts the requests with the method and target of a call around it.
@@ -249,15 +285,15 @@ func (l *Linker) passedAround(a *asking, c *Span) {
 		if p.content != c.content || p.passed != c.passed || v == nil || p.Client.Addr() == c.Client.Addr() || p.Server == c.Server || p.one() == c.one() {
 			return true
 		}
-		i := slices.IndexFunc(a.rows, func(e *excess) bool { return e.of == v })
+		i := slices.IndexFunc(a.around, func(e *excess) bool { return e.of == v })
 		if i < 0 {
-			if len(a.rows) == maxCandidates {
+			if len(a.around) == maxCandidates {
 				return true
 			}
-			i = len(a.rows)
-			a.rows = append(a.rows, &excess{of: v})
+			i = len(a.around)
+			a.around = append(a.around, &excess{of: v})
 		}
-		a.rows[i].add(p, c, l.shift(v, c))
+		a.around[i].add(p, c, l.shift(v, c))
 		return true
 	}) {
 		l.Counts.Same++
@@ -271,7 +307,11 @@ func (e *excess) add(p, c *Span, shift int64) {
 	if lag < 0 {
 		lag, bins = -lag, &e.before
 	}
-	if lag <= maxLag && p.End-p.Start >= lag+c.End-c.Begun && alike(p, c) {
+	takes := c.End - c.Begun
+	if c.ResponseStart == 0 { // it was given up, maybe once its parent had been answered
+		takes = 0
+	}
+	if lag <= maxLag && p.End-p.Start >= lag+takes && alike(p, c) {
 		bins[binOf(lag)]++
 	}
 }
@@ -339,10 +379,10 @@ func (e *excess) halve() {
 func (e *excess) count(c *Span, shift int64, wanted func(p *Span) bool) {
 	begun := c.Begun - shift
 	at := e.of.after(begun)
-	spans := e.of.spans
+	spans, longest := e.of.spans, min(e.of.longest, maxLag)
 	for i := at - 1; i >= max(0, at-maxPairs); i-- {
 		p := spans[i]
-		if begun-p.Start > maxLag {
+		if begun-p.Start > longest {
 			break
 		}
 		if wanted(p) {
@@ -351,7 +391,7 @@ func (e *excess) count(c *Span, shift int64, wanted func(p *Span) bool) {
 	}
 	for i := at; i < min(len(spans), at+maxPairs); i++ {
 		p := spans[i]
-		if p.Start-begun > maxLag {
+		if p.Start-begun > longest {
 			break
 		}
 		if wanted(p) {
@@ -413,17 +453,37 @@ func (a *asking) choose() {
 		}
 	}
 	slices.SortStableFunc(rows, func(x, y row) int { return cmp.Compare(x.lag, y.lag) })
-	a.callers, a.known = a.callers[:0], true
+	a.callers, a.known = append(a.callers[:0], a.proven...), true
+	if len(a.proven) > 0 {
+		rows = nil
+	}
 	told := int32(0)
 	for _, r := range rows {
+		if slices.ContainsFunc(rows, func(q row) bool { return q.of.askedBy(r.of, maxAsked) && float64(q.most) >= byWayOf*float64(r.most) }) {
+			continue // it asks by way of another
+		}
 		a.callers = append(a.callers, r.of)
 		if told += r.most; float64(told) >= explained*float64(a.calls) {
 			break
 		}
 	}
-	for _, v := range a.callers[min(1, len(a.callers)):] {
-		merge(a.callers[0], v)
+	a.to.asked = slices.DeleteFunc(a.to.asked, func(by *asking) bool { return by == a })
+	if len(a.callers) > 0 {
+		a.to.asked = append(a.to.asked, a)
 	}
+}
+
+// maxAsked is by way of how many others a service is known to ask another; it does no more than that if the excess of the other is that part of its own.
+const (
+	maxAsked = 8
+	byWayOf  = 0.7
+)
+
+// askedBy reports whether v is asked by w, by way of others if need be.
+func (v *service) askedBy(w *service, depth int) bool {
+	return depth > 0 && slices.ContainsFunc(v.asked, func(a *asking) bool {
+		return slices.ContainsFunc(a.callers, func(u *service) bool { return u == w || u.askedBy(w, depth-1) })
+	})
 }
 
 // explained is which part of the calls the chosen callers must explain.

@@ -31,9 +31,8 @@ const (
 	contents
 	lookups
 	locations
-	// observations are the ends of a connection with what was asked; heads is all that was said at the heads.
+	// observations are the ends of a connection with what was asked.
 	observations
-	heads
 )
 
 // key is a name of a class as the index has it.

@@ -142,6 +142,39 @@ func (l *Linker) byContent(batch []*Span) {
 	l.assign()
 }
 
+// byFailure links connections that came to nothing to the requests that failed for it: under way then, and answered with an error of a gateway later.
+func (l *Linker) byFailure(batch []*Span) {
+	l.edges = l.edges[:0]
+	for _, s := range batch {
+		if s.decided || s.Verb != "connect" || s.asks == nil {
+			continue
+		}
+		from := len(l.edges)
+		for _, v := range s.asks.callers {
+			shift := l.shift(v, s)
+			v.before(s, shift, func(p *Span) bool {
+				if p.Status >= 500 && p.ResponseStart >= s.End-shift && !p.one().gone && alike(p, s) {
+					l.edges = append(l.edges, edge{child: s, parent: p, gap: l.gap(p, s), most: sureFailure})
+				}
+				return len(l.edges)-from < maxContentEdges
+			})
+		}
+		if len(l.edges) == from+1 {
+			e := &l.edges[from]
+			e.gap.learn(l.since(e.parent, s))
+		}
+	}
+	for i := range l.edges {
+		e := &l.edges[i]
+		e.cost = e.gap.cost(l.since(e.parent, e.child))
+	}
+	l.thin()
+	l.assign()
+}
+
+// sureFailure is how sure a link of a connection that came to nothing is at most.
+const sureFailure = 0.9
+
 // thin leaves of the edges between two exchanges, each of which may have several observations, the best.
 func (l *Linker) thin() {
 	kept := l.edges[:0]
@@ -164,7 +197,7 @@ func (l *Linker) thin() {
 
 // candidatesOf adds the edges of a request: to those with the same method and target that were under way where it came from.
 func (l *Linker) candidatesOf(o *Span) {
-	if o.asks == nil {
+	if o.asks == nil || len(o.asks.callers) == 0 {
 		return
 	}
 	from := len(l.edges)
@@ -175,6 +208,18 @@ func (l *Linker) candidatesOf(o *Span) {
 			}
 			return len(l.edges)-from < maxContentEdges
 		})
+	}
+	if len(l.edges) > from {
+		return
+	}
+	// It came from where calls are made, and yet those that are known as callers weren't asked for that: another service may have been.
+	if !l.index.each(mix(contents, o.content), MaxSame, func(p *Span) bool {
+		if p.content == o.content && p.passed == o.passed && p.Client.Addr() != o.Client.Addr() {
+			l.candidate(o, p)
+		}
+		return len(l.edges)-from < maxContentEdges
+	}) {
+		l.Counts.Same++
 	}
 }
 

@@ -1,6 +1,8 @@
 package hops
 
 import (
+	"strings"
+
 	"github.com/culprit-http/culprit/internal/exchange"
 )
 
@@ -26,14 +28,21 @@ func (r Role) String() string { return roleNames[r] }
 // maxAgain is how soon a request is sent again to be taken for a retry where nothing else tells, in nanoseconds.
 const maxAgain = 1_000_000_000
 
-// follow looks for what an exchange follows from, other than a parent: a redirect, or a failure of the same. It also finds the lookup before its
-// connection.
-func (l *Linker) follow(s *Span) {
-	for o := range s.all {
-		if o.Begun < o.Start || o.Verb == "connect" {
-			l.lookup(o)
+// lookUp finds the lookups before the connections of a batch: first those of the names that are asked for, which leave less to guess.
+func (l *Linker) lookUp(batch []*Span) {
+	for _, named := range [...]bool{true, false} {
+		for _, s := range batch {
+			for o := range s.all {
+				if (o.Begun < o.Start || o.Verb == "connect") && !o.lookedUp {
+					o.lookedUp = l.lookup(o, named)
+				}
+			}
 		}
 	}
+}
+
+// follow looks for what an exchange follows from, other than a parent: a redirect, or a failure of the same.
+func (l *Linker) follow(s *Span) {
 	if s.decided || s.Family != exchange.HTTP || s.Verb == "" || s.role != Call {
 		return
 	}
@@ -57,27 +66,32 @@ func (l *Linker) after(s, before *Span, r Role) {
 	}
 }
 
-// lookup finds the lookup of an address before it was connected to.
-func (l *Linker) lookup(s *Span) {
+// lookup finds the lookup of an address before it was connected to, named: of the name that is asked for. It reports whether there is one.
+func (l *Linker) lookup(s *Span, named bool) bool {
 	var best *Span
 	l.index.each(lookupKey(s.tap, s.Client.Addr(), s.Server.Addr().Unmap()), MaxSame, func(d *Span) bool {
+		if named && !strings.EqualFold(d.Target, s.Host) {
+			return true
+		}
+		if free := d.one(); free.role == Lookup || free.gone || free.decided {
+			return true
+		}
 		if d.End <= s.Begun && d.End >= s.Begun-int64(maxFollow) && (best == nil || earlier(d, best) > 0) {
 			best = d
 		}
 		return true
 	})
 	if best == nil {
-		return
+		return false
 	}
-	if best = best.one(); best.role == Lookup || best.gone || best.decided {
-		return
-	}
+	best = best.one()
 	best.role, best.earlier = Lookup, s.one()
 	if s.one().decided {
 		l.decideFollower(best, s.one())
 	} else {
 		s.one().followers = append(s.one().followers, best)
 	}
+	return true
 }
 
 // redirect finds the answer that sent a client here.

@@ -41,6 +41,7 @@ type call struct {
 	pids        [2]int
 	found       string // the answer of a lookup
 	proxied     string // the client that the PROXY protocol names
+	refused     bool   // it is the record of a connection that was refused
 	midstream   bool
 	size        int64
 }
@@ -84,6 +85,10 @@ func (c *call) exchange(t testing.TB) *exchange.Exchange {
 	}
 	if c.method == "" {
 		c.method = "GET"
+	}
+	if c.refused {
+		x.HasRequest, x.Period, x.Grade, x.Reason = false, &exchange.Period{Final: true}, exchange.Aborted, "connection refused"
+		return x
 	}
 	m := &x.Request
 	m.Reset()
@@ -169,6 +174,9 @@ func outline(trees []*Tree) string {
 			}
 			if n.Role != Call {
 				fmt.Fprintf(&b, " %s", n.Role)
+			}
+			if n.Role == Lookup && n.Earlier.Host != "shop" {
+				fmt.Fprintf(&b, " for %s", n.Earlier.Host)
 			}
 			if n.Async {
 				b.WriteString(" async")
@@ -290,6 +298,12 @@ func TestTrees(t *testing.T) {
 			with(in, func(c *call) { c.status, c.answers, c.end = 302, "Location: http://shop/next?a=b", 10 }), with(in, func(c *call) { c.target, c.start, c.end, c.index = "/next?a=b", 12, 20, 1 }),
 			with(in, func(c *call) { c.target, c.start, c.end, c.client = "/next?a=b", 13, 20, "192.0.2.9:1" }),
 		}, "10.0.0.2:80 GET /a\n  10.0.0.2:80 GET /next?a=b [header 0.95] redirect\n10.0.0.2:80 GET /next?a=b\n"},
+		{"two redirects", []call{
+			with(in, func(c *call) { c.status, c.answers, c.end = 302, "Location: /b", 10 }), with(in, func(c *call) {
+				c.target, c.status, c.answers, c.start, c.end, c.index = "/b", 301, "Location: /c", 12, 20, 1
+			}),
+			with(in, func(c *call) { c.target, c.start, c.end, c.index = "/c", 22, 30, 2 }),
+		}, "10.0.0.2:80 GET /a\n  10.0.0.2:80 GET /b [header 0.95] redirect\n    10.0.0.2:80 GET /c [header 0.95] redirect\n"},
 		{"a retry by the client", []call{
 			with(in, func(c *call) { c.status, c.end = 0, 10 }), with(in, func(c *call) { c.client, c.start, c.end = "192.0.2.7:50002", 12, 20 }),
 		}, "10.0.0.2:80 GET /a\n  10.0.0.2:80 GET /a [content 0.80] retry\n"},
@@ -306,6 +320,28 @@ func TestTrees(t *testing.T) {
 			{client: "192.0.2.7:5353", server: "10.0.0.53:53", protocol: "dns", method: "A", target: "shop", found: "10.0.0.2", status: 1, start: 3, end: 8},
 		}, "10.0.0.2:80 GET /a\n  10.0.0.53:53 A shop [content 0.90] lookup\n"},
 
+		{"of two names with one address", []call{
+			with(headers(in, parent), func(c *call) { c.end = 200 }), with(headers(out, parent), func(c *call) { c.syn, c.start, c.host, c.end = 9, 10, "shop.example", 150 }),
+			{client: "10.0.0.2:5353", server: "10.0.0.53:53", protocol: "dns", method: "A", target: "SHOP.example", found: "10.0.0.4", status: 1, start: 3, end: 4},
+			with(headers(out, parent), func(c *call) { c.syn, c.start, c.host, c.client, c.end = 9.5, 10.5, "b.example", "10.0.0.2:40001", 150 }),
+			{client: "10.0.0.2:5354", server: "10.0.0.53:53", protocol: "dns", method: "A", target: "b.example", found: "10.0.0.4", status: 1, start: 3.5, end: 5},
+		}, "10.0.0.2:80 GET /a\n  10.0.0.53:53 A SHOP.example [content 1.00] lookup for shop.example\n  10.0.0.53:53 A b.example [content 1.00] lookup for b.example\n" +
+			"  10.0.0.4:8000 GET /x [id 1.00]\n  10.0.0.4:8000 GET /x [id 1.00]\n"},
+		{"a connection that is refused", []call{
+			with(in, func(c *call) { c.status, c.end = 503, 10 }), with(busy, func(c *call) { c.end = 20 }),
+			{client: proxyC, server: app, protocol: "empty", refused: true, start: 8, end: 9},
+		}, "10.0.0.2:80 GET /b\n10.0.0.2:80 GET /a\n  10.0.0.4:8000 connect  [content 0.90]\n"},
+
+		{"three taps that share nothing", []call{
+			with(headers(in, parent), func(c *call) { c.tap = "a" }), with(headers(out, parent), func(c *call) { c.tap = "b" }),
+			with(headers(out, parent), func(c *call) { c.tap, c.client, c.server, c.start, c.end = "c", appC, "10.0.0.6:80", 3, 98 }),
+		}, "10.0.0.2:80 GET /a\n  10.0.0.4:8000 GET /x [id 1.00]\n    10.0.0.6:80 GET /x [id 1.00]\n"},
+		{"the last of three taps sees no answer", []call{
+			with(headers(in, parent), func(c *call) { c.tap = "a" }), with(headers(out, parent), func(c *call) { c.tap = "b" }),
+			with(headers(out, parent), func(c *call) {
+				c.tap, c.client, c.server, c.start, c.end, c.status = "c", appC, "10.0.0.6:80", 3, 150, 0
+			}),
+		}, "10.0.0.2:80 GET /a\n  10.0.0.4:8000 GET /x [id 1.00]\n    10.0.0.6:80 GET /x [id 1.00]\n"},
 		{"two taps", []call{
 			with(headers(in, parent), func(c *call) { c.tap = "a" }), with(headers(out, other), func(c *call) { c.tap = "a" }),
 			with(headers(out, other), func(c *call) { c.tap, c.start, c.end, c.answered = "b", 2+700, 99+700-2, 99+700-2.01 }),
@@ -321,6 +357,11 @@ func TestTrees(t *testing.T) {
 				c.tap, c.client, c.server, c.start, c.end, c.syn, c.synAck = "b", "10.0.0.2:1", "10.9.9.9:80", 4, 99, 2, 3
 			}),
 		}, "10.0.0.2:80 GET /a\n  10.9.9.9:80 GET /a [content 0.99]\n"},
+		{"a proxy with two addresses that changes nothing", []call{
+			with(in, func(c *call) { c.tap, c.syn, c.synAck = "a", 0.1, 0.2 }), with(in, func(c *call) {
+				c.tap, c.client, c.server, c.start, c.end, c.syn, c.synAck = "b", "10.8.8.8:1", "10.9.9.9:80", 4, 99, 2, 3
+			}),
+		}, "10.0.0.2:80 GET /a\n10.9.9.9:80 GET /a\n"},
 		{"a router that changes both", []call{
 			with(in, func(c *call) { c.tap, c.syn, c.synAck = "a", 0.1, 0.4 }), with(in, func(c *call) {
 				c.tap, c.client, c.server, c.start, c.end, c.syn, c.synAck = "b", "10.8.8.8:1", "10.9.9.9:80", 1.1, 99.9, 0.2, 0.3

@@ -142,10 +142,17 @@ func (l *Linker) claim(p, o *Span, c class) (k claim, ok bool) {
 	switch {
 	case p.Start > start+bound, start > p.End+bound+int64(maxAsync):
 		return k, false
+	case bound == l.wait && !l.sameHost(p, o) && p.Start > start: // clocks that aren't known are likely set alike
+		return k, false
+	case bound == l.wait && o.ResponseStart > 0 && p.waited() < o.waited(): // who is nearer to the client waits longer
+		return k, false
 	case p.flow == o.flow: // the client's next request, or another stream; or it is the same exchange, and couldn't be told to be
 		return k, false
 	}
-	k = claim{parent: p, child: o, open: start <= p.End+bound, here: l.sameHost(p, o), same: p.content == o.content, within: end <= p.End+bound}
+	if bound == l.wait { // what is likelier, then, if the clocks are set alike
+		bound = 0
+	}
+	k = claim{parent: p, child: o, open: p.Start <= start+bound && start <= p.End+bound, here: l.sameHost(p, o), same: p.content == o.content, within: end <= p.End+bound}
 	if yes, known := may(p, o); known {
 		k.caller = yes
 	}

@@ -50,6 +50,8 @@ type Counts struct {
 	// Linked were given a parent, by method; Roots weren't.
 	Linked [exchange.NumHopMethods]uint64
 	Roots  uint64
+	// Unclear had a parent by timing that wasn't likely enough; they are among the roots.
+	Unclear uint64
 	// Hurried were decided before Wait had passed, since there were MaxSpans. Late came when what could have been linked to them may have been decided.
 	Hurried, Late uint64
 	// Same counts searches that ended at MaxSame, Deep links that were refused at MaxDepth, Homeless exchanges of services beyond MaxServices,
@@ -68,6 +70,8 @@ type Linker struct {
 	// now is the latest end seen, settled up to when all that began is decided, but for what the timing engine has yet to tell; looked is
 	// when that was looked for last.
 	now, settled, looked int64
+	// begun is when the first exchange began.
+	begun int64
 	// pending are those that weren't looked at yet, waiting those that were and that are waited for, undecided or parts of trees that may grow.
 	pending, waiting []*Span
 	spans            int
@@ -81,8 +85,10 @@ type Linker struct {
 	tellings map[tellingKey]*telling
 	numbers  uint32
 	// moved: it was learned that a service asks from another address than its own.
-	moved  bool
-	timing *byTiming
+	moved bool
+	// several: there are several taps. forwarded: a proxy said whom it asks for; who asked is then looked up.
+	several, forwarded bool
+	timing             *byTiming
 
 	taps          map[tapKey]uint32
 	tapNames      []tapKey
@@ -138,10 +144,13 @@ func (l *Linker) Take(x *exchange.Exchange) *Span {
 	if s.End > l.now {
 		l.now = s.End
 	}
+	if l.begun == 0 {
+		l.begun = s.Start
+	}
 	switch {
 	case l.spans >= l.max:
 		l.hurry()
-	case l.now-l.looked > l.wait/8:
+	case l.now-l.looked > l.wait/8 && l.now-l.begun > 2*l.wait: // the first lot has something to learn from
 		l.looked = l.now
 		l.settle(l.now - l.wait)
 	}
@@ -150,6 +159,7 @@ func (l *Linker) Take(x *exchange.Exchange) *Span {
 
 // enter puts a span where others find it.
 func (l *Linker) enter(s *Span) {
+	l.forwarded = l.forwarded || s.from != 0
 	for i := range s.ids[:s.nIDs] {
 		if d := &s.ids[i]; d.class != parentIDs {
 			l.file(s, d.key)
@@ -165,7 +175,9 @@ func (l *Linker) enter(s *Span) {
 		l.file(s, s.wanted)
 	}
 	if s.causes() {
-		l.file(s, endKey(s.Client))
+		if l.forwarded {
+			l.file(s, endKey(s.Client))
+		}
 		l.file(s, mix(contents, s.content))
 	}
 	l.house(s)
@@ -217,13 +229,15 @@ func (l *Linker) settle(until int64) {
 				l.byHeader(s)
 			}
 		}
-		l.learnHomes(batch)
+		l.learnPassed(batch)
 		if l.moved { // who is at an address was learned
 			l.moved = false
 			l.learnCallers(batch)
 		}
 		l.byContent(batch)
 		l.byWords(batch)
+		l.byFailure(batch)
+		l.lookUp(batch)
 		for _, s := range batch {
 			l.follow(s)
 		}
@@ -274,6 +288,13 @@ func (l *Linker) join(child, parent *Span, m exchange.HopMethod, sure float64) b
 	}
 	child.parent, child.method, child.sure = parent, m, sure
 	parent.children = append(parent.children, child)
+	for o := range child.all {
+		if a := o.asks; a != nil && m < exchange.ByTiming {
+			if a.linked++; parent.content == child.content {
+				a.same++
+			}
+		}
+	}
 	for p := parent; p != nil && p.last < child.last; p = p.parent {
 		p.last = child.last
 	}
@@ -359,6 +380,7 @@ func (l *Linker) tell(all bool) {
 			l.told(t)
 		}
 	}
+	l.clean()
 }
 
 // mark marks a tree as told.
@@ -376,7 +398,9 @@ func (l *Linker) forget(s *Span) {
 			l.index.remove(e)
 		}
 		o.entries = nil
-		l.unhouse(o)
+		if o.serves != nil {
+			o.serves.gone++
+		}
 		l.timing.forget(o)
 		l.spans--
 	}

@@ -9,7 +9,18 @@ const maxTranslated = 50_000_000
 
 // observed joins an exchange to its observation at another tap: the same connection, and the same place in it. It reports whether there is one.
 func (l *Linker) observed(s *Span) bool {
-	k := mix(observations, s.flow^uint64(s.stream)<<32^s.content)
+	if len(l.tapNames) < 2 {
+		return false
+	}
+	if !l.several { // what came before there was a second tap
+		l.several = true
+		for _, list := range [...][]*Span{l.pending, l.waiting} {
+			for _, t := range list {
+				l.file(t, observation(t))
+			}
+		}
+	}
+	k := observation(s)
 	var best *Span
 	var nearest int64
 	exact := false
@@ -34,13 +45,15 @@ func (l *Linker) observed(s *Span) bool {
 		l.Counts.Same++
 	}
 	l.file(s, k)
-	l.file(s, mix(heads, s.head))
 	if best == nil {
 		return false
 	}
 	l.twin(best, s)
 	return true
 }
+
+// observation is the key of what an exchange is seen by again.
+func observation(s *Span) key { return mix(observations, s.flow^s.stream<<32^s.content) }
 
 // has reports whether there is an observation at a tap.
 func (s *Span) has(tap uint32) bool {
@@ -78,8 +91,11 @@ func (l *Linker) translated(batch []*Span) {
 		}
 		var twin *Span
 		rivals := 0
-		l.index.each(mix(heads, s.head), MaxSame, func(t *Span) bool {
-			if t.one() == s || t.flow == s.flow || t.gone || t.one().gone || t.one().decided || t.first != nil {
+		l.index.each(mix(contents, s.content), MaxSame, func(t *Span) bool {
+			if len(l.tapNames) == 1 && t.End+maxTranslated < s.Start { // the latest come first
+				return false
+			}
+			if t.head != s.head || t.one() == s || t.flow == s.flow || t.gone || t.one().gone || t.one().decided || t.first != nil {
 				return true
 			}
 			if t.Server.Addr() == s.Client.Addr() || s.Server.Addr() == t.Client.Addr() { // one hop further

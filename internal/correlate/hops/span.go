@@ -12,7 +12,7 @@ import (
 const MaxText = 256
 
 // maxIDs is how many ids of an exchange are looked at: a request that crossed a few products carries four or five.
-const maxIDs = 12
+const maxIDs = 8
 
 // Span is what is kept of an exchange. Times are nanoseconds since 1970 on the clock of its tap.
 type Span struct {
@@ -98,6 +98,8 @@ type link struct {
 	guess guess
 	// gone: its tree was told. taught: what it says of a gap was learned.
 	gone, taught bool
+	// lookedUp: the lookup before its connection was found.
+	lookedUp bool
 }
 
 // Server says which member of a pair is the server's; 0 is the client's.

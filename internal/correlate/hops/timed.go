@@ -18,6 +18,8 @@ type byTiming struct {
 	// events are the numbers of what the engine was told: each observation has one for its request coming in, and the next one for it going out.
 	events map[uint64]*Span
 	last   uint64
+	// begun is the time that is the engine's 0; 0: it was told nothing yet.
+	begun int64
 	// wanted are the places at which a call was left to the engine.
 	wanted map[uint32]bool
 	// processes are the places that are processes, names the numbers of roles and of what is asked for.
@@ -40,6 +42,12 @@ type guess struct {
 // maxNames bounds the names that the engine is told; what is beyond shares one.
 const maxNames = 1 << 16
 
+// sureTiming is how sure a link by timing is at most: times alone prove nothing.
+const sureTiming = 0.98
+
+// leastTiming is how sure a link by timing must be: less likely ones are left out.
+const leastTiming = 0.3
+
 // timingDelay is how long the engine waits, after what began at a time is known, before it decides.
 const timingDelay = 2 * time.Second
 
@@ -54,7 +62,7 @@ func (b *byTiming) addAll(batch []*Span) {
 	for _, s := range batch {
 		if one := s.one(); !one.decided && one.role == Call {
 			for o := range one.all {
-				if o.serves != nil && o.asks != nil && len(o.asks.callers) > 0 {
+				if o.guessable() {
 					b.wanted[b.askedFrom(o)] = true
 				}
 			}
@@ -65,15 +73,28 @@ func (b *byTiming) addAll(batch []*Span) {
 	}
 }
 
+// What a proxy asks for of its own accord, such as whether a server is well, has no parent: where so many of so many links from an address to a service
+// are of requests that were passed on as they were, one that wasn't is the proxy's own.
+const (
+	passedLinks = 5
+	passedShare = 0.9
+)
+
+// guessable reports whether times may tell the parent of an exchange: somebody is known to make such, and not only by passing them on.
+func (s *Span) guessable() bool {
+	a := s.asks
+	return s.serves != nil && a != nil && len(a.callers) > 0 && (!s.causes() || a.linked < passedLinks || float64(a.same) < passedShare*float64(a.linked))
+}
+
 // add tells the engine of an exchange. It is decided here if the engine can't say anything of it.
 func (b *byTiming) add(s *Span) {
 	one := s.one()
 	for o := range one.all {
 		if o.serves != nil && o.causes() && b.wanted[b.servedAt(o)] {
 			b.number(o)
-			b.engine.Add(timing.Event{ID: o.event, Tap: b.servedAt(o), Op: b.operation(o), In: true, Start: o.Start, End: o.End})
+			b.engine.Add(timing.Event{ID: o.event, Tap: b.servedAt(o), Op: b.operation(o), In: true, Start: b.since(o.Start), End: b.since(o.End)})
 		}
-		if o.serves == nil || o.asks == nil || len(o.asks.callers) == 0 || one.role != Call || !b.wanted[b.askedFrom(o)] {
+		if o.serves == nil || o.asks == nil || len(o.asks.callers) == 0 || one.role != Call || !one.decided && !o.guessable() || !b.wanted[b.askedFrom(o)] {
 			continue
 		}
 		b.number(o)
@@ -86,7 +107,7 @@ func (b *byTiming) add(s *Span) {
 			one.waits++
 		}
 		shift := b.l.shift(o.asks.callers[0], o)
-		b.engine.Add(timing.Event{ID: o.event + 1, Tap: b.askedFrom(o), Peer: b.role(o), Op: b.operation(o), Start: o.Begun - shift, End: o.End - shift})
+		b.engine.Add(timing.Event{ID: o.event + 1, Tap: b.askedFrom(o), Peer: b.role(o), Op: b.operation(o), Start: b.since(o.Begun - shift), End: b.since(o.End - shift)})
 		if one.decided {
 			b.engine.Known(o.event+1, parent)
 		}
@@ -117,7 +138,19 @@ func (b *byTiming) eventOf(p *Span, a *asking) uint64 {
 	return 0
 }
 
-func (b *byTiming) advance(until int64) { b.engine.Advance(until) }
+// since makes a time of a clock the engine's: it counts from the first that it was told.
+func (b *byTiming) since(t int64) int64 {
+	if b.begun == 0 {
+		b.begun = t
+	}
+	return t - b.begun
+}
+
+func (b *byTiming) advance(until int64) {
+	if b.begun != 0 {
+		b.engine.Advance(until - b.begun)
+	}
+}
 
 func (b *byTiming) flush() { b.engine.Flush() }
 
@@ -131,13 +164,19 @@ func (b *byTiming) linked(k timing.Link) {
 	if child.decided || child.waits == 0 {
 		return
 	}
-	if p := b.events[k.Parent]; p != nil && !p.gone && (child.guess.parent == nil || k.Confidence > child.guess.sure) {
-		child.guess = guess{p, k.Confidence}
+	sure := min(k.Confidence, sureTiming)
+	if p := b.events[k.Parent]; p != nil && !p.gone && (child.guess.parent == nil || sure > child.guess.sure) {
+		child.guess = guess{p, sure}
 	}
 	if child.waits--; child.waits > 0 {
 		return
 	}
-	if g := child.guess; g.parent == nil || !b.l.join(child, g.parent, exchange.ByTiming, g.sure) {
+	g := child.guess
+	if g.parent != nil && g.sure < leastTiming {
+		b.l.Counts.Unclear++
+		g.parent = nil
+	}
+	if g.parent == nil || !b.l.join(child, g.parent, exchange.ByTiming, g.sure) {
 		b.l.leave(child)
 	}
 }

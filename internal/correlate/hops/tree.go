@@ -52,8 +52,6 @@ type Node struct {
 	Unseen string
 	// Blame is the verdict with what its children tell.
 	Blame exchange.Blame
-
-	depth int
 }
 
 // Network is the time between two taps, in nanoseconds. The two parts are exact but for the clocks; their sum is exact.
@@ -89,7 +87,7 @@ func (t *Tree) Find(id [exchange.IDSize]byte) (found *Node) {
 }
 
 // Depth is how many hops are between the node and the root.
-func (n *Node) Depth() int { return n.depth }
+func (n *Node) Depth() int { return n.Hop.Depth }
 
 // Served is the observation nearest to the server.
 func (n *Node) Served() *Span { return n.Seen[len(n.Seen)-1] }
@@ -143,8 +141,7 @@ func (l *Linker) node(t *Tree, s *Span, parent *Node, nodes map[*Span]*Node) *No
 	n.Blame = n.Verdict
 	root := n
 	if parent != nil {
-		n.depth = parent.depth + 1
-		n.Hop.Parent, n.Hop.Depth = parent.ID, n.depth
+		n.Hop.Parent, n.Hop.Depth = parent.ID, parent.Hop.Depth+1
 		for root.Parent != nil {
 			root = root.Parent
 		}

@@ -130,6 +130,8 @@ func (l *Linker) comment(s *Span, text []byte) {
 type telling struct {
 	calls int
 	from  [places]excess
+	// looked is how many calls of a batch were looked at.
+	looked int
 	// several: a request was seen to make more than one such call.
 	several bool
 	gap     gap
@@ -156,7 +158,7 @@ func (t *telling) lag() int64 {
 // A kind of statement tells which request it is for, if of so many calls looked at so great a part has a request with a common value beyond chance.
 const (
 	tellingCalls = 5
-	tellingShare = 0.8
+	tellingShare = 0.5
 	// sureWords is how sure a link by a common value is.
 	sureWords = 0.97
 )
@@ -174,7 +176,7 @@ type tellingKey struct {
 // to the answer, as the clear cases have them; and a request makes one such call, unless it was seen to make more.
 func (l *Linker) byWords(batch []*Span) {
 	for _, s := range batch {
-		if s.Family != exchange.Database || s.words[0].n == 0 || s.asks == nil || len(s.asks.callers) == 0 {
+		if s.decided || s.Family != exchange.Database || s.words[0].n == 0 || s.asks == nil || len(s.asks.callers) == 0 {
 			continue
 		}
 		k := tellingKey{s.serves, s.operation}
@@ -186,7 +188,9 @@ func (l *Linker) byWords(batch []*Span) {
 			t = &telling{gap: firstGap()}
 			l.tellings[k] = t
 		}
-		l.lookAt(t, s)
+		if t.looked++; t.looked <= sampled {
+			l.lookAt(t, s)
+		}
 	}
 	calls := map[*telling][]*Span{}
 	var order []*telling
@@ -206,6 +210,7 @@ func (l *Linker) byWords(batch []*Span) {
 	// What requests ask first comes first, since what comes next is told by what came before.
 	slices.SortStableFunc(order, func(a, b *telling) int { return cmp.Compare(a.lag(), b.lag()) })
 	for _, t := range order {
+		t.looked = 0
 		if place, ok := t.place(); ok {
 			l.byValue(t, place, calls[t])
 		}
