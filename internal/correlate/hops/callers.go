@@ -50,7 +50,7 @@ const (
 // many calls shortly before a request to u as shortly after one. The excess of "after" over "before", for a call, is about 1 for who makes it and
 // for all from which that one has its own request, 0 for strangers, and below 0 for those further on. A pair counts only where the request
 // was under way as long as the call, and in the mirror only where it would have been. Of those with an excess the one is chosen whose
-// requests are the last before the call: the nearest.
+// requests are the last before the call: the nearest. Where calls are few, chance also makes loops of what is a chain; the weak side of a loop is dropped.
 type asking struct {
 	from    homeKey
 	to      *service
@@ -210,10 +210,12 @@ func (l *Linker) learnCallers(batch []*Span) {
 			l.look(a, l.candidates(a), list[i])
 		}
 	}
-	for _, a := range order {
-		a.choose()
+	for range 2 { // and once more when it is known who asks whom
+		for _, a := range order {
+			a.choose()
+		}
 	}
-	for _, a := range order { // now that it is known who asks whom
+	for _, a := range order {
 		a.choose()
 		for _, v := range a.callers[min(1, len(a.callers)):] {
 			merge(a.callers[0], v)
@@ -448,7 +450,11 @@ func (a *asking) choose() {
 	}
 	var rows []row
 	for _, e := range a.rows {
-		if most, lag := e.excess(); float64(most) >= enough*float64(a.calls) && most > 0 {
+		most, lag := e.excess()
+		switch {
+		case most <= 0 || float64(most) < enough*float64(a.calls):
+		case e.of.askedBy(a.to, maxAsked) && float64(most) < byWayOf*float64(a.calls): // chance: who is asked by way of it seldom asks it
+		default:
 			rows = append(rows, row{e.of, most, lag})
 		}
 	}

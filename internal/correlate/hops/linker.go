@@ -82,6 +82,8 @@ type Linker struct {
 	askings  map[askKey]*asking
 	clocks   map[[2]uint32]*between
 	gaps     map[gapKey]*gap
+	// heads is how many requests have the same heads, to the byte.
+	heads    map[uint64]int32
 	tellings map[tellingKey]*telling
 	numbers  uint32
 	// moved: it was learned that a service asks from another address than its own.
@@ -112,7 +114,7 @@ func New(o Options, told func(*Tree)) *Linker {
 	l := &Linker{
 		wait: int64(cmp.Or(o.Wait, DefaultWait)), max: cmp.Or(o.MaxSpans, MaxSpans), told: told,
 		services: map[serviceKey]*service{}, homes: map[homeKey]*home{}, askings: map[askKey]*asking{},
-		clocks: map[[2]uint32]*between{}, gaps: map[gapKey]*gap{}, tellings: map[tellingKey]*telling{}, taps: map[tapKey]uint32{}, texts: map[string]string{}, digest: xxhash.New(),
+		clocks: map[[2]uint32]*between{}, gaps: map[gapKey]*gap{}, heads: map[uint64]int32{}, tellings: map[tellingKey]*telling{}, taps: map[tapKey]uint32{}, texts: map[string]string{}, digest: xxhash.New(),
 	}
 	l.routes, _ = measure.NewRoutes(nil) // no rule can't be wrong
 	l.timing = newByTiming(l)
@@ -179,6 +181,7 @@ func (l *Linker) enter(s *Span) {
 			l.file(s, endKey(s.Client))
 		}
 		l.file(s, mix(contents, s.content))
+		l.heads[s.head]++
 	}
 	l.house(s)
 }
@@ -240,6 +243,9 @@ func (l *Linker) settle(until int64) {
 		l.lookUp(batch)
 		for _, s := range batch {
 			l.follow(s)
+		}
+		for _, s := range batch {
+			l.alone(s)
 		}
 		l.timing.addAll(batch)
 		l.waiting = append(l.waiting, batch...)
@@ -400,6 +406,11 @@ func (l *Linker) forget(s *Span) {
 		o.entries = nil
 		if o.serves != nil {
 			o.serves.gone++
+		}
+		if o.causes() {
+			if l.heads[o.head]--; l.heads[o.head] == 0 {
+				delete(l.heads, o.head)
+			}
 		}
 		l.timing.forget(o)
 		l.spans--

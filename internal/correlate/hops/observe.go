@@ -86,7 +86,7 @@ func (l *Linker) twin(t, s *Span) {
 // the first. Without an end that is as it was, the heads must be the only ones like that.
 func (l *Linker) translated(batch []*Span) {
 	for _, s := range batch {
-		if s.Family != exchange.HTTP || s.first != nil || s.Verb == "" {
+		if s.Family != exchange.HTTP || s.first != nil || s.Verb == "" || l.heads[s.head] < 2 {
 			continue
 		}
 		var twin *Span

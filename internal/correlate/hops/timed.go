@@ -57,6 +57,39 @@ func newByTiming(l *Linker) *byTiming {
 	return b
 }
 
+// sureAlone is how sure a link is to the only request that was under way.
+const sureAlone = 0.9
+
+// alone links what can have one parent only: of all requests to who makes such calls, one was under way all the while.
+func (l *Linker) alone(s *Span) {
+	if s.decided || s.role != Call {
+		return
+	}
+	var parent *Span
+	for o := range s.all {
+		if !o.guessable() {
+			continue
+		}
+		for _, v := range o.asks.callers {
+			shift, two := l.shift(v, o), false
+			v.before(o, shift, func(p *Span) bool {
+				if p.End < o.End-shift || p.one().gone || p.one() == s || !alike(p, o) {
+					return true
+				}
+				two = parent != nil && parent.one() != p.one()
+				parent = p
+				return !two
+			})
+			if two {
+				return
+			}
+		}
+	}
+	if parent != nil {
+		l.join(s, parent, exchange.ByTiming, sureAlone)
+	}
+}
+
 // addAll tells the engine of exchanges. It is told nothing of places at which everything was decided so far.
 func (b *byTiming) addAll(batch []*Span) {
 	for _, s := range batch {

@@ -267,7 +267,7 @@ func checkTrees(t *testing.T, all []*Tree, l *Linker) {
 	if uint64(len(seen)) != c.Exchanges-c.Apart || sum+c.Merged != c.Exchanges-c.Apart || linked != sum-c.Roots || uint64(len(all)) != c.Roots {
 		t.Fatalf("%d exchanges in %d trees, %d linked, counted %+v", len(seen), len(all), linked, *c)
 	}
-	if l.spans != 0 || l.index.len != 0 || len(l.waiting)+len(l.pending) != 0 || len(l.timing.events) != 0 {
+	if l.spans != 0 || l.index.len != 0 || len(l.waiting)+len(l.pending)+len(l.heads) != 0 || len(l.timing.events) != 0 {
 		t.Fatalf("left over: %d spans, %d entries, %d waiting, %d events", l.spans, l.index.len, len(l.waiting)+len(l.pending), len(l.timing.events))
 	}
 }

@@ -51,7 +51,7 @@ const (
 )
 
 // farthest bounds times, so that sums of them don't overflow.
-const farthest = 1 << 60
+const farthest = 1 << 62
 
 // WarmRequests is how many requests a tap learns from before it decides for the first time.
 const WarmRequests = 1000
