@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -198,14 +199,15 @@ func (l *Linker) read(s *Span, x *exchange.Exchange) {
 	if x.Family == exchange.Names {
 		for _, a := range x.Answers() {
 			if addr, err := netip.ParseAddr(string(a)); err == nil && len(s.answers) < maxAnswers {
-				s.answers = append(s.answers, lookupKey(s.tap, s.Client.Addr(), addr.Unmap()))
+				k := lookupKey(s.tap, s.Client.Addr(), addr.Unmap())
+				s.answers = append(s.answers, k, namedKey(k, s.Target))
 			}
 		}
 	}
 }
 
-// maxAnswers is how many answers of a lookup are looked at.
-const maxAnswers = 16
+// maxAnswers is how many keys the answers of a lookup have, two an address.
+const maxAnswers = 32
 
 // address returns the host that a request asks for, and a hash of its method and target.
 func (l *Linker) address(s *Span, x *exchange.Exchange) (host string, content uint64) {
@@ -268,6 +270,11 @@ func lookupKey(tap uint32, client, found netip.Addr) key {
 	copy(b[4:], c[:])
 	copy(b[20:], f[:])
 	return keyOf(lookups, b[:])
+}
+
+// namedKey is the key of a lookup of a name, of which k is that of the address.
+func namedKey(k key, name string) key {
+	return mix(lookups, uint64(k)^xxhash.Sum64String(strings.ToLower(name)))
 }
 
 // locationOf returns the key of where an answer sends its client.

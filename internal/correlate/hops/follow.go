@@ -69,7 +69,11 @@ func (l *Linker) after(s, before *Span, r Role) {
 // lookup finds the lookup of an address before it was connected to, named: of the name that is asked for. It reports whether there is one.
 func (l *Linker) lookup(s *Span, named bool) bool {
 	var best *Span
-	l.index.each(lookupKey(s.tap, s.Client.Addr(), s.Server.Addr().Unmap()), MaxSame, func(d *Span) bool {
+	k := lookupKey(s.tap, s.Client.Addr(), s.Server.Addr().Unmap())
+	if named {
+		k = namedKey(k, s.Host)
+	}
+	l.index.each(k, MaxSame, func(d *Span) bool {
 		if named && !strings.EqualFold(d.Target, s.Host) {
 			return true
 		}
