@@ -376,6 +376,7 @@ test("Connections tells what was sent again, how connections ended, and leads to
   const trouble = table(page, "Connections with trouble");
   const [first] = await rows(trouble);
   await trouble.getByRole("link").first().click();
+  await page.getByRole("region", { name: "Diagnosis" }).getByRole("link", { name: "Its exchanges" }).click();
   await expect(page.getByRole("main", { name: "Exchanges" })).toBeVisible();
   const id = /network\.community_id == "([^"]+)"|community_id == "([^"]+)"/.exec(where(page)!);
   expect(id).not.toBeNull();
