@@ -530,6 +530,7 @@ test("In flight shows a request while it waits for its answer", async ({ page, o
     await expect(page.getByText("Nothing is under way at this moment.")).toBeVisible();
   } finally {
     answer?.();
+    await page.goto("about:blank"); // or it would ask a server that is gone
     await here.stop();
   }
 });
