@@ -209,7 +209,14 @@ test.describe("One exchange", () => {
     await expect(statement.getByRole("list", { name: "Parameters" }).getByRole("listitem")).toHaveText(["?"]);
     await expect(statement).toContainText("180 rows");
     await expect(section(page, "Timing")).toContainText(/The first row came \d/);
-    await expect(pane(page).getByRole("tab")).toHaveText(["Summary", "Network", "Hops", "Connection", "Packets", "JSON"]);
+    await expect(pane(page).getByRole("tab")).toHaveText([
+      "Summary",
+      "Network",
+      "Hops",
+      "Connection",
+      "Packets",
+      "JSON",
+    ]);
     await expect(pane(page).getByRole("button", { name: "Copy statement" })).toBeVisible();
     await expect(pane(page).getByRole("button", { name: "Copy as curl" })).toHaveCount(0);
     await pane(page).getByRole("link", { name: "same statement" }).click();
