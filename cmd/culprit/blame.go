@@ -163,7 +163,7 @@ func (b *blaming) prepare() (err error) {
 		return err
 	}
 	b.rows = map[[exchange.IDSize]byte][]byte{}
-	b.linker = hops.New(hops.Options{Wait: b.config.HopWait, MaxSpans: min(hops.MaxSpans, int(b.config.Memory)/linkedShare/perLinked)}, b.told)
+	b.linker = hops.New(hopOptions(b.capturing.config), b.told)
 	return nil
 }
 

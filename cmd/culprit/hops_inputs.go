@@ -78,7 +78,7 @@ func (r *treeing) run(ctx context.Context, cmd *cobra.Command, c *config.Trace) 
 		return err
 	}
 	r.rows = map[[exchange.IDSize]byte][]byte{}
-	r.linker = hops.New(hops.Options{Wait: c.HopWait, MaxSpans: min(hops.MaxSpans, int(c.Memory)/linkedShare/perLinked)}, r.told)
+	r.linker = hops.New(hopOptions(r.capturing.config), r.told)
 	stdin := bufio.NewReader(cmd.InOrStdin())
 	inputs := make([]capture.Input, len(c.Inputs))
 	for i, arg := range c.Inputs {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/correlate/hops"
 	"github.com/culprit-http/culprit/internal/exchange"
 )
@@ -20,8 +21,21 @@ func (l linking) Add(x *exchange.Exchange) {
 // link has exchanges linked before they are shown, if that is wanted.
 func (t *capturing) link() {
 	if t.config.HopWait > 0 {
-		t.pipeline.Linker = linking{hops.NewInline(hops.Options{Wait: t.config.HopWait}), t}
+		t.pipeline.Linker = linking{hops.NewInline(hopOptions(t.config)), t}
 	}
+}
+
+// linkMemory is what linking may take beside --memory, in bytes.
+func (t *capturing) linkMemory() config.Size {
+	if t.config.HopWait == 0 {
+		return 0
+	}
+	return t.config.Memory / linkedShare
+}
+
+// hopOptions says how exchanges are linked, and how many at a time.
+func hopOptions(c *config.Capture) hops.Options {
+	return hops.Options{Wait: c.HopWait, MaxSpans: min(hops.MaxSpans, int(c.Memory)/linkedShare/perLinked)}
 }
 
 // owned fills in the processes at the ends of an exchange, once.

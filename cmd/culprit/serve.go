@@ -199,7 +199,7 @@ func (s *serving) prepare(ctx context.Context, cmd *cobra.Command) error {
 		if !s.live {
 			s.progress = newProgress(s.stderr, inputs, false)
 		}
-		s.analysis(storeMemory)
+		s.analysis(storeMemory + s.linkMemory())
 		s.link()
 		s.pipeline.Progress, s.pipeline.Watch = s.progressed, &s.status.watch
 		if m, ok := s.sources[0].(capture.Measured); ok {

@@ -288,7 +288,7 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 		t.close()
 		return &statusError{exitFailed, err}
 	}
-	t.analysis(t.queueMemory())
+	t.analysis(t.queueMemory() + t.linkMemory())
 	t.link()
 	if t.sinks.recorder != nil {
 		t.pipeline.Recorder = t.sinks.recorder

@@ -48,18 +48,6 @@ type Host interface {
 	Overflowed(listener netip.AddrPort, at int64) bool
 }
 
-// Judge sets x.Blame, by what the exchange alone shows; see Court.
-func Judge(x *exchange.Exchange) { JudgeOn(nil, x) }
-
-// JudgeOn is Judge with what the host knows; nil: nothing.
-func JudgeOn(h Host, x *exchange.Exchange) {
-	if plain(x) {
-		return
-	}
-	c := Court{Host: h}
-	c.Judge(x)
-}
-
 // Court judges one exchange after the other, for one goroutine.
 type Court struct {
 	// Host is what the kernel knows, nil: nothing.

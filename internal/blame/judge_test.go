@@ -487,7 +487,7 @@ func TestJudge(t *testing.T) {
 			c.change(x)
 		}
 		measure.Time(x)
-		JudgeOn(c.host, x)
+		(&Court{Host: c.host}).Judge(x)
 		b := &x.Blame
 		seen[b.Situation] = true
 		if b.Who != c.who || b.Situation != c.what {
@@ -561,7 +561,7 @@ func TestEarlyResponseTells(t *testing.T) {
 		early413(x)
 		x.Conn.Half[server].Ended = c.fin
 		measure.Time(x)
-		Judge(x)
+		new(Court).Judge(x)
 		if proofs := strings.Join(x.Proofs(), "; "); !strings.Contains(proofs, c.want) || !strings.Contains(proofs, "33.0 KiB of 11.9 MiB") ||
 			!strings.Contains(proofs, "went on sending for 30.0 ms") {
 			t.Errorf("FIN at %d: %s", c.fin, proofs)
@@ -595,7 +595,7 @@ func TestConfidence(t *testing.T) {
 		slow(x)
 		c.change(x)
 		measure.Time(x)
-		Judge(x)
+		new(Court).Judge(x)
 		if b := &x.Blame; b.Situation != exchange.SlowApplication || math.Abs(b.Confidence-c.want) > 1e-9 {
 			t.Errorf("%s: %s with %v, want %v: %q", c.name, b.Situation, b.Confidence, c.want, x.Proofs())
 		}
@@ -625,7 +625,7 @@ func TestMoreFacts(t *testing.T) {
 	tlsTurns(3*ms, 320*ms)(x)
 	times(x, 1342, 1342, 1752, 1753)
 	measure.Time(x)
-	Judge(x)
+	new(Court).Judge(x)
 	proofs := x.Proofs()
 	if x.Blame.Situation != exchange.SlowApplication || (x.Blame.Time+ms/2)/ms != 402+312+1 || len(proofs) != 2 || !strings.Contains(proofs[1], "TLS handshake") {
 		t.Errorf("%s: %d ms, %q", x.Blame.Situation, x.Blame.Time/ms, proofs)
@@ -639,10 +639,10 @@ func FuzzJudge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed, what uint64) {
 		x := random(seed, what)
 		measure.Time(x)
-		Judge(x)
+		new(Court).Judge(x)
 		check(t, "random", x)
 		before := x.Blame
-		JudgeOn(nil, x)
+		new(Court).Judge(x)
 		if before.Evidence != x.Blame.Evidence || before.Who != x.Blame.Who || before.Confidence != x.Blame.Confidence {
 			t.Errorf("%+v, and then %+v", before, x.Blame)
 		}

@@ -135,7 +135,7 @@ func TestSummaryTexts(t *testing.T) {
 	x := healthy()
 	times(x, 1010, 1010, 1418, 1420)
 	measure.Time(x)
-	Judge(x)
+	new(Court).Judge(x)
 	s.Add(x)
 	x.Blame = exchange.Blame{}
 	if c := s.Worst()[0]; len(c.Facts) != 1 || c.Why != "server: "+c.Facts[0] || c.Total != 420*ms {
