@@ -45,6 +45,9 @@ type treeing struct {
 
 	taken  uint64
 	failed error
+	// last is the id of the last record, which comes again when files overlap; repeated counts those.
+	last     [exchange.IDSize]byte
+	repeated uint64
 }
 
 // byEnd is a heap of exchanges by when they ended.
@@ -196,8 +199,15 @@ func (r *treeing) again(n *hops.Node, s *hops.Span, f func(x *exchange.Exchange)
 	})
 }
 
-// take takes an exchange that was recorded before.
-func (r *treeing) take(x *exchange.Exchange) error { return r.took(x, r.linker.Take(x)) }
+// take takes an exchange that was recorded before, once.
+func (r *treeing) take(x *exchange.Exchange) error {
+	if r.taken > 0 && *x.KnownID == r.last {
+		r.repeated++
+		return nil
+	}
+	r.last = *x.KnownID
+	return r.took(x, r.linker.Take(x))
+}
 
 // readRecords takes the exchanges of files of records. Each is in about the order of time: what is out of it is put in order among maxSorted.
 func (r *treeing) readRecords(ctx context.Context, inputs []capture.Input, stdin io.Reader) error {
@@ -214,6 +224,9 @@ func (r *treeing) readRecords(ctx context.Context, inputs []capture.Input, stdin
 	}
 	if others > 0 {
 		r.warn("left out: %s that aren't exchanges", plural(uint64(others), "record"))
+	}
+	if r.repeated > 0 {
+		r.say("left out: %s that had come before", plural(r.repeated, "record"))
 	}
 	return err
 }
