@@ -264,8 +264,8 @@ func screen(t *testing.T, width uint16, env []string, args ...string) string {
 }
 
 func TestTerminalLayout(t *testing.T) {
-	// 43 exchanges, three of which aren't complete, and four verdicts that say more, of one line to three.
-	for width, want := range map[uint16]int{80: 54, 100: 52, 140: 51} {
+	// 43 exchanges, three of which aren't complete, and three verdicts that say more, of one line to three.
+	for width, want := range map[uint16]int{80: 52, 100: 51, 140: 50} {
 		shown := screen(t, width, []string{"NO_COLOR=1"}, "-r", demo)
 		if strings.ContainsRune(shown, '\x1b') {
 			t.Errorf("width %d: control sequences in spite of NO_COLOR", width)

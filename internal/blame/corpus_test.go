@@ -154,7 +154,6 @@ func TestDemo(t *testing.T) {
 		"/images/hero.jpg client-network/loss-client-side":    1,
 		"/favicon.ico client/client-error":                    1,
 		"/api/orders server/server-error":                     1,
-		"/login server/redirected":                            1,
 		"/api/export?format=csv server/slow-application":      1,
 	}
 	if !maps.Equal(got, want) {

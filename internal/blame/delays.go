@@ -70,7 +70,7 @@ var delays = [...]delay{
 	lookup: {exchange.SlowDNS, exchange.ByDNS, 0.9, WorkFloor, 0, nil,
 		"the exchange is a question to a resolver: the resolver and the way to it look alike", proveLookup},
 	redirect: {exchange.Redirected, exchange.ByServer, 0.85, StallFloor, 0, nil,
-		"nothing else is to blame, and the answer is a redirect (RFC 9110 §15.4): all of its time was for being sent elsewhere", proveRedirect},
+		"nothing else is to blame, and the answer to a GET or HEAD is a redirect (RFC 9110 §15.4): all of its time was for being sent elsewhere", proveRedirect},
 	{exchange.AcceptQueueFull, exchange.ByServer, 0.95, StallFloor, overflow, []taking{{measure.ServerLoss, connect | messages | inTLS}},
 		"SYNs came again while the host's accept queue overflowed, or the SYN+ACK came again though the handshake's ACK and data had passed", proveAcceptQueue},
 	{exchange.AcceptQueueFull, exchange.ByServer, 0.7, StallFloor, atServer | resent, []taking{{measure.ServerLoss, connect | messages}},
@@ -278,13 +278,19 @@ func proveLookup(c *trial, b *exchange.Blame, took int64) {
 	}
 }
 
-// isRedirect reports whether the answer sends the client elsewhere.
+// isRedirect reports whether the answer sends a client elsewhere that only wanted to get something. One that had something done is told where
+// the result is (RFC 9110 §15.4.4), for which no time was lost.
 func isRedirect(x *exchange.Exchange) bool {
 	switch x.Response.Status {
 	case 301, 302, 303, 307, 308:
-		return x.Family == exchange.HTTP && x.HasResponse && x.Response.Field("location") != nil
+	default:
+		return false
 	}
-	return false
+	if x.Family != exchange.HTTP || !x.HasResponse || x.Response.Field("location") == nil {
+		return false
+	}
+	method := string(x.Request.Bytes(x.Request.Method))
+	return method == "GET" || method == "HEAD"
 }
 
 func proveRedirect(c *trial, b *exchange.Blame, took int64) {

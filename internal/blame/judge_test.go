@@ -289,6 +289,11 @@ var cases = []struct {
 		x.Response.Status, x.Response.Raw = 302, []byte("location/b")
 		x.Response.Fields = []proto.Field{{Name: proto.Span{Len: 8}, Value: proto.Span{Off: 8, Len: 2}}}
 	}, who: exchange.ByServer, what: exchange.Redirected, time: 40, why: "server: status 302 sends the client elsewhere after 40.0 ms, packet 1030"},
+	{name: "a redirect after something was done", change: func(x *exchange.Exchange) {
+		x.Request.Raw, x.Request.Method, x.Request.Target = []byte("POST/a"), proto.Span{Len: 4}, proto.Span{Off: 4, Len: 2}
+		x.Response.Status, x.Response.Raw = 303, []byte("location/b")
+		x.Response.Fields = []proto.Field{{Name: proto.Span{Len: 8}, Value: proto.Span{Off: 8, Len: 2}}}
+	}, who: exchange.Nobody},
 	{name: "two parties alike", change: func(x *exchange.Exchange) {
 		times(x, 1010, 1310, 1608, 1610)
 	}, who: exchange.ByClient, what: exchange.SlowSender, time: 300},
