@@ -216,10 +216,10 @@ func (o *treeLayout) hop(t *hops.Tree, n *hops.Node, first, next, marked string)
 		} else {
 			b = append(b, "  "...)
 		}
-		b = append(b, "network between "...)
+		b = append(b, "network "...)
 		b = appendTap(b, n.Seen[0].Observer, n.Seen[0].Tap)
-		b = appendTap(append(b, " and "...), n.Served().Observer, n.Served().Tap)
-		b = terminal.AppendDuration(append(b, ": there "...), n.Network.Request)
+		b = appendTap(append(b, " to "...), n.Served().Observer, n.Served().Tap)
+		b = terminal.AppendDuration(append(b, ": "...), n.Network.Request)
 		b = terminal.AppendDuration(append(b, ", back "...), n.Network.Response)
 		o.text = b
 		right := append(appendFigure(nil, n.Network.Request+n.Network.Response), strings.Repeat(" ", terminal.Width(right)-figureWidth)...)

@@ -366,12 +366,13 @@ func putFirst(b *exchange.Blame, e exchange.Evidence) {
 	b.N = uint8(n + 1)
 }
 
-// culprit returns the node to which the blame leads: from a node that blames an upstream, to the child that is meant.
+// culprit returns the node to which the blame leads: from a node that blames an upstream, to the child that is meant; nil where nobody is
+// blamed, or it isn't clear who.
 func culprit(n *Node) *Node {
+	if n.Blame.Who <= exchange.Nobody || n.Blame.Who == exchange.Unclear {
+		return nil
+	}
 	for range MaxDepth {
-		if n.Blame.Who <= exchange.Nobody {
-			return nil
-		}
 		if n.Blame.Who != exchange.ByUpstream {
 			return n
 		}

@@ -178,3 +178,17 @@ func FuzzJudgeTree(f *testing.F) {
 		}
 	})
 }
+
+// TestNoCulprit: where it isn't clear who is to blame, nobody is marked; an upstream that is blamed is, whatever it shows itself.
+func TestNoCulprit(t *testing.T) {
+	for _, who := range []exchange.Who{exchange.Unjudged, exchange.Nobody, exchange.Unclear} {
+		if n := JudgeTree(&Node{Blame: exchange.Blame{Who: who}}); n != nil {
+			t.Errorf("%v: %+v", who, n.Blame)
+		}
+	}
+	child := &Node{Address: "10.0.0.3:80", Blame: exchange.Blame{Who: exchange.Unclear}}
+	root := &Node{Children: []*Node{child}, Blame: exchange.Blame{Who: exchange.ByUpstream, Upstream: child.Address}}
+	if n := JudgeTree(root); n != child {
+		t.Errorf("%+v", n)
+	}
+}
