@@ -70,6 +70,10 @@ type Tap struct {
 	// (pcapng interface statistics); IfDropped those that the interface lost.
 	Dropped, IfDropped uint64
 
+	// Recorded says what recorded it, where that wasn't on the wire: the packets are then made from what a party to the conversation
+	// has sent and received. Addresses may be made up, and nothing but the bytes and their times is known. See RecordedByServer.
+	Recorded string
+
 	// The rest is known of live captures only. Observer is the name of the host that captures; Filter the
 	// capture filter in tcpdump's language, SnapLen the most that is captured of a packet, in bytes. Freezes
 	// counts how often the kernel found the ring full.
@@ -77,6 +81,14 @@ type Tap struct {
 	SnapLen          int
 	Freezes          uint64
 }
+
+// What Tap.Recorded may be.
+const (
+	// RecordedByServer: an HTTP server, such as Apache httpd with mod_firehose.
+	RecordedByServer = "server"
+	// RecordedAsExchanges: it was made from exchanges, such as those of a HAR file.
+	RecordedAsExchanges = "exchanges"
+)
 
 // Source delivers packets, one after the other.
 //

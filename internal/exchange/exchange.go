@@ -45,6 +45,9 @@ type Tap struct {
 	Label string
 	// Observer is the name of the host that captured, empty for files.
 	Observer string
+	// Recorded says what recorded it, where that wasn't on the wire: then the facts of the network and of the handshake aren't known. It is
+	// one of capture.Tap's.
+	Recorded string
 }
 
 // Interim is an interim response (HTTP 1xx) on the way to the answer.

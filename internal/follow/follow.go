@@ -65,6 +65,10 @@ type Chunk struct {
 	// Close is why the half-stream has ended, or proto.Open. Over: the connection has, so this is its last chunk.
 	Close proto.CloseReason
 	Over  bool
+	// Step says what the chunk tells of Message, where it is of one rather than of the half-stream: then Data and Gap are of the message's
+	// body, and Close and Over say nothing. Such chunks come only if they are wanted.
+	Step    Step
+	Message *Message
 
 	// seq is the number of the packet, of all that the shard was given, with which the chunk was complete.
 	seq uint64

@@ -34,7 +34,7 @@ func (t *taps) learn(all []capture.Tap) {
 		if label == "" {
 			label = filepath.Base(c.File)
 		}
-		list = append(list, &exchange.Tap{Name: c.Name, Label: label, Observer: c.Observer})
+		list = append(list, &exchange.Tap{Name: c.Name, Label: label, Observer: c.Observer, Recorded: c.Recorded})
 	}
 	t.list.Store(&list)
 }
