@@ -59,6 +59,12 @@ type Fragment struct {
 	Offset int64
 	// Untrusted: it comes behind damage, and isn't known to be one rather than bytes of another's data that look like one.
 	Untrusted bool
+	// Lost is how many bytes of Data are missing at their end, as the fragment was cut short: the header says that there were so many more.
+	Lost int
+	// Damaged: bytes that are no fragment follow, so Data may be too few, too many or others.
+	Damaged bool
+	// Nested: Data hold what looks like a header.
+	Nested bool
 }
 
 // Append appends the fragment as it stands in a stream: byte for byte what mod_firehose writes.
