@@ -26,7 +26,7 @@ const (
 	maxSorted = 8192
 )
 
-// treeing is a run that makes trees of the exchanges of captures, and of records that were written before.
+// treeing is a run that makes trees of the exchanges of captures, and of records that were written before, HTTP archives among them.
 //
 //	captures --> pipeline --+--> linker --> tree, apart
 //	records  --> sorted  ---'         \--> rows, if they are wanted again
@@ -206,13 +206,18 @@ func (r *treeing) take(x *exchange.Exchange) error {
 		return nil
 	}
 	r.last = *x.KnownID
-	return r.took(x, r.linker.Take(x))
+	s := r.linker.Take(x)
+	if x.Enriched.Route == "" && x.Family == exchange.HTTP { // it is from an archive, which knows no routes, and may have secrets
+		r.finish(x)
+		s.Shows(x)
+	}
+	return r.took(x, s)
 }
 
 // readRecords takes the exchanges of files of records. Each is in about the order of time: what is out of it is put in order among maxSorted.
-func (r *treeing) readRecords(ctx context.Context, inputs []capture.Input, stdin io.Reader) error {
+func (r *treeing) readRecords(ctx context.Context, inputs []capture.Input, stdin *bufio.Reader) error {
 	var sorted byEnd
-	others, err := readRecords(inputs, stdin, func(x *exchange.Exchange) error {
+	left, err := readRecords(inputs, stdin, 0, func(x *exchange.Exchange, _ inputKind) error {
 		heap.Push(&sorted, x)
 		if len(sorted) < maxSorted {
 			return ctx.Err()
@@ -222,9 +227,7 @@ func (r *treeing) readRecords(ctx context.Context, inputs []capture.Input, stdin
 	for err == nil && len(sorted) > 0 {
 		err = r.take(heap.Pop(&sorted).(*exchange.Exchange))
 	}
-	if others > 0 {
-		r.warn("left out: %s that aren't exchanges", plural(uint64(others), "record"))
-	}
+	left.tell(&r.capturing)
 	if r.repeated > 0 {
 		r.say("left out: %s that had come before", plural(r.repeated, "record"))
 	}
