@@ -65,6 +65,7 @@ func recordingFlags(g flagGroup, c *config.Trace) {
 	g.BoolVar(&c.WithKeys, "with-keys", false, "pcapng: with the keys of its connections")
 	g.BoolVar(&c.Ciphertext, "ciphertext", false, "stream, files: as sent, not decrypted")
 	g.BoolVar(&c.Force, "force", false, "files: write over what is there")
+	g.StringVar(&c.FileName, "file-name", "", "files: names by `TEMPLATE` (docs/follow.md)")
 }
 
 // knowledgeFlags say what is known beyond the packets. They include --config, whose value path gets.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"github.com/culprit-http/culprit/internal/follow"
 	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/output/files"
+	"github.com/culprit-http/culprit/internal/output/firehose"
 	"github.com/culprit-http/culprit/internal/output/stream"
 )
 
@@ -31,11 +31,14 @@ type follower interface {
 // readForm reads how half-streams are to be shown.
 func readForm(o *config.Output) (stream.Form, error) {
 	s := &settings{output: o}
-	form := s.choice("as", stream.Forms()...)
+	form, err := stream.ParseForm(s.text("as", string(stream.Auto)))
+	if err != nil {
+		s.fail("as", "%v", err)
+	}
 	if err := s.err(); err != nil {
 		return "", fmt.Errorf("-o %w", err)
 	}
-	return stream.Form(form), nil
+	return form, nil
 }
 
 // checkFollow refuses what can't be done with half-streams.
@@ -43,9 +46,11 @@ func checkFollow(c *config.Trace, orders []order) error {
 	i := slices.IndexFunc(orders, func(o order) bool { return o.follow })
 	switch {
 	case c.Ciphertext && i < 0:
-		return fmt.Errorf("--ciphertext is for -o %s and -o %s=DIR", streams, folder)
-	case c.Force && !slices.ContainsFunc(orders, func(o order) bool { return o.name == folder }):
-		return fmt.Errorf("--force is for -o %s=DIR", folder)
+		return fmt.Errorf("--ciphertext is for -o %s, -o %s=DIR and -o %s=FILE", streams, folder, hoses)
+	case c.Force && !slices.ContainsFunc(orders, func(o order) bool { return o.name == folder || o.name == hoses }):
+		return fmt.Errorf("--force is for -o %s=DIR and -o %s=FILE", folder, hoses)
+	case c.FileName != "" && !slices.ContainsFunc(orders, func(o order) bool { return o.name == folder }):
+		return fmt.Errorf("--file-name is for -o %s=DIR", folder)
 	case i < 0:
 		return nil
 	case c.Agent:
@@ -60,13 +65,7 @@ func checkFollow(c *config.Trace, orders []order) error {
 // follow opens an output that shows or keeps half-streams.
 func (s *sinks) follow(o *order, c *config.Trace, stdout target, inputs []capture.Input) error {
 	if o.name == folder {
-		root, err := openFolder(o.path, c)
-		if err != nil {
-			return err
-		}
-		s.folders = append(s.folders, root)
-		s.addFollower(files.New(filesIn{root, c.Force}))
-		return nil
+		return s.keepFiles(o, c)
 	}
 	t := stdout
 	if o.path != "" {
@@ -122,33 +121,14 @@ func openFolder(dir string, c *config.Trace) (*os.Root, error) {
 	return os.OpenRoot(dir)
 }
 
-// filesIn makes files in a folder. force: those that are there are replaced.
-type filesIn struct {
-	root  *os.Root
-	force bool
-}
-
-// Create implements files.Folder. Nobody else's file is written, whatever was there by that name.
-func (f filesIn) Create(name string) (files.File, error) {
-	if f.force {
-		if err := f.root.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-}
-
-// Reopen implements files.Folder.
-func (f filesIn) Reopen(name string) (files.File, error) {
-	return f.root.OpenFile(name, os.O_WRONLY, 0o600)
-}
-
 // follow says how half-streams are followed, if they are.
 func (t *tracing) follow() {
 	if len(t.sinks.followers) == 0 {
 		return
 	}
 	t.warn("%s", follow.RawWarning)
+	t.followHoses()
+	t.pipeline.Contents |= t.sinks.contents
 	t.pipeline.Follow = follow.Plain
 	if t.config.Ciphertext {
 		t.pipeline.Follow = follow.Sent
@@ -176,7 +156,9 @@ func (t *tracing) accountFollowers() {
 		var st follow.Stats
 		switch f := f.(type) {
 		case *stream.Output:
-			st = f.Stats()
+			if st = f.Stats(); f.Silent() && st.Holes > 0 {
+				t.lose("-o %s: %s, of which what is shown says nothing", streams, plural(st.Holes, "hole"))
+			}
 		case *files.Output:
 			kept := f.Stats()
 			st = kept.Stats
@@ -186,6 +168,11 @@ func (t *tracing) accountFollowers() {
 			if kept.Refused > 0 {
 				t.lose("-o %s: %s left out, since there were %s files", folder, plural(kept.Refused, "half-stream"), count(files.MaxFiles))
 			}
+			t.accountFiles(&kept)
+		case *firehose.Output:
+			recorded := f.Stats()
+			st = recorded.Stats
+			t.accountHose(&recorded)
 		}
 		t.followed = t.followed || st.HalfStreams+st.Undecrypted > 0
 		if i == 0 && st.Undecrypted > 0 {
@@ -205,6 +192,9 @@ func (t *tracing) totalsOfFollowers() {
 		case *files.Output:
 			kept := f.Stats()
 			name, st, more = folder, kept.Stats, " in "+plural(kept.Files, "file")
+		case *firehose.Output:
+			recorded := f.Stats()
+			name, st, more = hoses, recorded.Stats, " of "+totalsOfHose(&recorded)
 		}
 		text := plural(st.HalfStreams, "half-stream") + more + ", " + plural(st.Bytes, "byte")
 		if st.Holes > 0 {

@@ -119,7 +119,7 @@ Examples:
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(newTrace(), newBlame(), newHops(), newRoutes(), newServe(), newAgent(), newSetup(), newSockets(), newQuery(openEmbedded), newConfig(), newVersion())
+	root.AddCommand(newTrace(), newBlame(), newHops(), newRoutes(), newFirehose(), newReplay(), newDiff(), newServe(), newAgent(), newSetup(), newSockets(), newQuery(openEmbedded), newConfig(), newVersion())
 	return root
 }
 

@@ -17,8 +17,10 @@ import (
 	"github.com/culprit-http/culprit/internal/config"
 	"github.com/culprit-http/culprit/internal/endpoint"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/follow"
 	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/output/console"
+	"github.com/culprit-http/culprit/internal/output/files"
 	"github.com/culprit-http/culprit/internal/output/har"
 	"github.com/culprit-http/culprit/internal/output/line"
 	"github.com/culprit-http/culprit/internal/output/ndjson"
@@ -49,8 +51,9 @@ type kind struct {
 	ship func(s *settings, dial endpoint.DialFunc) shipment
 	// serve: others ask for what it counts.
 	serve bool
-	// follow: it shows or keeps half-streams; shown: it takes settings that say how.
-	follow, shown bool
+	// follow: it shows or keeps half-streams; shown: it takes settings that say how. hosed: it records them as a firehose stream.
+	// foldered: it makes files in a folder, and takes settings.
+	follow, shown, hosed, foldered bool
 }
 
 // settings reports whether the kind takes settings.
@@ -67,7 +70,8 @@ var kinds = []kind{
 	{name: "ndjson", write: func(t target, c *config.Trace) output.Output { return ndjson.New(t.w) }},
 	{name: "har", write: func(t target, c *config.Trace) output.Output { return har.New(t.w, version) }},
 	{name: streams, follow: true, shown: true},
-	{name: folder, follow: true},
+	{name: folder, follow: true, foldered: true},
+	{name: hoses, follow: true, hosed: true},
 	{name: recording},
 	{name: columns},
 	{name: "logstash", ship: shipLogstash},
@@ -85,7 +89,7 @@ const (
 )
 
 // rotating are the outputs that --rotate is for.
-var rotating = []string{recording, "ndjson", columns}
+var rotating = []string{recording, "ndjson", columns, hoses}
 
 // outputNames returns the names for messages and completion.
 func outputNames() []string {
@@ -104,13 +108,16 @@ type order struct {
 	// parcel is what a shipper's settings say, serving those of what is served.
 	parcel  *parcel
 	serving *metricsServer
-	// form is how half-streams are shown.
+	// form is how half-streams are shown, hose how they are recorded.
 	form stream.Form
+	hose *hose
+	// kept says which files are made of half-streams.
+	kept keptFiles
 }
 
 // takesSettings reports whether an output of that name takes settings.
 func takesSettings(name string) bool {
-	return slices.ContainsFunc(kinds, func(k kind) bool { return k.name == name && (k.settings() || k.shown) })
+	return slices.ContainsFunc(kinds, func(k kind) bool { return k.name == name && (k.settings() || k.shown || k.hosed || k.foldered) })
 }
 
 // orderedOutputs returns the outputs that were asked for: on the command line, or else in the file.
@@ -172,11 +179,21 @@ func parseOutputs(c *config.Trace, dial endpoint.DialFunc) ([]order, error) {
 				return nil, usage(err)
 			}
 		}
+		if order.foldered {
+			if order.kept, err = readFiles(&o, c); err != nil {
+				return nil, usage(err)
+			}
+		}
+		if order.hosed {
+			if order.hose, err = readHose(&o); err != nil {
+				return nil, usage(err)
+			}
+		}
 		if order.path = o.Target; o.HasTarget && o.Target == "" {
 			return nil, usage(fmt.Errorf("-o %s: name a file after the equals sign, or - for standard output", o.Text))
 		}
 		switch {
-		case len(o.Settings) > 0 && !order.shown:
+		case len(o.Settings) > 0 && !order.shown && !order.hosed && !order.foldered:
 			return nil, usage(fmt.Errorf("-o %s: it takes no settings", o.Text))
 		case o.Name == recording && !o.HasTarget:
 			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE, or - for standard output", o.Name, o.Name))
@@ -184,6 +201,8 @@ func parseOutputs(c *config.Trace, dial endpoint.DialFunc) ([]order, error) {
 			return nil, usage(fmt.Errorf("-o %s: name a file, -o %s=FILE", o.Name, o.Name))
 		case o.Name == folder && (!o.HasTarget || o.Target == "-"):
 			return nil, usage(fmt.Errorf("-o %s: name a folder, -o %s=DIR", o.Name, o.Name))
+		case o.Name == hoses && !o.HasTarget:
+			return nil, usage(fmt.Errorf("-o %s: name a file or a FIFO, -o %s=FILE, or - for standard output", o.Name, o.Name))
 		case order.path == "-":
 			order.path = ""
 		}
@@ -219,9 +238,12 @@ type sinks struct {
 	files   []*os.File
 	// recorder is the output that writes packets, or nil.
 	recorder *pcapng.Recorder
-	// followers are the outputs that show or keep half-streams, folders those of files.
+	// followers are the outputs that show or keep half-streams, folders those of files, and tracks keep the packets of connections.
 	followers []follower
-	folders   []*os.Root
+	tracks    []*files.Packets
+	// contents are the messages that files are made of.
+	contents follow.Contents
+	folders  []*os.Root
 	// shippers are those of outputs that deliver over the network, and servers count all exchanges, also those that sampling
 	// leaves out.
 	shippers []*shipper
@@ -265,6 +287,8 @@ func (s *sinks) open(o *order, c *config.Trace, stdout target, inputs []capture.
 	case o.serving != nil:
 		s.servers = append(s.servers, o.serving)
 		return nil
+	case o.hosed:
+		return s.openHose(o, c, stdout, inputs)
 	case o.kind.follow:
 		return s.follow(o, c, stdout, inputs)
 	case o.Name == recording:

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/culprit-http/culprit/internal/capture"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output/terminal"
 	"github.com/culprit-http/culprit/internal/pipeline"
@@ -19,6 +20,11 @@ func (t *capturing) report(s *pipeline.Stats, failed error) {
 	for _, source := range t.sources {
 		for _, w := range source.Warnings() {
 			t.lose("%s", w)
+		}
+		if noted, ok := source.(capture.Noted); ok {
+			for _, n := range noted.Notes() {
+				t.say("%s", n)
+			}
 		}
 	}
 	if t.matcher != nil && t.matcher.Err() != nil {

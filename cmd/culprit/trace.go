@@ -242,6 +242,9 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	if stdout.preview, err = newPreviewer(c.Protosets, t.redactor); err != nil {
 		return err
 	}
+	if err := t.openPipes(ctx, orders); err != nil {
+		return err
+	}
 	inputs, err := t.open(ctx, cmd.InOrStdin())
 	if err != nil {
 		return err
@@ -290,9 +293,7 @@ func (t *tracing) prepare(ctx context.Context, cmd *cobra.Command) error {
 	}
 	t.analysis(t.queueMemory() + t.linkMemory())
 	t.link()
-	if t.sinks.recorder != nil {
-		t.pipeline.Recorder = t.sinks.recorder
-	}
+	t.pipeline.Recorder = t.sinks.recorders(t.taps)
 	return nil
 }
 

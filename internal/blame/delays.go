@@ -138,6 +138,9 @@ func (c *trial) delayed() {
 	c.l.Take(x)
 	c.look()
 	left := c.l.Rows
+	if x.Recorded() {
+		keepWait(&left)
+	}
 	var took [len(delays)]int64
 	var by [exchange.NumWho]int64
 	for i := range delays {
@@ -168,6 +171,9 @@ func (c *trial) delayed() {
 			second = by[w]
 		}
 	}
+	if x.Recorded() && c.unknown(by[who]) {
+		return
+	}
 	if by[who] == 0 {
 		if isRedirect(x) {
 			c.accuse(&delays[redirect], c.busy, c.busy, 0)
@@ -189,6 +195,27 @@ func (c *trial) delayed() {
 		}
 	}
 	b.Confidence = sure // of the main thing
+}
+
+// keepWait leaves of the time of an exchange that its server recorded what the server took for sure: from having read the request to writing
+// the response. Whether the client, the network or the server held up the rest doesn't show there.
+func keepWait(rows *[measure.Rows][measure.Causes]int64) {
+	took := rows[exchange.PhaseWait][measure.ServerWork]
+	*rows = [measure.Rows][measure.Causes]int64{}
+	rows[exchange.PhaseWait][measure.ServerWork] = took
+}
+
+// unknown says that it can't be known who made an exchange slow that its server recorded, where more of its time than what the server took for
+// sure went into sending and receiving. It reports whether it did.
+func (c *trial) unknown(sure int64) bool {
+	x, b := c.x, &c.x.Blame
+	moved := max(x.Timing.Send, 0) + max(x.Timing.Receive, 0)
+	if moved < WorkFloor || moved <= sure {
+		return false
+	}
+	b.Who, b.Situation, b.Confidence, b.Time = exchange.Unclear, exchange.NoSituation, 0, moved
+	say(b, exchange.Evidence{Sentence: exchange.SaysRecorded, Of: x.Server()})
+	return true
 }
 
 // nearly is how near the second party's share may come to the first's before the order is in doubt, as a part of the first.
@@ -459,6 +486,8 @@ func proveApplication(c *trial, b *exchange.Blame, took int64) {
 	switch {
 	case acked && after > c.l.RTT[1]+lateAck && after > took/2:
 		doubt(b, 0.5, exchange.Evidence{Sentence: exchange.SaysLateAck, Time: after})
+	case x.Recorded():
+		say(b, exchange.Evidence{Sentence: exchange.SaysRecorded, Of: x.Server()})
 	case c.l.RTT[1] == 0 && x.Flow != nil && x.Flow.Proto == packet.ProtoTCP:
 		doubt(b, 0.6, exchange.Evidence{Sentence: exchange.SaysNoRoundTrip, Of: x.Server()})
 	}

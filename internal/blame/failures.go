@@ -309,7 +309,7 @@ func (c *trial) saySilence(b *exchange.Blame, silent int64) {
 		e.Sentence, e.Number = exchange.SaysSilentAcked, after
 	}
 	say(b, e)
-	if x.Flow != nil && x.Flow.Proto != packet.ProtoTCP || x.HasResponse && x.Acked.Time == 0 {
+	if x.Flow != nil && x.Flow.Proto != packet.ProtoTCP || x.HasResponse && x.Acked.Time == 0 || x.Recorded() {
 		return // there are no acknowledgements, or the answer was it
 	}
 	switch {

@@ -120,6 +120,8 @@ func judged(x *exchange.Exchange) bool {
 	switch {
 	case x.Grade == exchange.OneSided, x.Grade == exchange.Undecryptable, x.Message != nil:
 		return false
+	case x.Recorded() && !x.RecordedByServer():
+		return false // where the times were taken isn't known
 	case x.Period != nil:
 		return x.Grade == exchange.Aborted || x.Grade == exchange.Unanswered
 	case x.HasRequest && x.Request.OneWay, x.HasResponse && x.Response.OneWay, x.HasRequest && x.Request.Kind == proto.Event:

@@ -1,4 +1,4 @@
-// Package capture reads packets: from pcap and pcapng files, compressed or not, from standard
+// Package capture reads packets: from pcap and pcapng files, and from streams of mod_firehose's, compressed or not, from standard
 // input, and from several of these at once in order of time.
 package capture
 
@@ -86,9 +86,31 @@ type Tap struct {
 const (
 	// RecordedByServer: an HTTP server, such as Apache httpd with mod_firehose.
 	RecordedByServer = "server"
+	// RecordedByProgram: the system calls of a program, which culprit runs.
+	RecordedByProgram = "program"
 	// RecordedAsExchanges: it was made from exchanges, such as those of a HAR file.
 	RecordedAsExchanges = "exchanges"
 )
+
+// recordedComments are what a pcapng file says, in the comment of an interface, of packets that were made of a recording: with that, they
+// are known again when they are read.
+var recordedComments = map[string]string{
+	RecordedByServer:    "synthetic packets, not captured on the wire: made of what a server recorded [culprit:recorded=server]",
+	RecordedAsExchanges: "synthetic packets, not captured on the wire: made of recorded exchanges [culprit:recorded=exchanges]",
+}
+
+// RecordedComment returns the comment for the interface of a tap that is Recorded.
+func RecordedComment(by string) string { return recordedComments[by] }
+
+// recordedBy returns what a comment says that recorded the packets of an interface, empty for all others.
+func recordedBy(comment []byte) string {
+	for by, text := range recordedComments {
+		if string(comment) == text {
+			return by
+		}
+	}
+	return ""
+}
 
 // Source delivers packets, one after the other.
 //

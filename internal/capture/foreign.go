@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/culprit-http/culprit/internal/firehose"
 )
 
 // foreignSize is how much of a file is looked at to guess what it is, in bytes.
@@ -52,11 +54,17 @@ var foreignFiles = []struct {
 	{0, "<", "XML or HTML", anything},
 }
 
-// openForeign says what a file seems to be that is no capture.
+// openForeign opens a firehose stream, which has no magic number, or says what a file seems to be that is no capture.
 func openForeign(rd *reader) (format, error) {
 	begin, err := rd.w.available(foreignSize)
+	if err == ErrIdle && firehose.Looks(rd.w.buf[rd.w.pos:]) {
+		return newFirehose(rd) // which says little at a time
+	}
 	if err != nil {
 		return nil, err
+	}
+	if firehose.Looks(begin) {
+		return newFirehose(rd)
 	}
 	what, hint := "", anything
 	switch {

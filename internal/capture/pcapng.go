@@ -27,6 +27,8 @@ const byteOrderMagic = 0x1a2b3c4d
 const (
 	optionEnd = 0
 
+	optionComment = 1
+
 	interfaceName       = 2
 	interfaceResolution = 9
 	interfaceOffset     = 14
@@ -203,9 +205,11 @@ func (p *pcapng) iface(body []byte) error {
 		return fmt.Errorf("a section with more than %d interfaces", maxInterfaces)
 	}
 	f := iface{mul: 1000, div: 1, link: LinkType(p.u16(body)), snaplen: p.u32(body[4:])}
-	name := ""
+	name, recorded := "", ""
 	for code, value := range p.options(body[8:]) {
 		switch {
+		case code == optionComment && recorded == "":
+			recorded = recordedBy(value)
 		case code == interfaceName:
 			name = string(value)
 		case code == interfaceResolution && len(value) > 0:
@@ -221,6 +225,9 @@ func (p *pcapng) iface(body []byte) error {
 	var err error
 	if f.tap, err = p.rd.tap(len(p.ifaces), name, f.link, p.named[key]); err != nil {
 		return err
+	}
+	if recorded != "" {
+		p.rd.src.taps[f.tap].Recorded = recorded
 	}
 	p.named[key]++
 	p.ifaces = append(p.ifaces, f)

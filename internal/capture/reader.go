@@ -20,7 +20,8 @@ const magicSize = 4
 type reader struct {
 	src     *source
 	name    string // of the input, for messages
-	order   int    // of the input among all
+	path    string
+	order   int // of the input among all
 	group   *group
 	w       *window
 	format  format // nil until the file's header has been read

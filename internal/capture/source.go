@@ -47,7 +47,14 @@ type Measured interface {
 	Progress() (read, size int64)
 }
 
-// Open opens inputs for reading as one Source, which is a SecretSource, and Measured.
+// Noted is a Source that may have something to say of what it delivered that is neither an error nor a loss.
+type Noted interface {
+	Source
+	// Notes returns what there is to say, after Next returned io.EOF.
+	Notes() []string
+}
+
+// Open opens inputs for reading as one Source, which is a SecretSource, Measured, and Noted.
 //
 // Inputs of one name are one tap, merged by time. Files without a name and of one link type are one tap
 // where each begins after the one before has ended: the parts of a rotated capture, taken in the order of
@@ -59,6 +66,9 @@ type Measured interface {
 // Within a file each interface of a pcapng section is a tap of its own; one of the same name and
 // link type in a later section or file of the tap is the same. The first interface of a named input has the
 // input's name, others NAME/INTERFACE.
+//
+// What servers have recorded with mod_firehose is read like captures, as packets that are made of it (Tap.Recorded). All such inputs
+// without a name are one tap, and so are those of one name: the directions of a conversation may be in several.
 //
 // Packets of different inputs come in order of time; those of one input stay in their order even when
 // time goes back. Files and pipes are waited for; with Options.Follow, inputs that have nothing to give hold
@@ -112,7 +122,9 @@ type source struct {
 	drops    []drops // by tap
 	index    map[tapKey]uint32
 	groups   []*group // of inputs without a name
+	unnamed  *group   // of firehose streams without a name
 	warnings []string
+	notes    []string
 	secrets  []Secret
 	size     int // bytes of secrets
 	// read counts the bytes read of inputs; length is how many they have, -1 when that isn't known.
@@ -124,6 +136,8 @@ type source struct {
 	waiting []*reader
 	heads   []*reader // a heap by time
 	taken   bool      // heads[0].head was delivered
+	// making have packets that they made of the last record; they are delivered before anything else.
+	making []*recording
 }
 
 // part is an input that isn't opened yet.
@@ -153,6 +167,8 @@ type group struct {
 	busy bool   // the last input isn't at its end
 	// packets counts the records delivered, of all interfaces.
 	packets uint64
+	// recording is what its firehose streams have in common, nil when there is none.
+	recording *recording
 }
 
 // tapKey says which interfaces are one tap.
@@ -236,8 +252,11 @@ func (s *source) peek(p *part) error {
 		return rd.fail(err)
 	}
 	p.first = math.MinInt64
-	if f, ok := rd.format.(*pcap); ok {
+	switch f := rd.format.(type) {
+	case *pcap:
 		p.link = f.link
+	case *firehoseStream:
+		p.group = s.recorded(p.group).group // all are read together: a conversation may be in several
 	}
 	var r Record
 	if rd.next(&r) == nil { // an error comes again when it is the file's turn
@@ -300,7 +319,7 @@ func (s *source) openWaiting(p *part) *reader {
 }
 
 func (s *source) newReader(p *part, in io.Reader) *reader {
-	return &reader{src: s, name: p.label(), order: p.order, group: cmp.Or(p.group, &group{}), w: newWindow(in, s.pool)}
+	return &reader{src: s, name: p.label(), path: p.Path, order: p.order, group: cmp.Or(p.group, &group{}), w: newWindow(in, s.pool)}
 }
 
 // join returns the group that a file without a name continues, or a new one: among those of its link type
@@ -330,14 +349,45 @@ func commonPrefix(a, b string) int {
 }
 
 func (s *source) Next(r *Record) error {
+	for {
+		for len(s.making) > 0 {
+			if m := s.making[0]; m.give(r) {
+				s.count(r, m.group)
+				return nil
+			}
+			s.making = slices.Delete(s.making, 0, 1)
+		}
+		if err := s.next(r); err == errMade {
+			continue
+		} else if err != nil {
+			return err
+		}
+		rd := s.heads[0]
+		f, made := rd.format.(*firehoseStream)
+		if !made {
+			s.count(r, rd.group)
+			return nil
+		}
+		f.of.take(&f.fragment)
+		s.making = append(s.making, f.of)
+	}
+}
+
+// errMade: packets were made meanwhile, and come first.
+var errMade = errors.New("packets were made")
+
+// next takes the next record of all inputs. It is that of heads[0].
+func (s *source) next(r *Record) error {
 	if len(s.heads) == 1 && s.taken && len(s.parts) == 0 && len(s.waiting) == 0 {
 		// One input: no need to look at its next record before it is asked for.
-		if err := s.heads[0].next(r); err != nil {
-			s.drop(err)
-			return s.Next(r)
+		err := s.heads[0].next(r)
+		if err == nil {
+			return nil
 		}
-		s.count(r)
-		return nil
+		if s.drop(err); len(s.making) > 0 {
+			return errMade
+		}
+		return s.next(r)
 	}
 	if s.taken {
 		s.advance()
@@ -346,20 +396,22 @@ func (s *source) Next(r *Record) error {
 	for len(s.parts) > 0 && ready && (len(s.heads) == 0 || s.parts[0].due() <= s.heads[0].head.Time) {
 		s.openPart()
 	}
-	if len(s.heads) == 0 || !ready {
+	switch {
+	case len(s.making) > 0 && len(s.heads) == 0:
+		return errMade
+	case len(s.heads) == 0 || !ready:
 		return s.nothing()
 	}
 	*r = s.heads[0].head
 	s.taken = true
-	s.count(r)
 	return nil
 }
 
-func (s *source) count(r *Record) {
+// count counts a record of a group.
+func (s *source) count(r *Record, g *group) {
 	t := &s.taps[r.Tap]
 	t.Received++
 	t.Bytes += uint64(len(r.Data))
-	g := s.heads[0].group
 	g.packets++
 	r.Number = g.packets
 }
@@ -399,6 +451,11 @@ func (s *source) settle(rd *reader, err error) {
 	case io.EOF:
 	default:
 		s.failed = append(s.failed, err)
+	}
+	if f, ok := rd.format.(*firehoseStream); ok {
+		if f.leave(); len(f.of.queue) > 0 {
+			s.making = append(s.making, f.of)
+		}
 	}
 	rd.close()
 	rd.group.busy = false
@@ -523,6 +580,12 @@ func (s *source) warn(f string, args ...any) {
 		s.warnings = append(s.warnings, w)
 	}
 }
+
+// note keeps something to say that is no loss.
+func (s *source) note(f string, args ...any) { s.notes = append(s.notes, fmt.Sprintf(f, args...)) }
+
+// Notes implements Noted.
+func (s *source) Notes() []string { return s.notes }
 
 func (s *source) Progress() (read, size int64) { return s.read.Load(), s.length }
 

@@ -129,8 +129,9 @@ type Trace struct {
 	// WithKeys embeds the secrets of the recorded connections in a recording. Ciphertext: what is written of streams is what
 	// was sent, not what it decrypts to.
 	WithKeys, Ciphertext bool
-	// Force: files of streams may be written over.
-	Force bool
+	// Force: files of streams may be written over. FileName is the template of their names, empty: as tcpflow names them.
+	Force    bool
+	FileName string
 }
 
 // DefaultTrace returns the defaults.

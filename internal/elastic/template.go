@@ -10,7 +10,7 @@ import (
 
 // TemplateVersion is the version of the index templates. It is raised with each change of them, so that the newest of many
 // agents has its way.
-const TemplateVersion = 3
+const TemplateVersion = 4
 
 // DefaultIndex is the prefix of the names of indices, unless told.
 const DefaultIndex = "culprit"

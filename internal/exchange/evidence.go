@@ -78,6 +78,7 @@ const (
 	SaysUnacknowledged
 	SaysLateAck
 	SaysUnsure
+	SaysRecorded
 	NumSentences
 )
 
@@ -153,6 +154,7 @@ var sentences = [NumSentences]string{
 	SaysUnacknowledged:   "the request wasn't acknowledged",
 	SaysLateAck:          "the request was acknowledged late, after {time}: it may have been on the way for so long",
 	SaysUnsure:           "the evidence allows for more than one party",
+	SaysRecorded:         "recorded at the server, not on the wire: what the network took, and the client, isn't known",
 }
 
 // Why returns the verdict in a sentence, empty when nobody is blamed.

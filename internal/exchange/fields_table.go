@@ -93,7 +93,7 @@ var Fields = gated([]Field{
 	{"network.packets", nil, "long", "", Int, "packets of both ends; in records of flows", fromTCP,
 		func(x *Exchange, v *Value) {
 			if x.Period != nil {
-				v.int(int64(x.During[0].Packets + x.During[1].Packets))
+				v.packets(x, x.During[0].Packets+x.During[1].Packets)
 			}
 		}},
 
@@ -541,6 +541,9 @@ var Fields = gated([]Field{
 	{"culprit.sample.weight", []string{"weight"}, "long", "", Int, "how many exchanges this one stands for, where only a share was kept; absent: itself alone", fromCulprit,
 		func(x *Exchange, v *Value) { v.positive(Int, int64(x.Weight)) }},
 
+	{"culprit.recorded", []string{"recorded"}, "keyword", "", Text, "server where its server recorded it (docs/firehose.md), so that nothing is known of the network; absent where it was captured", fromCulprit,
+		func(x *Exchange, v *Value) { v.optional(x.Tap.Recorded) }},
+
 	{"culprit.packets.tap", nil, "keyword", "", Text, "tap, or the file's name when it has none", fromCulprit,
 		func(x *Exchange, v *Value) { v.optional(x.Tap.Label) }},
 	{"culprit.packets.first", nil, "long", "", Int, "number of the packet with the first byte, as Wireshark counts", fromPacket,
@@ -943,7 +946,7 @@ var Fields = gated([]Field{
 	{"culprit.net.client.rtt", nil, "long", "ns", Duration, "smoothed round trip from the tap to the client and back, with the delays of its acknowledgements", fromConn,
 		func(x *Exchange, v *Value) { v.positive(Duration, x.Conn.Half[x.Server()].RTT) }},
 	{"culprit.net.client.packets", nil, "long", "", Int, "packets the client sent", fromTCP,
-		func(x *Exchange, v *Value) { v.int(int64(x.During[x.Client].Packets)) }},
+		func(x *Exchange, v *Value) { v.packets(x, x.During[x.Client].Packets) }},
 	{"culprit.net.client.retransmits", nil, "long", "", Int, "segments the client sent again", fromTCP,
 		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Client].Retransmits)) }},
 	{"culprit.net.client.out_of_order", nil, "long", "", Int, "segments of the client that came out of order", fromTCP,
@@ -957,7 +960,7 @@ var Fields = gated([]Field{
 	{"culprit.net.server.rtt", []string{"rtt"}, "long", "ns", Duration, "smoothed round trip from the tap to the server and back, with the delays of its acknowledgements", fromConn,
 		func(x *Exchange, v *Value) { v.positive(Duration, x.Conn.Half[x.Client].RTT) }},
 	{"culprit.net.server.packets", nil, "long", "", Int, "packets the server sent", fromTCP,
-		func(x *Exchange, v *Value) { v.int(int64(x.During[x.Server()].Packets)) }},
+		func(x *Exchange, v *Value) { v.packets(x, x.During[x.Server()].Packets) }},
 	{"culprit.net.server.retransmits", []string{"retransmits"}, "long", "", Int, "segments the server sent again", fromTCP,
 		func(x *Exchange, v *Value) { v.positive(Int, int64(x.During[x.Server()].Retransmits)) }},
 	{"culprit.net.server.out_of_order", nil, "long", "", Int, "segments of the server that came out of order", fromTCP,

@@ -58,8 +58,10 @@ func samples() map[string]*exchange.Exchange {
 	resent.Conn.SYNs = 2
 	unknown := outputtest.Exchange("GET / HTTP/1.1\n\n", "")
 	unknown.Timing = exchange.UnknownTiming
+	recorded := outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 204 No Content\n\n")
+	recorded.Tap.Recorded = "server"
 	all := map[string]*exchange.Exchange{
-		"full": full, "resent": resent, "unknown": unknown, "secure": secure(), "grpc": grpc(), "websocket": websocket(),
+		"recorded": recorded, "full": full, "resent": resent, "unknown": unknown, "secure": secure(), "grpc": grpc(), "websocket": websocket(),
 		"plain":    outputtest.Exchange("GET / HTTP/1.1\nHost: a\n\n", "HTTP/1.1 204 No Content\n\n"),
 		"request":  outputtest.Exchange("GET / HTTP/1.1\n\n", ""),
 		"response": outputtest.Exchange("", "HTTP/1.1 200 OK\n\n"),

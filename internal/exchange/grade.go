@@ -11,6 +11,9 @@ import (
 
 // grade decides how much of the exchange was seen, and says why it isn't complete.
 func (x *Exchange) grade(lost [2]bool) {
+	if x.Recorded() && x.gradeRecorded(lost) {
+		return
+	}
 	switch {
 	case x.sort == sortTLS:
 		x.gradeTLS()

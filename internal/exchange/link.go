@@ -258,6 +258,9 @@ func (l *Layer) finish(x *Exchange, at clock.Mark, lost [2]bool) {
 		}
 	}
 	x.grade(lost)
+	if x.Recorded() {
+		x.forgetWire()
+	}
 	e.Counters.Exchanges[x.Grade]++
 	e.out.Done = append(e.out.Done, x)
 }

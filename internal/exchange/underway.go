@@ -83,7 +83,12 @@ func (x *Exchange) Snapshot(at clock.Mark) (*Exchange, State) {
 		c.During[d] = counts(&l.facts.Half[d])
 		c.During[d].subtract(&x.before[d])
 	}
+	if c.Recorded() {
+		c.forgetWire()
+	}
 	switch {
+	case !c.HasRequest && c.Recorded():
+		c.gradeRecorded(x.pairer.losses(x))
 	case !c.HasRequest:
 		c.gradeResponseOnly(x.pairer.losses(x))
 	case c.HasResponse && c.MissingBytes > 0:

@@ -52,8 +52,9 @@ type Chunk struct {
 	Flow *proto.Flow
 	Tap  *exchange.Tap
 	Dir  proto.Direction
-	// Inner: it was decrypted.
-	Inner bool
+	// Inner: it was decrypted. ServerName is then the name that the client asked for, as far as is known.
+	Inner      bool
+	ServerName string
 	// At marks the first byte; of an end, what ended it.
 	At clock.Mark
 	// Data are bytes. They are borrowed as long as the chunk is.
@@ -65,6 +66,8 @@ type Chunk struct {
 	// Close is why the half-stream has ended, or proto.Open. Over: the connection has, so this is its last chunk.
 	Close proto.CloseReason
 	Over  bool
+	// Facts are those of both half-streams, by their senders, when the connection was over; nil where it isn't, or they aren't known.
+	Facts *[2]proto.HalfFacts
 	// Step says what the chunk tells of Message, where it is of one rather than of the half-stream: then Data and Gap are of the message's
 	// body, and Close and Over say nothing. Such chunks come only if they are wanted.
 	Step    Step
@@ -116,22 +119,38 @@ func (c *Collector) Recycle(b *Batch) {
 
 // add takes a chunk, and a copy of its bytes.
 func (c *Collector) add(chunk Chunk) {
+	if len(chunk.Data) > 0 {
+		chunk.Data = c.keep(chunk.Data)
+	}
+	c.append(chunk)
+}
+
+// append takes a chunk whose bytes are the collector's already.
+func (c *Collector) append(chunk Chunk) {
+	b := c.current()
+	b.Chunks = append(b.Chunks, chunk)
+}
+
+// keep returns a copy of bytes that lives as long as the batch.
+func (c *Collector) keep(p []byte) []byte {
+	b, n := c.current(), len(p)
+	if n > cap(b.block)-len(b.block) {
+		// What lies in the old block keeps it, until the batch is done with.
+		b.block = make([]byte, 0, max(n, min(2*cap(b.block), maxBlock), minBlock))
+	}
+	at := len(b.block)
+	b.block = append(b.block, p...)
+	return b.block[at : at+n : at+n]
+}
+
+// current returns the batch that is being gathered.
+func (c *Collector) current() *Batch {
 	if c.batch == nil {
 		if c.batch, c.spare = c.spare, nil; c.batch == nil {
 			c.batch = &Batch{}
 		}
 	}
-	b := c.batch
-	if n := len(chunk.Data); n > 0 {
-		if n > cap(b.block)-len(b.block) {
-			// What lies in the old block keeps it, until the batch is done with.
-			b.block = make([]byte, 0, max(n, min(2*cap(b.block), maxBlock), minBlock))
-		}
-		at := len(b.block)
-		b.block = append(b.block, chunk.Data...)
-		chunk.Data = b.block[at : at+n : at+n]
-	}
-	b.Chunks = append(b.Chunks, chunk)
+	return c.batch
 }
 
 // Sort puts chunks of several workers in the order in which one worker would have gathered them. No two shards have a

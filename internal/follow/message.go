@@ -38,7 +38,17 @@ type Message struct {
 	// Type, Coding and Disposition are the values of Content-Type, Content-Encoding and Content-Disposition. Body bytes are
 	// transfer-decoded, and still in that coding.
 	Type, Coding, Disposition string
+	// MessageCoding is the value of grpc-encoding: how the messages within a body of gRPC are compressed.
+	MessageCoding string
 	// Ended says how it ended, Last marks its last byte; both are valid in End.
 	Ended proto.End
 	Last  clock.Mark
+
+	// What follows is the Sink's, as long as the message is under way. of is the parser's message; nth tells the order in which the
+	// messages of a shard began. missing are the bytes of the body that were told of as missing; lost: so was a hole of unknown length.
+	of      *proto.Message
+	nth     uint64
+	missing int64
+	lost    bool
+	held    int
 }

@@ -32,6 +32,14 @@ type Writer struct {
 	Held *int
 	// Seq is the number of the packet that the shard is working on, of all packets of the run.
 	Seq uint64
+	// Contents says which messages are told of, too.
+	Contents Contents
+
+	// now is what a Tee is being given, and kept the copy of it, once there is one: what is told of it shares that.
+	now, kept []byte
+	// nth counts the messages; text is where a message's texts are put together.
+	nth  uint64
+	text []byte
 }
 
 // Tee copies the bytes that detection is given. It implements proto.Parser for who gives them.
@@ -41,6 +49,8 @@ type Tee struct {
 	inner  Detection
 	// root is the Tee of the connection that this one is inside of, or itself.
 	root *Tee
+	// Facts are the transport's of the connection, which the root's end tells; nil: it tells none.
+	Facts *proto.Facts
 	// stopped: the one inside wants no more.
 	stopped bool
 
@@ -90,10 +100,14 @@ func (t *Tee) Linger(waiting bool) {
 
 // Data implements proto.Parser. It never says Stop: the bytes are wanted, whoever understands them.
 func (t *Tee) Data(d proto.Direction, b []byte, at clock.Mark) proto.Verdict {
+	w := t.writer
+	now, kept := w.now, w.kept
+	w.now, w.kept = b, nil
 	if !t.stopped {
 		t.stopped = t.inner.Data(d, b, at).Action == proto.Stop
 	}
 	t.take(Chunk{Dir: d, At: at, Data: b})
+	w.now, w.kept = now, kept
 	return proto.Verdict{Action: proto.Continue}
 }
 
@@ -114,6 +128,10 @@ func (t *Tee) Close(d proto.Direction, at clock.Mark, why proto.CloseReason) {
 		t.release() // nothing will be decided any more
 	}
 	end := Chunk{Dir: d, At: at, Close: why, Over: over}
+	if over && t.begun && t.Facts != nil {
+		facts := t.Facts.Half
+		end.Facts = &facts
+	}
 	switch {
 	case t != t.root:
 	case over && t.lingers:
@@ -241,5 +259,24 @@ func (t *Tee) show(c Chunk) {
 	c.Flow, c.Tap, c.Inner, c.seq = t.flow, w.Tap(c.At.Tap), t != t.root, w.Seq
 	t.root.begun = true
 	t.root.opened = t.root.opened || c.Inner
+	if c.Inner && t.root.session != nil {
+		c.ServerName = t.root.session.ServerName
+	}
+	w.add(c)
+}
+
+// add gives a chunk to who follows, with a copy of its bytes: that of all that a Tee is being given, where they are of it.
+func (w *Writer) add(c Chunk) {
+	if n := len(c.Data); n > 0 && w.Contents&(Bodies|Sessions) != 0 {
+		// Slices of one array end together in it.
+		if off := cap(w.now) - cap(c.Data); off >= 0 && off+n <= len(w.now) && &w.now[off] == &c.Data[0] {
+			if w.kept == nil {
+				w.kept = w.To.keep(w.now)
+			}
+			c.Data = w.kept[off : off+n : off+n]
+			w.To.append(c)
+			return
+		}
+	}
 	w.To.add(c)
 }

@@ -65,9 +65,9 @@ func NewDecoder(limits Limits) *Decoder {
 // Decode takes the frame of r apart and fills p, all of it. p holds a whole packet only when the
 // result is Decoded; its slices point into r.Data or into a reassembled datagram.
 func (d *Decoder) Decode(p *Packet, r *capture.Record) Result {
-	*p = Packet{Time: r.Time, Number: r.Number, Tap: r.Tap}
-	d.charge = Count{1, uint64(len(r.Data))}
 	l := layer{b: r.Data, wire: max(r.WireLen, len(r.Data))}
+	*p = Packet{Time: r.Time, Number: r.Number, Tap: r.Tap, Wire: uint32(l.wire), Captured: uint32(len(r.Data))}
+	d.charge = Count{1, uint64(len(r.Data))}
 	res := UnknownLink
 	if r.Link == linkEthernet {
 		res = d.ethernet(p, l)

@@ -84,6 +84,9 @@ func (d *Decoder) ethernet(p *Packet, l layer) Result {
 	if len(l.b) < 14 {
 		return l.short(14)
 	}
+	if l.depth == 0 {
+		p.MAC = [12]byte(l.b)
+	}
 	t := be16(l.b[12:])
 	if t == typeIPv4 {
 		return d.ipv4(p, l.skip(14))
@@ -122,6 +125,9 @@ func (d *Decoder) etherType(p *Packet, t uint16, l layer) Result {
 		// VLAN 0 is no network of its own: such a tag only carries a priority (IEEE 802.1Q §9.6).
 		if id := be16(l.b) & 0x0FFF; id != 0 {
 			p.Net = join(p.Net, netVLAN, uint32(id))
+			if l.depth == 0 {
+				p.VLAN = id
+			}
 		}
 		return d.lengthOrType(p, be16(l.b[2:]), l.inner(4))
 	case typeMPLS, typeMPLSUp:

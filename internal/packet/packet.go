@@ -75,6 +75,13 @@ type Packet struct {
 	// length cut the packet. It follows the IP header, even beyond the length of the frame.
 	PayloadLen int
 
+	// Wire is the length of the frame on the wire, Captured how much of it there is, in bytes.
+	Wire, Captured uint32
+	// MAC is what an Ethernet frame begins with: the receiver's address, and the sender's; zero of other links. VLAN is the identifier of
+	// its outermost tag, 0 where there is none.
+	MAC  [12]byte
+	VLAN uint16
+
 	// ICMP is the error message that quotes the packet, valid iff the result of Decode is ICMPError.
 	ICMP ICMPHeader
 }

@@ -1,8 +1,15 @@
 package pipeline
 
 import (
+	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/follow"
+	"github.com/culprit-http/culprit/internal/proto"
+	"github.com/culprit-http/culprit/internal/proto/fastcgi"
+	"github.com/culprit-http/culprit/internal/proto/http1"
+	"github.com/culprit-http/culprit/internal/proto/http2"
+	"github.com/culprit-http/culprit/internal/proto/uwsgi"
+	"github.com/culprit-http/culprit/internal/proto/websocket"
 )
 
 // Follower is a Receiver that is also given half-streams.
@@ -15,12 +22,44 @@ type Follower interface {
 }
 
 // follow has the connections of the worker's shards followed.
-func (w *worker) follow(m follow.Mode, tap func(uint32) *exchange.Tap) {
-	if m == follow.None {
+func (w *worker) follow(c *Config, tap func(uint32) *exchange.Tap) {
+	if c.Follow == follow.None {
 		return
 	}
 	for _, s := range w.owned {
-		s.follow = &follow.Writer{Mode: m, To: &w.chunks, Tap: tap, Held: &s.held}
+		s.follow = &follow.Writer{Mode: c.Follow, Contents: c.Contents, To: &w.chunks, Tap: tap, Held: &s.held}
+	}
+}
+
+// carriers are the protocols whose messages carry what is worth a file, by what has to be wanted for it.
+var carriers = map[string]follow.Contents{
+	http1.Protocol.Name:     follow.Heads | follow.Bodies,
+	http2.Protocol.Name:     follow.Heads | follow.Bodies,
+	fastcgi.Protocol.Name:   follow.Heads | follow.Bodies,
+	uwsgi.Protocol.Name:     follow.Heads | follow.Bodies,
+	websocket.Protocol.Name: follow.Sessions,
+}
+
+// overhear returns what a parser is given for a sink: one that tells who follows of its messages, if that is wanted. What is inside
+// TLS isn't told of when half-streams are wanted as they were sent.
+func (l *lane) overhear(p *proto.Protocol, sink proto.Sink) proto.Sink {
+	w := l.shard.follow
+	if w == nil {
+		return sink
+	}
+	wanted, inner := w.Contents&carriers[p.Name], len(l.own.sessions) > 0
+	if wanted == 0 || inner && w.Mode == follow.Sent {
+		return sink
+	}
+	l.heard = w.Sink(l.own.link.Flow(), p, sink, inner, wanted&(follow.Bodies|follow.Sessions) != 0)
+	return l.heard
+}
+
+// unheard ends the messages that are still under way when nothing more comes of them.
+func (l *lane) unheard(at clock.Mark) {
+	if l.heard != nil {
+		l.heard.Closed(at)
+		l.heard = nil
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"github.com/culprit-http/culprit/internal/clock"
 	"github.com/culprit-http/culprit/internal/detect"
 	"github.com/culprit-http/culprit/internal/exchange"
+	"github.com/culprit-http/culprit/internal/follow"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
@@ -18,6 +19,8 @@ type lane struct {
 	sink    pairing
 	pairer  exchange.Pairer
 	streams *exchange.StreamPairer
+	// heard tells who follows of the messages before they go there; nil: nobody wants that.
+	heard *follow.Sink
 	// layer is the one of what is spoken now, and base the lane's own. sessions are those of the TLS sessions that were begun.
 	layer    *exchange.Layer
 	base     exchange.Layer
@@ -42,6 +45,7 @@ func (l *lane) Sink(p *proto.Protocol, client proto.Direction, resumed bool, at 
 		l.sink.Closed(client, at, true)
 		l.sink = nil
 	}
+	l.unheard(at)
 	l.own.count(p.Name)
 	if l == &l.own.lane {
 		l.own.flow.client = client
@@ -69,7 +73,7 @@ func (l *lane) Sink(p *proto.Protocol, client proto.Direction, resumed bool, at 
 		l.pairer.Open(link, p.Name, client, resumed)
 		l.sink = &l.pairer
 	}
-	return l.sink
+	return l.overhear(p, l.sink)
 }
 
 // Prior implements detect.Opener.
@@ -121,6 +125,7 @@ func (l *lane) end(d proto.Direction, both bool) {
 	if !both {
 		return
 	}
+	l.unheard(l.at)
 	l.layer.Forget()
 	for _, s := range l.sessions {
 		s.Closed(l.at)

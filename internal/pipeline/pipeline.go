@@ -61,6 +61,8 @@ type Config struct {
 	Hints map[uint16]string
 	// Follow says which half-streams are delivered, too: then the receiver is a Follower.
 	Follow follow.Mode
+	// Contents says which messages are told of among these.
+	Contents follow.Contents
 	// Live: the input is still being written; exchanges are shown as soon as the input pauses.
 	Live bool
 
@@ -189,7 +191,7 @@ func (r *run) start() {
 				w.owned = append(w.owned, w.shards[s])
 			}
 		}
-		w.follow(r.config.Follow, r.taps.get)
+		w.follow(&r.config, r.taps.get)
 		r.workers = append(r.workers, w)
 	}
 	keys := r.publish(false)

@@ -28,6 +28,7 @@ type shard struct {
 	held     int
 	budget   int
 	opened   func(*proto.Flow)
+	tap      func(uint32) *exchange.Tap
 	free     []*connection
 	udp      *udp.Table
 	flows    flows
@@ -41,7 +42,7 @@ type shard struct {
 
 func newShard(c *Config, t *tally, tap func(uint32) *exchange.Tap, out *exchange.Collector) *shard {
 	budget := c.Memory / 2 / Shards
-	s := &shard{tally: t, budget: budget, opened: c.Opened}
+	s := &shard{tally: t, budget: budget, opened: c.Opened, tap: tap}
 	s.engine = exchange.NewEngine(c.Exchange, tap, out)
 	s.tls = tls.NewEngine(keysOf(c), c.TLS, c.wanted)
 	s.detector = detect.Detector{
@@ -101,6 +102,7 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 		c = new(connection)
 	}
 	c.shard, c.own = s, c
+	f.Recorded = s.tap(f.First.Tap).Recorded != ""
 	c.link.Open(s.engine, f, facts)
 	c.base.Open(&c.link)
 	c.layer = &c.base
@@ -111,6 +113,7 @@ func (s *shard) open(f *proto.Flow, facts *proto.Facts) proto.Parser {
 	c.Stream.Open(&s.detector, &c.lane, f)
 	if s.follow != nil {
 		c.tee = s.follow.Open(f, c)
+		c.tee.Facts = facts
 		return c.tee
 	}
 	return c

@@ -24,10 +24,17 @@ type Flow struct {
 	Stream uint16
 	// Net tells apart networks whose addresses may collide; see packet.Packet.
 	Net uint32
+	// MAC are the ends' addresses on the link of the first packet, indexed by Direction, and VLAN is its outermost tag's; zero where there is
+	// none, or the link isn't Ethernet.
+	MAC  [2][6]byte
+	VLAN uint16
 	// First marks the first packet.
 	First clock.Mark
 	// Midstream: the capture began after the connection did.
 	Midstream bool
+	// Recorded: it wasn't captured on the wire but recorded by one of its ends, and its packets were made from that. How long its holes are
+	// isn't known; HalfFacts.Missing counts the fragments that are missing.
+	Recorded bool
 
 	ends, community once
 }
@@ -110,6 +117,10 @@ type Facts struct {
 type HalfFacts struct {
 	// Packets and Bytes count what was sent: all segments, and payload bytes with retransmissions.
 	Packets, Bytes uint64
+	// Wire counts the bytes of their frames on the wire, Captured those that were captured.
+	Wire, Captured uint64
+	// MAC is what the frame of the first packet begins with: the receiver's address, and the sender's; zero if the link isn't Ethernet.
+	MAC [12]byte
 	// First and Last are the times of the first and the last packet, Ended that of its end (a FIN, or a reset); 0 when there is none.
 	First, Last, Ended int64
 	// LastPacket is the number of the last packet.
@@ -130,7 +141,7 @@ type HalfFacts struct {
 	// packets captured twice; OutOfWindow the segments far outside the window, which were ignored.
 	Retransmits, OutOfOrder, DupAcks, ZeroWindows uint32
 	KeepAlives, SACKs, Duplicates, OutOfWindow    uint32
-	// Gaps counts holes that were never filled, Missing their bytes.
+	// Gaps counts holes that were never filled, Missing their bytes; see Flow.Recorded.
 	Gaps    uint32
 	Missing int64
 	// Overlaps counts retransmissions whose bytes differ from the first copy.

@@ -152,11 +152,13 @@ func (c *Conn) packet(t *Table, p *packet.Packet, d proto.Direction) Verdict {
 
 	if !h.seen {
 		h.seen = true
-		facts.First = p.Time
+		facts.First, facts.MAC = p.Time, p.MAC
 	}
 	facts.Last, facts.LastPacket = max(facts.Last, p.Time), p.Number
 	facts.Packets++
 	facts.Bytes += uint64(p.PayloadLen)
+	facts.Wire += uint64(p.Wire)
+	facts.Captured += uint64(p.Captured)
 
 	if p.Flags&packet.RST != 0 {
 		return c.rst(t, p, d)

@@ -346,7 +346,10 @@ func (c *Conn) gap(t *Table, d proto.Direction, to uint32, at clock.Mark) {
 	c.facts.Half[d].Gaps++
 	c.facts.Half[d].Missing += n
 	t.Counters.Gaps++
-	t.Counters.MissingBytes += uint64(n)
+	if c.flow.Recorded {
+		n = proto.Unknown
+	}
+	t.Counters.MissingBytes += uint64(max(n, 0))
 	if !c.stopped {
 		c.parser.Gap(d, n, at)
 	}

@@ -245,6 +245,7 @@ func (t *Table) connect(p *packet.Packet, key *packet.Flow, fromLo bool) *Conn {
 	f.Midstream = p.Flags&packet.SYN == 0
 	f.Addr[from], f.Port[from] = p.Src, p.SrcPort
 	f.Addr[from.Other()], f.Port[from.Other()] = p.Dst, p.DstPort
+	f.MAC[from.Other()], f.MAC[from], f.VLAN = [6]byte(p.MAC[:6]), [6]byte(p.MAC[6:]), p.VLAN
 	c.flow = f
 	c.parser = t.open(f, &c.facts)
 	t.conns[*key] = c

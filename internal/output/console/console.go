@@ -466,6 +466,9 @@ func (o *Output) remarks(x *exchange.Exchange) {
 		}
 		o.note(terminal.GradeStyle(x.Grade), strings.Fields(s), " ")
 	}
+	if x.Recorded() {
+		o.note(terminal.Dim, strings.Fields(x.HowRecorded()), " ")
+	}
 	if a := x.Abort; a != nil && x.Grade != exchange.Aborted {
 		o.note(terminal.Dim, strings.Fields("stream given up by the "+side(x, a.By)+": "+a.Name), " ")
 	}

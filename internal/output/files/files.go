@@ -1,100 +1,175 @@
 // Package files keeps half-streams in files, one each, named as tcpflow names them. What is missing of one is a hole in
-// its file, and has a line in the file "missing.tsv".
+// its file, and has a line in the file "missing.tsv". What the files are is told in "report.xml".
 //
-//	chunk --> connection --> half --buffer--> File    (at most MaxOpen are open: the one unused the longest is closed)
-//	                           `----hole----> missing.tsv
+//	chunk --> connection --> half --> sheet --> NAME         (at most MaxOpen are open: the one unused the longest is closed)
+//	   |                       |`-----------> NAME.findx   when which bytes came
+//	   |                       |`--hole-----> missing.tsv
+//	   |                       `--when over-> report.xml
+//	   `--of a message--> Objects             what messages carry
 package files
 
 import (
 	"bufio"
-	"container/list"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strconv"
-	"strings"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/follow"
+	"github.com/culprit-http/culprit/internal/output/folder"
 	"github.com/culprit-http/culprit/internal/proto"
 )
 
-// Folder is where the files are. Names have no slashes in them.
-type Folder interface {
-	// Create makes a file. Reopen opens one again that Create has made.
-	Create(name string) (File, error)
-	Reopen(name string) (File, error)
-}
-
-// File is an open file.
-type File interface {
-	io.WriterAt
-	io.Closer
-}
-
 // The limits.
 const (
-	// MaxOpen is how many files are open at a time.
+	// MaxOpen is how many files are open at a time, unless Options say otherwise.
 	MaxOpen = 128
-	// MaxFiles is how many files are made. Of further half-streams, nothing is kept.
+	// MaxFiles is how many files are made for half-streams. Of further ones, nothing is kept.
 	MaxFiles = 1_000_000
 	// MaxHole is the longest hole that a file has, in bytes. A longer one is left out of it.
 	MaxHole = 16 << 20
-	// bufferSize is how much of a file waits to be written.
-	bufferSize = 16 << 10
+	// maxRuns is how many holes and objects of a half-stream are reported with it. Of further holes missing.tsv tells alone; further objects
+	// are reported by themselves.
+	maxRuns = 4096
 )
 
-// MissingName is the name of the list of what is missing.
-const MissingName = "missing.tsv"
+// MissingName is the name of the list of what is missing. IndexSuffix ends the names of indexes.
+const (
+	MissingName = "missing.tsv"
+	IndexSuffix = ".findx"
+)
+
+// Objects keeps what messages carry, in files of its own.
+type Objects interface {
+	// Chunk takes a chunk of a message, which is borrowed until return, and the last chunk of a connection, with which that is forgotten. base
+	// is the name of the file of the half-stream.
+	Chunk(c *follow.Chunk, base string) error
+	Flush() error
+	Close() error
+}
+
+// Options say which files are made, and how.
+type Options struct {
+	// Template names the files, nil: as DefaultTemplate says.
+	Template *Template
+	// Index: beside each file is an index of when its bytes came.
+	Index bool
+	// MD5 and SHA256: the report has these digests of each file.
+	MD5, SHA256 bool
+	// MaxBytes is how much is kept of a half-stream, in bytes; 0: all of it. MaxOpen is how many files are open at a time; 0: MaxOpen.
+	MaxBytes int64
+	MaxOpen  int
+	// Report is what the report says of who made it; nil: there is none.
+	Report *Creator
+	// Packets keeps the packets of each connection; nil: nobody does. It is the Output's to close.
+	Packets *Packets
+}
 
 // Output keeps half-streams. It implements output.Output, and keeps nothing of exchanges.
 type Output struct {
+	options     Options
 	folder      Folder
+	sheets      *sheets
+	namer       *namer
 	connections map[*proto.Flow]*connection
-	// names are how many connections there were for a name.
-	names map[string]uint32
-	// open are the halves whose files are open, the one used last first.
-	open  *list.List
-	spare [][]byte
+	// nth counts the connections of which there was something.
+	nth uint64
+	// Objects, if not nil, keeps what messages carry. It may call Kept and Missing during its calls.
+	Objects Objects
 	// The limits, which tests make smaller.
-	maxOpen, maxFiles int
+	maxFiles, maxRuns int
 
 	missing *bufio.Writer
-	list    File
+	list    folder.File
+	report  *report
+	zeros   []byte
+	line    []byte
 	stats   Stats
 }
 
 // Stats count what was kept.
 type Stats struct {
 	follow.Stats
-	// Files were made. Affected are those with holes, Refused the half-streams that were left out since there were
+	// Files were made for half-streams. Affected are those with holes, Refused the half-streams that were left out since there were
 	// MaxFiles.
 	Files, Affected, Refused uint64
+	// Cut are the half-streams that were longer than Options.MaxBytes, CutBytes what was left out of them.
+	Cut, CutBytes uint64
 }
 
 // connection is an open connection.
 type connection struct {
-	count uint32
-	half  [2]half
+	half [2]half
 }
 
 // half is a half-stream, and its file.
 type half struct {
-	name string
-	// at is where the file's next byte belongs; written is how much of it was written.
-	at, written int64
-	// made: there is a file. refused: there will be none. holed: the file has holes. touched: something came of it.
-	made, refused, holed, touched bool
-	// Of an open file:
-	file File
-	buf  []byte
-	in   *list.Element
+	sheet sheet
+	index *sheet
+	// at is how much of the half-stream there was, in bytes, as its file has it. last is when the last of it came.
+	at   int64
+	last int64
+	// refused: there will be no file. holed: the file has holes. touched: something came of it. cut: there was more than is kept.
+	refused, holed, touched, cut bool
+	digests                      digests
+	runs                         []run
 }
 
-// New returns an Output that makes files in a folder.
-func New(folder Folder) *Output {
-	return &Output{
-		folder: folder, connections: map[*proto.Flow]*connection{}, names: map[string]uint32{}, open: list.New(), maxOpen: MaxOpen, maxFiles: MaxFiles,
+// digests are those of a file, as far as they are wanted.
+type digests struct{ md5, sha256 hash.Hash }
+
+func (d *digests) add(b []byte) {
+	if d.md5 != nil {
+		d.md5.Write(b)
 	}
+	if d.sha256 != nil {
+		d.sha256.Write(b)
+	}
+}
+
+func sum(h hash.Hash) string {
+	if h == nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (d *digests) md5sum() string    { return sum(d.md5) }
+func (d *digests) sha256sum() string { return sum(d.sha256) }
+
+// New returns an Output that makes files in a folder, none of them before there is something to write.
+func New(f Folder, options Options) (*Output, error) {
+	if options.MaxOpen <= 0 {
+		options.MaxOpen = MaxOpen
+	}
+	if options.Template == nil {
+		t, err := ParseTemplate(DefaultTemplate)
+		if err != nil {
+			return nil, err
+		}
+		options.Template = t
+	}
+	o := &Output{
+		options: options, folder: f, sheets: newSheets(f, options.MaxOpen), namer: newNamer(options.Template, ReportName, MissingName),
+		connections: map[*proto.Flow]*connection{}, maxFiles: MaxFiles, maxRuns: maxRuns,
+	}
+	if options.Index {
+		o.namer.suffixes = append(o.namer.suffixes, IndexSuffix)
+	}
+	if options.Packets != nil {
+		o.namer.suffixes = append(o.namer.suffixes, PacketsSuffix)
+	}
+	o.namer.suffixes = append(o.namer.suffixes, folder.PartSuffix)
+	if options.Report != nil {
+		o.report = &report{creator: options.Report}
+	}
+	return o, nil
 }
 
 // Exchange implements output.Output.
@@ -108,43 +183,53 @@ func (o *Output) Stats() Stats { return o.stats }
 
 // Flush implements output.Output.
 func (o *Output) Flush() error {
-	for e := o.open.Front(); e != nil; e = e.Next() {
-		if err := o.write(e.Value.(*half)); err != nil {
-			return err
-		}
-	}
+	err := o.sheets.flush()
 	if o.missing != nil {
-		return o.wrap(MissingName, o.missing.Flush())
+		err = errors.Join(err, wrap(MissingName, o.missing.Flush()))
 	}
-	return nil
-}
-
-// Close implements output.Output. All files are closed, whatever fails.
-func (o *Output) Close() (err error) {
-	for e := o.open.Front(); e != nil; e = o.open.Front() {
-		if e := o.shut(e.Value.(*half)); err == nil {
-			err = e
-		}
+	if o.report != nil && o.report.w != nil {
+		err = errors.Join(err, wrap(ReportName, o.report.w.Flush()))
 	}
-	if o.list == nil {
-		return err
-	}
-	e := o.missing.Flush()
-	if c := o.list.Close(); e == nil {
-		e = c
-	}
-	o.list, o.missing = nil, nil
-	if err == nil {
-		err = o.wrap(MissingName, e)
+	if o.Objects != nil {
+		err = errors.Join(err, o.Objects.Flush())
 	}
 	return err
 }
 
-func (o *Output) wrap(name string, err error) error {
-	if err != nil {
-		return fmt.Errorf("files output: %s: %w", name, err)
+// Close implements output.Output. All files are closed, whatever fails. What wasn't complete keeps its temporary name.
+func (o *Output) Close() error {
+	var errs []error
+	if o.Objects != nil {
+		errs = append(errs, o.Objects.Close())
 	}
-	return nil
+	if o.options.Packets != nil {
+		errs = append(errs, o.options.Packets.close(o.namer))
+	}
+	errs = append(errs, o.sheets.flush(), o.sheets.close())
+	if o.list != nil {
+		errs = append(errs, o.conclude(MissingName, o.list, o.missing.Flush()))
+		o.list, o.missing = nil, nil
+	}
+	if o.report != nil {
+		err := o.report.begin(o.folder)
+		if err == nil {
+			err = o.conclude(ReportName, o.report.file, o.report.end())
+		}
+		errs = append(errs, err)
+		o.report = nil
+	}
+	return errors.Join(errs...)
+}
+
+// conclude closes a file that was written to its end, unless err says otherwise, and then gives it its name.
+func (o *Output) conclude(name string, f folder.File, err error) error {
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = o.folder.Finish(name, time.Time{})
+	}
+	return wrap(name, err)
 }
 
 // Chunks keeps chunks. They are borrowed until return.
@@ -160,110 +245,195 @@ func (o *Output) Chunks(all []follow.Chunk) error {
 func (o *Output) chunk(c *follow.Chunk) error {
 	conn := o.connections[c.Flow]
 	if conn == nil {
-		if c.Close != proto.Open {
+		if c.Step == follow.NoMessage && c.Close != proto.Open {
 			return nil // nothing came of it
 		}
-		conn = o.connection(c.Flow)
-	}
-	h := &conn.half[c.Dir]
-	if h.name == "" {
-		h.name = o.nameOf(c.Flow, c.Dir, conn.count)
-	}
-	if c.Close == proto.Open {
-		o.stats.Add(c, !h.touched)
-		if !h.touched && h.refused {
-			o.stats.Refused++
-		}
-		h.touched = h.touched || c.Gap == 0
-	}
-	switch {
-	case c.Close != proto.Open && c.Over:
-		delete(o.connections, c.Flow)
-		for d := range conn.half {
-			if err := o.shut(&conn.half[d]); err != nil {
-				return err
-			}
-		}
-		return nil
-	case c.Close != proto.Open:
-		return o.shut(h)
-	case c.Undecrypted != "":
-		return o.miss(h, c.Gap, "not decrypted: "+c.Undecrypted)
-	case c.Gap != 0:
-		return o.hole(h, c.Gap)
-	}
-	return o.data(h, c.Data)
-}
-
-// connection begins a connection, and finds the number that tells it from others with the same addresses and ports.
-func (o *Output) connection(f *proto.Flow) *connection {
-	conn := &connection{}
-	// As seen from either end, the ends are the same.
-	a, b := o.nameOf(f, proto.Originator, 0), o.nameOf(f, proto.Responder, 0)
-	key := min(a, b)
-	n, there := o.names[key]
-	if !there && len(o.names) >= o.maxFiles {
-		conn.half[0].refused, conn.half[1].refused = true, true
-	} else {
-		conn.count = n
-		o.names[key] = n + 1
-	}
-	o.connections[f] = conn
-	return conn
-}
-
-// nameOf returns the name of the nth half-stream from one end of a flow to the other, in tcpflow's form: addresses with
-// three digits for each byte, ports with five. What tcpflow doesn't know is added: the stream of an SCTP association.
-func (o *Output) nameOf(f *proto.Flow, d proto.Direction, nth uint32) string {
-	var b strings.Builder
-	end := func(d proto.Direction) {
-		if a := f.Addr[d].Netip(); a.Is4() {
-			p := a.As4()
-			fmt.Fprintf(&b, "%03d.%03d.%03d.%03d", p[0], p[1], p[2], p[3])
-		} else {
-			b.WriteString(a.String())
-		}
-		fmt.Fprintf(&b, ".%05d", f.Port[d])
-	}
-	end(d)
-	b.WriteByte('-')
-	end(d.Other())
-	if f.Stream > 0 {
-		b.WriteString("s" + strconv.Itoa(int(f.Stream)))
-	}
-	if nth > 0 {
-		b.WriteString("c" + strconv.FormatUint(uint64(nth), 10))
-	}
-	return b.String()
-}
-
-// data writes bytes behind those that were written.
-func (o *Output) data(h *half, b []byte) error {
-	if err := o.need(h); err != nil || h.refused {
-		return err
-	}
-	if len(h.buf)+len(b) > bufferSize {
-		if err := o.write(h); err != nil {
+		var err error
+		if conn, err = o.connection(c.Flow); err != nil {
 			return err
 		}
 	}
-	h.at += int64(len(b))
-	if len(b) < bufferSize {
-		h.buf = append(h.buf, b...)
+	h := &conn.half[c.Dir]
+	if c.Step != follow.NoMessage {
+		return o.message(c, h)
+	}
+	if c.Close != proto.Open {
+		if !c.Over {
+			return nil
+		}
+		return o.over(c, conn)
+	}
+	o.stats.Add(c, !h.touched)
+	if !h.touched && h.refused {
+		o.stats.Refused++
+	}
+	h.touched = h.touched || c.Gap == 0
+	h.last = c.At.Time
+	switch {
+	case c.Undecrypted != "":
+		return o.miss(h.sheet.name, h.at, c.Gap, "not decrypted: "+c.Undecrypted)
+	case c.Gap != 0:
+		return o.hole(h, c.Gap)
+	}
+	return o.data(h, c)
+}
+
+// message gives a chunk of a message to who keeps what messages carry.
+func (o *Output) message(c *follow.Chunk, h *half) error {
+	if o.Objects == nil || h.refused {
 		return nil
 	}
-	_, err := h.file.WriteAt(b, h.written)
-	h.written += int64(len(b))
-	return o.wrap(h.name, err)
+	return o.Objects.Chunk(c, h.sheet.name)
+}
+
+// Kept reports a file that Objects has made.
+func (o *Output) Kept(object Object) {
+	if o.report == nil {
+		return
+	}
+	if conn := o.connections[object.Flow]; conn != nil && len(conn.half[object.Dir].runs) < o.maxRuns {
+		h := &conn.half[object.Dir]
+		h.runs = append(h.runs, run{offset: object.From, object: &object})
+		return
+	}
+	o.report.object("    ", &object)
+	o.report.text("\n")
+}
+
+// Missing notes that n bytes are missing at an offset of a file, or proto.Unknown when their number isn't known.
+func (o *Output) Missing(name string, offset, n int64, why string) error {
+	return o.miss(name, offset, n, why)
+}
+
+// connection begins a connection, and gives its half-streams names.
+func (o *Output) connection(f *proto.Flow) (*connection, error) {
+	conn := &connection{}
+	o.connections[f] = conn
+	var names [2]string
+	if o.stats.Files < uint64(o.maxFiles) {
+		names = o.namer.pair(f, o.nth)
+	}
+	o.nth++
+	for d := range conn.half {
+		h := &conn.half[d]
+		h.refused = names[d] == ""
+		h.sheet.name, h.sheet.modified = names[d], time.Unix(0, f.First.Time)
+		if o.report != nil && o.options.MD5 {
+			h.digests.md5 = md5.New()
+		}
+		if o.report != nil && o.options.SHA256 {
+			h.digests.sha256 = sha256.New()
+		}
+	}
+	if o.report != nil {
+		if err := o.report.begin(o.folder); err != nil {
+			return nil, err
+		}
+		o.report.open(2)
+	}
+	if o.options.Packets != nil {
+		return conn, o.options.Packets.named(f, names[0])
+	}
+	return conn, nil
+}
+
+// over ends a connection: its files get their names.
+func (o *Output) over(c *follow.Chunk, conn *connection) error {
+	if o.Objects != nil {
+		if err := o.Objects.Chunk(c, ""); err != nil {
+			return err
+		}
+	}
+	delete(o.connections, c.Flow)
+	for d := range conn.half {
+		h := &conn.half[d]
+		if c.Facts != nil && c.Facts[d].Packets > 0 { // as tcpflow has it
+			h.sheet.modified = time.Unix(0, c.Facts[d].First)
+		}
+		if err := o.sheets.finish(&h.sheet); err != nil {
+			return err
+		}
+		if h.index != nil {
+			if err := o.sheets.finish(h.index); err != nil {
+				return err
+			}
+		}
+		if o.report != nil {
+			o.report.flow(h, c, proto.Direction(d))
+		}
+	}
+	return nil
+}
+
+// begin reports whether there is a file to write to, or may be one.
+func (o *Output) begin(h *half) bool {
+	if !h.refused && !h.started() {
+		if o.stats.Files >= uint64(o.maxFiles) {
+			h.refused = true
+			o.stats.Refused++
+			return false
+		}
+		o.stats.Files++
+	}
+	return !h.refused
+}
+
+// started: something was written.
+func (h *half) started() bool { return h.sheet.made || h.sheet.waits != nil || h.sheet.written > 0 }
+
+// data writes bytes behind those that were written.
+func (o *Output) data(h *half, c *follow.Chunk) error {
+	if !o.begin(h) {
+		return nil
+	}
+	b, at := c.Data, h.at
+	h.at += int64(len(b))
+	if b = b[:o.keep(h, at, int64(len(b)))]; len(b) == 0 {
+		return nil
+	}
+	h.digests.add(b)
+	if o.options.Index {
+		if err := o.note(h, at, len(b), c.At.Time); err != nil {
+			return err
+		}
+	}
+	return o.sheets.add(&h.sheet, b)
+}
+
+// keep returns how many of n bytes at an offset are kept, and counts the others.
+func (o *Output) keep(h *half, at, n int64) int64 {
+	if o.options.MaxBytes <= 0 || at+n <= o.options.MaxBytes {
+		return n
+	}
+	kept := max(o.options.MaxBytes-at, 0)
+	if !h.cut {
+		h.cut = true
+		o.stats.Cut++
+	}
+	o.stats.CutBytes += uint64(n - kept)
+	return kept
+}
+
+// note adds a line to the index.
+func (o *Output) note(h *half, at int64, n int, time int64) error {
+	if h.index == nil {
+		h.index = &sheet{name: h.sheet.name + IndexSuffix}
+	}
+	o.line = strconv.AppendInt(o.line[:0], at, 10)
+	o.line = append(o.line, '|')
+	o.line = strconv.AppendInt(o.line, time/1e9, 10)
+	o.line = append(o.line, '.')
+	o.line = appendDigits(o.line, uint64(time%1e9/1e3), 6)
+	o.line = append(o.line, '|')
+	o.line = strconv.AppendInt(o.line, int64(n), 10)
+	o.line = append(o.line, '\n')
+	return o.sheets.add(h.index, o.line)
 }
 
 // hole leaves room for n bytes that are missing, if that is known and not too much.
 func (o *Output) hole(h *half, n int64) error {
-	if err := o.need(h); err != nil || h.refused {
-		return err
-	}
-	if err := o.write(h); err != nil {
-		return err
+	if !o.begin(h) {
+		return nil
 	}
 	if !h.holed {
 		h.holed = true
@@ -273,22 +443,46 @@ func (o *Output) hole(h *half, n int64) error {
 	if n > MaxHole {
 		why += "; no room is left for it"
 	}
-	if err := o.miss(h, n, why); err != nil {
+	if err := o.miss(h.sheet.name, h.at, n, why); err != nil {
 		return err
 	}
-	if n > 0 && n <= MaxHole {
-		h.at += n
-		h.written += n
+	if n <= 0 || n > MaxHole {
+		return o.sheets.need(&h.sheet) // there is a file, be it empty
 	}
-	return nil
+	at := h.at
+	h.at += n
+	if n = o.keep(h, at, n); n == 0 {
+		return nil
+	}
+	if o.report != nil && len(h.runs) < o.maxRuns {
+		h.runs = append(h.runs, run{offset: at, length: n})
+	}
+	o.blank(h, n)
+	if err := o.sheets.skip(&h.sheet, n); err != nil {
+		return err
+	}
+	return o.sheets.need(&h.sheet)
 }
 
-// miss notes that n bytes are missing.
-func (o *Output) miss(h *half, n int64, why string) error {
+// blank adds n zeros to the digests.
+func (o *Output) blank(h *half, n int64) {
+	if h.digests == (digests{}) {
+		return
+	}
+	if o.zeros == nil {
+		o.zeros = make([]byte, 32<<10)
+	}
+	for ; n > 0; n -= int64(len(o.zeros)) {
+		h.digests.add(o.zeros[:min(n, int64(len(o.zeros)))])
+	}
+}
+
+// miss notes that n bytes are missing at an offset of a file.
+func (o *Output) miss(name string, offset, n int64, why string) error {
 	if o.list == nil {
 		f, err := o.folder.Create(MissingName)
 		if err != nil {
-			return o.wrap(MissingName, err)
+			return wrap(MissingName, err)
 		}
 		o.list, o.missing = f, bufio.NewWriter(io.NewOffsetWriter(f, 0))
 		o.missing.WriteString("file\toffset\tbytes\twhy\n") // an error stays until Flush
@@ -297,71 +491,6 @@ func (o *Output) miss(h *half, n int64, why string) error {
 	if n != proto.Unknown {
 		length = strconv.FormatInt(n, 10)
 	}
-	_, err := fmt.Fprintf(o.missing, "%s\t%d\t%s\t%s\n", h.name, h.at, length, why)
-	return o.wrap(MissingName, err)
-}
-
-// need opens the file of a half-stream, and closes another where there are too many.
-func (o *Output) need(h *half) error {
-	switch {
-	case h.refused:
-		return nil
-	case h.file != nil:
-		o.open.MoveToFront(h.in)
-		return nil
-	case !h.made && o.stats.Files >= uint64(o.maxFiles):
-		h.refused = true
-		o.stats.Refused++
-		return nil
-	}
-	if o.open.Len() >= o.maxOpen {
-		if err := o.shut(o.open.Back().Value.(*half)); err != nil {
-			return err
-		}
-	}
-	open := o.folder.Create
-	if h.made {
-		open = o.folder.Reopen
-	}
-	f, err := open(h.name)
-	if err != nil {
-		return o.wrap(h.name, err)
-	}
-	if !h.made {
-		h.made = true
-		o.stats.Files++
-	}
-	h.file, h.in = f, o.open.PushFront(h)
-	if n := len(o.spare); n > 0 {
-		h.buf, o.spare = o.spare[n-1], o.spare[:n-1]
-	} else {
-		h.buf = make([]byte, 0, bufferSize)
-	}
-	return nil
-}
-
-// write writes what waits.
-func (o *Output) write(h *half) error {
-	if len(h.buf) == 0 {
-		return nil
-	}
-	n, err := h.file.WriteAt(h.buf, h.written)
-	h.written += int64(n)
-	h.buf = h.buf[:0]
-	return o.wrap(h.name, err)
-}
-
-// shut closes the file of a half-stream, if it is open.
-func (o *Output) shut(h *half) error {
-	if h.file == nil {
-		return nil
-	}
-	err := o.write(h)
-	if e := o.wrap(h.name, h.file.Close()); err == nil {
-		err = e
-	}
-	o.spare = append(o.spare, h.buf)
-	o.open.Remove(h.in)
-	h.file, h.buf, h.in = nil, nil, nil
-	return err
+	_, err := fmt.Fprintf(o.missing, "%s\t%d\t%s\t%s\n", name, offset, length, why)
+	return wrap(MissingName, err)
 }

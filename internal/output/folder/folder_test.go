@@ -2,6 +2,7 @@ package folder
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -100,5 +101,58 @@ func TestInside(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(outside); len(entries) > 0 {
 		t.Errorf("%s was made outside", entries[0].Name())
+	}
+}
+
+// TestKeptLate: what comes to be there while a file is written isn't written over, either.
+func TestKeptLate(t *testing.T) {
+	for _, final := range []string{"a", "a.incomplete"} {
+		dir := t.TempDir()
+		f := openAt(t, dir, false)
+		write(t, f, "a", "new")
+		if err := os.WriteFile(filepath.Join(dir, final), []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.FinishAs("a", final, time.Time{}); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("got %v", err)
+		}
+		if text, _ := os.ReadFile(filepath.Join(dir, final)); string(text) != "old" {
+			t.Errorf("got %q", text)
+		}
+	}
+}
+
+// TestFile: what was written is read again, from where it is asked for, and a closed file is closed.
+func TestFile(t *testing.T) {
+	f := openAt(t, t.TempDir(), false)
+	for _, name := range []string{"a", "b/c"} {
+		file, err := f.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.WriteAt([]byte("world"), 6); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.Write([]byte("hello ")); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := file.Seek(2, io.SeekStart); at != 2 || err != nil {
+			t.Errorf("%d, %v", at, err)
+		}
+		b := make([]byte, 20)
+		if n, err := file.ReadAt(b, 3); string(b[:n]) != "lo world" || !errors.Is(err, io.EOF) {
+			t.Errorf("%q, %v", b[:n], err)
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Close(); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("closed again: %v", err)
+		}
+		if again, err := f.Reopen(name); err != nil {
+			t.Error(err)
+		} else {
+			again.Close()
+		}
 	}
 }

@@ -115,6 +115,12 @@ type (
 		ID           string   `json:"_id"`
 		Grade        string   `json:"_grade"`
 		Anomalies    []string `json:"_anomalies,omitempty"`
+		// Secrets are the fingerprints of what redaction hid. Stream: how long it took says nothing of the server's speed. Weight is how
+		// many exchanges it stands for; 0: it wasn't sampled. Recorded says what recorded it, where that wasn't on the wire.
+		Secrets  []string `json:"_secrets,omitempty"`
+		Stream   bool     `json:"_stream,omitempty"`
+		Weight   uint32   `json:"_weight,omitempty"`
+		Recorded string   `json:"_recorded,omitempty"`
 		// ResourceType is websocket for a session, as Chrome has it. StreamID is the number of the HTTP/2 stream.
 		ResourceType string    `json:"_resourceType,omitempty"`
 		StreamID     uint64    `json:"_streamId,omitempty"`
@@ -230,7 +236,10 @@ type (
 		Params   []param `json:"params"`
 		Text     string  `json:"text"`
 		Encoding string  `json:"_encoding,omitempty"`
-		Comment  string  `json:"comment,omitempty"`
+		// Cut and Undecoded say for programs what Comment says for people.
+		Cut       bool   `json:"_cut,omitempty"`
+		Undecoded string `json:"_undecoded,omitempty"`
+		Comment   string `json:"comment,omitempty"`
 	}
 	param struct {
 		Name        string `json:"name"`
@@ -244,6 +253,8 @@ type (
 		MimeType    string `json:"mimeType"`
 		Text        string `json:"text,omitempty"`
 		Encoding    string `json:"encoding,omitempty"`
+		Cut         bool   `json:"_cut,omitempty"`
+		Undecoded   string `json:"_undecoded,omitempty"`
 		Comment     string `json:"comment,omitempty"`
 	}
 	timings struct {
@@ -268,6 +279,10 @@ func entryOf(x *exchange.Exchange) *entry {
 		ConnectionID:    fmt.Sprintf("%s#%d", x.Flow.End(x.Client), x.Flow.First.Packet),
 		ID:              string(exchange.AppendID(nil, x.ID(x.Tap.Observer))),
 		Grade:           x.Grade.String(),
+		Secrets:         x.Secrets,
+		Stream:          x.Stream,
+		Weight:          x.Weight,
+		Recorded:        x.Tap.Recorded,
 		Comment:         text([]byte(x.Reason)),
 		Process:         processesOf(x),
 		StreamID:        x.StreamID(),
@@ -283,7 +298,7 @@ func entryOf(x *exchange.Exchange) *entry {
 		e.ResourceType = "websocket"
 		// What was said is no body.
 		e.Request.BodySize, e.Request.PostData, e.Request.HeadersSize = -1, nil, -1
-		e.Response.BodySize, e.Response.HeadersSize, e.Response.Content.Size = -1, -1, 0
+		e.Response.BodySize, e.Response.HeadersSize, e.Response.Content.Size, e.Response.Content.Comment = -1, -1, 0, ""
 	}
 	// The time of an exchange is the same in all outputs: first request byte to last response byte.
 	e.Time = milliseconds(max(x.Timing.Send, 0) + max(x.Timing.Wait, 0) + max(x.Timing.Receive, 0))

@@ -225,7 +225,7 @@ func postDataOf(m *proto.Message, b *exchange.Body) *postData {
 	if m.BodyBytes <= 0 && len(b.Bytes) == 0 {
 		return nil
 	}
-	p := &postData{MimeType: text(m.Field("content-type")), Params: []param{}, Comment: note(m, b)}
+	p := &postData{MimeType: text(m.Field("content-type")), Params: []param{}, Cut: b.Cut, Undecoded: text([]byte(b.Undecoded)), Comment: note(m, b)}
 	p.Text, p.Encoding = bodyText(b)
 	switch {
 	case len(b.Parts) > 0:
@@ -243,7 +243,7 @@ func postDataOf(m *proto.Message, b *exchange.Body) *postData {
 }
 
 func contentOf(m *proto.Message, b *exchange.Body) content {
-	c := content{Size: m.BodyBytes, MimeType: text(m.Field("content-type")), Comment: note(m, b)}
+	c := content{Size: m.BodyBytes, MimeType: text(m.Field("content-type")), Cut: b.Cut, Undecoded: text([]byte(b.Undecoded)), Comment: note(m, b)}
 	if c.MimeType == "" {
 		c.MimeType = unknownType
 	}

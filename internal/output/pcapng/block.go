@@ -41,6 +41,9 @@ func AppendInterface(dst []byte, t *capture.Tap, link capture.LinkType) []byte {
 	if t.Name != "" {
 		dst = appendOption(dst, interfaceName, text(t.Name))
 	}
+	if t.Recorded != "" {
+		dst = appendOption(dst, optionComment, text(capture.RecordedComment(t.Recorded)))
+	}
 	switch {
 	case t.Observer != "":
 		dst = appendOption(dst, interfaceDescription, text("captured on "+t.Observer))

@@ -89,6 +89,9 @@ func (o *Output) Close() error {
 	return o.Flush()
 }
 
+// Silent reports whether the form says nothing of what is missing.
+func (o *Output) Silent() bool { return o.o.Form.Silent() }
+
 // Stats returns what was shown so far.
 func (o *Output) Stats() follow.Stats { return o.stats }
 
@@ -123,6 +126,9 @@ var ends = map[proto.CloseReason]string{
 }
 
 func (o *Output) chunk(c *follow.Chunk) {
+	if c.Step != follow.NoMessage {
+		return
+	}
 	conn := o.connections[c.Flow]
 	if conn == nil {
 		if c.Close != proto.Open {
@@ -135,7 +141,7 @@ func (o *Output) chunk(c *follow.Chunk) {
 	o.stats.Add(c, conn.at[c.Dir] == 0)
 	switch {
 	case c.Close != proto.Open:
-		if text := ends[c.Close]; text != "" && c.Over {
+		if text := ends[c.Close]; text != "" && c.Over && !o.o.Form.likeTcpflow() {
 			o.source(c, conn)
 			o.note(text)
 		}
@@ -155,6 +161,9 @@ func (o *Output) chunk(c *follow.Chunk) {
 		o.source(c, conn)
 		o.note(bytesOf(c.Gap) + " missing")
 		conn.at[c.Dir] += c.Gap
+	case o.o.Form.likeTcpflow():
+		o.segment(c)
+		conn.at[c.Dir] += int64(len(c.Data))
 	default:
 		o.source(c, conn)
 		o.content(c, conn.at[c.Dir])
@@ -174,6 +183,9 @@ const rule = "── "
 
 // source says who sends, if that has changed.
 func (o *Output) source(c *follow.Chunk, conn *connection) {
+	if o.o.Form.likeTcpflow() {
+		return
+	}
 	if o.flow == c.Flow && o.dir == c.Dir && o.inner == c.Inner {
 		return
 	}
@@ -201,7 +213,11 @@ func (o *Output) source(c *follow.Chunk, conn *connection) {
 }
 
 // note says what is odd about the half-stream here.
-func (o *Output) note(text string) { o.line(rule+"["+text+"]", terminal.Amber) }
+func (o *Output) note(text string) {
+	if !o.o.Form.Silent() {
+		o.line(rule+"["+text+"]", terminal.Amber)
+	}
+}
 
 // line writes a line of the output's own.
 func (o *Output) line(text string, s terminal.Style) {

@@ -6,6 +6,7 @@
 package body
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"slices"
@@ -70,30 +71,7 @@ type Decoder struct {
 // from the Decoder, or from src, until the next call.
 func (d *Decoder) Decode(codings, src []byte, max int) (out []byte, r Result) {
 	max = min(max, MaxOutput)
-	var layers [MaxLayers]*coding
-	n := 0
-	r = Result{Complete: true}
-	for rest := codings; rest != nil && r.Undecoded == "" && !r.Limited; {
-		// From the last name to the first. Empty elements of a list mean nothing (RFC 9110 §5.6.1).
-		var name []byte
-		if comma := bytes.LastIndexByte(rest, ','); comma >= 0 {
-			rest, name = rest[:comma], rest[comma+1:]
-		} else {
-			rest, name = nil, rest
-		}
-		name = bytes.Trim(name, " \t")
-		c := find(name)
-		switch {
-		case len(name) == 0 || c != nil && c.undo == nil:
-		case c == nil:
-			r.Undecoded = printName(name)
-		case n == MaxLayers:
-			r.Undecoded, r.Limited = printName(name), true
-		default:
-			layers[n] = c
-			n++
-		}
-	}
+	layers, n, r := layersOf(codings)
 
 	out = src
 	for i, c := range layers[:n] {
@@ -134,6 +112,34 @@ func (d *Decoder) Decode(codings, src []byte, max int) (out []byte, r Result) {
 	return out, r
 }
 
+// layersOf returns the n codings that are to be undone, the first one first, as the values of Content-Encoding name them. The result says
+// at which one it ends, if it does.
+func layersOf(codings []byte) (layers [MaxLayers]*coding, n int, r Result) {
+	r = Result{Complete: true}
+	for rest := codings; rest != nil && r.Undecoded == "" && !r.Limited; {
+		// From the last name to the first. Empty elements of a list mean nothing (RFC 9110 §5.6.1).
+		var name []byte
+		if comma := bytes.LastIndexByte(rest, ','); comma >= 0 {
+			rest, name = rest[:comma], rest[comma+1:]
+		} else {
+			rest, name = nil, rest
+		}
+		name = bytes.Trim(name, " \t")
+		c := find(name)
+		switch {
+		case len(name) == 0 || c != nil && c.undo == nil:
+		case c == nil:
+			r.Undecoded = printName(name)
+		case n == MaxLayers:
+			r.Undecoded, r.Limited = printName(name), true
+		default:
+			layers[n] = c
+			n++
+		}
+	}
+	return layers, n, r
+}
+
 // status says how the decoding of one layer ended.
 type status struct{ complete, limited, bad, trailing bool }
 
@@ -142,18 +148,20 @@ type status struct{ complete, limited, bad, trailing bool }
 type coding struct {
 	name string
 	undo func(d *Decoder, dst, src []byte, max int) ([]byte, status)
+	// open returns a reader of what src stands for, for Stream.
+	open func(src *bufio.Reader) (io.Reader, error)
 }
 
 // codings are the codings of the IANA registry that servers use, and the old names that browsers
 // accept for them. compress (LZW) is left out: no browser has it.
 var codings = [...]coding{
-	{"gzip", (*Decoder).gunzip},
-	{"x-gzip", (*Decoder).gunzip},
-	{"deflate", (*Decoder).inflate},
-	{"x-deflate", (*Decoder).inflate},
-	{"br", (*Decoder).unbrotli},
-	{"zstd", (*Decoder).unzstd},
-	{"identity", nil},
+	{"gzip", (*Decoder).gunzip, openGzip},
+	{"x-gzip", (*Decoder).gunzip, openGzip},
+	{"deflate", (*Decoder).inflate, openDeflate},
+	{"x-deflate", (*Decoder).inflate, openDeflate},
+	{"br", (*Decoder).unbrotli, openBrotli},
+	{"zstd", (*Decoder).unzstd, openZstd},
+	{"identity", nil, nil},
 }
 
 func find(name []byte) *coding {

@@ -31,12 +31,10 @@ type Part struct {
 // It gives nil when contentType isn't multipart with a boundary. body is decoded, and may be only the
 // beginning of one: the last part then has the bytes that are there.
 func Multipart(contentType, body []byte) []Part {
-	kind, params := parse(string(contentType))
-	boundary := params["boundary"]
-	if !strings.HasPrefix(kind, "multipart/") || boundary == "" || len(boundary) > maxBoundary {
+	delimiter := Delimiter(string(contentType))
+	if delimiter == nil {
 		return nil
 	}
-	delimiter := []byte("--" + boundary)
 	_, rest, last := cut(body, delimiter)
 	var parts []Part
 	for rest != nil && !last && len(parts) < MaxParts {
@@ -48,6 +46,26 @@ func Multipart(contentType, body []byte) []Part {
 		parts = append(parts, p)
 	}
 	return parts
+}
+
+// Delimiter returns what a line begins with that separates the parts of a body (RFC 2046 §5.1.1); nil when contentType isn't multipart with a
+// boundary.
+func Delimiter(contentType string) []byte {
+	kind, params := parse(contentType)
+	boundary := params["boundary"]
+	if !strings.HasPrefix(kind, "multipart/") || boundary == "" || len(boundary) > maxBoundary {
+		return nil
+	}
+	return []byte("--" + boundary)
+}
+
+// MaxPartHead is how many bytes the header of a part may have that is looked into.
+const MaxPartHead = maxPartHead
+
+// DescribePart returns what the header of a part says, without its length.
+func DescribePart(head []byte) (p Part) {
+	p.read(head)
+	return p
 }
 
 // cut splits b at the first line that is the delimiter. The line end before it belongs to the

@@ -408,6 +408,7 @@ func settersByName() map[string]setter {
 		"observer.hostname":               text(func(k *Maker) *string { return &k.tap.Observer }),
 		"observer.ingress.interface.name": text(func(k *Maker) *string { return &k.tap.Name }),
 		"culprit.packets.tap":             text(func(k *Maker) *string { return &k.tap.Label }),
+		"culprit.recorded":                text(func(k *Maker) *string { return &k.tap.Recorded }),
 		"network.transport": func(k *Maker, c *Cell) {
 			switch string(c.Text) {
 			case "udp":
