@@ -24,17 +24,27 @@ BENCH :=
 # The web UI, as it gets into the program.
 UI := internal/web/ui/dist/index.html.gz
 
+# What has OpenSSL write its keys for culprit run, as it gets into the program where there is a C compiler:
+# make shim GOARCH=arm64 CC=aarch64-linux-gnu-gcc
+SHIM := internal/keytap/shim/dist/culprit-keylog-$(or $(GOARCH),$(shell go env GOARCH)).so
+
 # Where make lab keeps its recordings, and how many exchanges of each situation there are.
 LAB := bin/lab
 LAB_EXCHANGES := 200
 
-.PHONY: build demo test test-ui test-full lab lab-judge bench bench-live bench-ship bench-store bench-web screenshots lint fuzz deps clean
+.PHONY: build shim demo test test-ui test-full lab lab-judge bench bench-live bench-ship bench-store bench-web screenshots lint fuzz deps clean
 
-build: $(UI)
+build: $(UI) shim
 	$(GOBUILD) -o bin/culprit ./cmd/culprit
 
 $(UI): .ci/ui $(filter-out web/node_modules/%,$(wildcard web/*.* web/.npmrc)) $(shell find web/src -type f)
 	.ci/ui
+
+shim:
+	@if command -v $(CC) >/dev/null; then $(MAKE) -s --no-print-directory $(SHIM); else echo 'no C compiler: culprit run will compile its key-log shim'; fi
+
+$(SHIM): internal/keytap/shim/keylog.c internal/keytap/shim/flags
+	$(CC) $$(cat internal/keytap/shim/flags) -o $@ $<
 
 demo: build
 	bin/culprit trace -r testdata/demo.pcap --stats
@@ -114,4 +124,4 @@ deps:
 
 clean:
 	rm -rf bin web/node_modules web/test-results
-	find internal/web/ui/dist -type f ! -name .gitkeep -delete
+	find internal/web/ui/dist internal/keytap/shim/dist -type f ! -name .gitkeep -delete

@@ -3,6 +3,8 @@
 //
 //	go build -o culprit ./cmd/culprit && go run ./bench/files -culprit ./culprit
 //
+// Beside them, "least" is what it takes to read the capture and to write such files, with no work between: no program can be faster.
+//
 // CPU time is what is compared: user and system, of the process alone. The machine needn't be quiet for that, but it helps.
 package main
 
@@ -21,6 +23,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -66,11 +69,16 @@ func run() error {
 	culprit := flag.String("culprit", "culprit", "the program to measure")
 	cache := flag.String("cache", filepath.Join(os.TempDir(), "culprit-bench-files"), "the folder for captures")
 	folders := flag.String("to", "/dev/shm,"+os.TempDir(), "the folders to write in, one after the other")
+	workers := flag.String("workers", "1", "culprit's --workers: with more, it is sooner done, and takes more CPU time")
 	pairs := flag.Int("pairs", 5, "how often each program runs")
 	only := flag.String("only", "", "the names of the captures, with commas between them; empty for all")
 	more := flag.String("options", "", "options of -o files, as in 'report=no'")
+	floor := flag.String("floor", "", "write files of the sizes in this list to the folder that follows, after reading the capture behind it (the program does that itself)")
 	keep := flag.String("keep", "", "write what culprit makes here, once, and measure nothing")
 	flag.Parse()
+	if *floor != "" {
+		return least(*floor, flag.Arg(0), flag.Arg(1))
+	}
 	if err := os.MkdirAll(*cache, 0o700); err != nil {
 		return err
 	}
@@ -85,11 +93,11 @@ func run() error {
 			return []string{"tcpflow", "-q", "-e", "http", "-r", capture, "-o", folder}
 		}},
 		{"culprit", func(capture, folder string) []string {
-			return []string{*culprit, "trace", "-r", capture, "-o", target(folder)}
+			return []string{*culprit, "trace", "--workers", *workers, "-r", capture, "-o", target(folder)}
 		}},
 	}
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "capture\tMB\tto\ttcpflow CPU s\tculprit CPU s\tratio\ttcpflow wall s\tculprit wall s\ttcpflow MiB\tculprit MiB\tfiles\tours\t")
+	fmt.Fprintln(table, "capture\tMB\tto\ttcpflow CPU s\tculprit CPU s\tratio\ttcpflow wall s\tculprit wall s\ttcpflow MiB\tculprit MiB\tbodies\tours\tleast CPU s\t")
 	for _, l := range loads {
 		if *only != "" && !slices.Contains(strings.Split(*only, ","), l.name) {
 			continue
@@ -105,6 +113,7 @@ func run() error {
 		for _, parent := range strings.Split(*folders, ",") {
 			var all [2][]usage
 			var made [2]int
+			var bare []usage
 			for range *pairs {
 				for i, p := range programs {
 					folder, err := os.MkdirTemp(parent, "files-*")
@@ -115,6 +124,11 @@ func run() error {
 					if err == nil {
 						made[i], err = count(folder)
 					}
+					if err == nil && i == 1 {
+						var f usage
+						f, err = l.bare(*cache, capture, folder, parent)
+						bare = append(bare, f)
+					}
 					if err := errors.Join(err, os.RemoveAll(folder)); err != nil {
 						return fmt.Errorf("%s: %w", p.name, err)
 					}
@@ -122,9 +136,87 @@ func run() error {
 				}
 			}
 			a, b := middle(all[0]), middle(all[1])
-			fmt.Fprintf(table, "%s\t%.0f\t%s\t%.2f\t%.2f\t%.1f\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t\n", l.name, float64(size)/1e6, parent, a.cpu.Seconds(), b.cpu.Seconds(),
-				a.cpu.Seconds()/b.cpu.Seconds(), a.wall.Seconds(), b.wall.Seconds(), a.memory>>20, b.memory>>20, made[0], made[1])
+			fmt.Fprintf(table, "%s\t%.0f\t%s\t%.2f\t%.2f\t%.1f\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t%.2f\t\n", l.name, float64(size)/1e6, parent, a.cpu.Seconds(), b.cpu.Seconds(),
+				a.cpu.Seconds()/b.cpu.Seconds(), a.wall.Seconds(), b.wall.Seconds(), a.memory>>20, b.memory>>20, made[0], made[1], middle(bare).cpu.Seconds())
 			table.Flush()
+		}
+	}
+	return nil
+}
+
+// bare measures what it takes to read the capture and to write files of the same sizes as those in a folder, and nothing else: what any program
+// needs that makes them.
+func (l *load) bare(cache, capture, like, parent string) (u usage, err error) {
+	var sizes bytes.Buffer
+	err = filepath.WalkDir(like, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			fmt.Fprintf(&sizes, "%s %d\n", d.Name(), info.Size())
+		}
+		return err
+	})
+	if err != nil {
+		return u, err
+	}
+	list := filepath.Join(cache, l.name+".sizes")
+	if err := os.WriteFile(list, sizes.Bytes(), 0o600); err != nil {
+		return u, err
+	}
+	folder, err := os.MkdirTemp(parent, "files-*")
+	if err != nil {
+		return u, err
+	}
+	self, err := os.Executable()
+	if err == nil {
+		u, err = once([]string{self, "-floor", list, folder, capture})
+	}
+	return u, errors.Join(err, os.RemoveAll(folder))
+}
+
+// piece is how much is read and written at a time, in bytes.
+const piece = 256 << 10
+
+// least reads a capture and writes files, with the fewest system calls.
+func least(list, folder, capture string) error {
+	in, err := os.Open(capture)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	b := make([]byte, piece)
+	for err == nil {
+		_, err = in.Read(b)
+	}
+	if !errors.Is(err, io.EOF) {
+		return err
+	}
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Chdir(folder); err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		name, length, _ := strings.Cut(strings.TrimSpace(line), " ")
+		left, err := strconv.Atoi(length)
+		if err != nil {
+			return err
+		}
+		fd, err := syscall.Open(name, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL|syscall.O_CLOEXEC, 0o600)
+		if err != nil {
+			return err
+		}
+		for left > 0 && err == nil {
+			var n int
+			n, err = syscall.Write(fd, b[:min(left, len(b))])
+			left -= n
+		}
+		if err := errors.Join(err, syscall.Close(fd)); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -108,7 +108,7 @@ func (d *diffReport) summary() (lines []string) {
 			n    int64
 			what string
 		}{
-			{t.Unended, "not counted in outcomes, since how they ended wasn't seen"}, {t.Apart, "that belong to no endpoint, such as flows and messages of sessions"},
+			{t.Unended, "not counted in outcomes, since how they ended wasn't seen"}, {t.Apart, "of no endpoint, such as flows and messages of sessions"},
 			{t.Others, "of further endpoints: there are more than are told apart; choose with --where"},
 		} {
 			if n.n > 0 {

@@ -169,6 +169,7 @@ func (t *tracing) accountFollowers() {
 				t.lose("-o %s: %s left out, since there were %s files", folder, plural(kept.Refused, "half-stream"), count(files.MaxFiles))
 			}
 			t.accountFiles(&kept)
+			t.accountObjects(f)
 		case *firehose.Output:
 			recorded := f.Stats()
 			st = recorded.Stats
@@ -191,7 +192,7 @@ func (t *tracing) totalsOfFollowers() {
 			st = f.Stats()
 		case *files.Output:
 			kept := f.Stats()
-			name, st, more = folder, kept.Stats, " in "+plural(kept.Files, "file")
+			name, st, more = folder, kept.Stats, " in "+plural(kept.Files, "file")+totalOfObjects(f)
 		case *firehose.Output:
 			recorded := f.Stats()
 			name, st, more = hoses, recorded.Stats, " of "+totalsOfHose(&recorded)

@@ -84,12 +84,13 @@ func (s *sinks) keepFiles(o *order, c *config.Trace) error {
 	s.folders = append(s.folders, root)
 	in := folders.Open(root, c.Force)
 	k := &o.kept
-	options := files.Options{Template: k.template, Index: k.Index, MD5: k.MD5, SHA256: k.SHA256, MaxBytes: int64(k.MaxBytes), MaxOpen: k.MaxOpen}
+	options := files.Options{Template: k.template, Index: k.Index, MD5: k.MD5, SHA256: k.SHA256, MaxBytes: int64(k.MaxBytes), MaxOpen: k.MaxOpen, Live: c.Live.On()}
 	if k.Report {
 		options.Report = creator(o, c)
 	}
 	if k.Packets {
 		options.Packets = files.NewPackets(folders.Open(root, c.Force), k.MaxOpen, "culprit "+version)
+		options.Packets.Live = c.Live.On()
 		s.tracks = append(s.tracks, options.Packets)
 	}
 	out, err := files.New(in, options)

@@ -20,3 +20,35 @@ func keepObjects(o *files.Output, f objects.Folder, options objects.Options) *ob
 	o.Objects = k
 	return k
 }
+
+// accountObjects says what is missing of what messages carry.
+func (t *tracing) accountObjects(o *files.Output) {
+	k, ok := o.Objects.(*objects.Keeper)
+	if !ok {
+		return
+	}
+	st := k.Stats()
+	for _, lost := range []struct {
+		n         uint64
+		what, why string
+	}{
+		{st.Incomplete, "body file", "not complete; their names end with " + objects.IncompleteSuffix + ", and " + files.MissingName + " says why"},
+		{st.Undecoded, "body file", "as it was sent, since it can't be decoded; " + files.MissingName + " says why"},
+		{st.Refused, "body file", "left out, since there were " + count(objects.MaxFiles) + " files"},
+		{st.Unlisted, "part", "left out, since a body has more than " + count(objects.MaxParts)},
+	} {
+		if lost.n > 0 {
+			t.lose("-o %s: %s: %s", folder, plural(lost.n, lost.what), lost.why)
+		}
+	}
+}
+
+// totalOfObjects says what was kept of what messages carry; empty if that isn't kept.
+func totalOfObjects(o *files.Output) string {
+	k, ok := o.Objects.(*objects.Keeper)
+	if !ok {
+		return ""
+	}
+	st := k.Stats()
+	return " and " + plural(st.Files, "body file")
+}

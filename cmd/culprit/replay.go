@@ -164,6 +164,8 @@ func replayRecording(cmd *cobra.Command, c *config.Replay, path string) error {
 		return err
 	}
 	switch {
+	case r.recordings.read == 0:
+		return &statusError{exitFailed, errors.New("there is nothing to send: the recording has no exchange, or none that the filters let pass")}
 	case r.recording.Len() == 0:
 		r.tellLeftOut()
 		return &statusError{exitFailed, errors.New("there is nothing to send")}
@@ -197,8 +199,19 @@ func (r *replaying) parseRules() (err error) {
 	if r.rules, err = parseAll(c.Carry, "--carry", replay.ParseCarry); err != nil {
 		return err
 	}
-	r.options.Rules.Ignore, err = parseAll(c.Ignore, "--ignore", replay.ParseIgnore)
-	return err
+	if r.options.Rules.Ignore, err = parseAll(c.Ignore, "--ignore", replay.ParseIgnore); err != nil {
+		return err
+	}
+	for _, arg := range c.Outputs {
+		name, path, _ := strings.Cut(arg, "=")
+		switch {
+		case !slices.ContainsFunc(kinds, func(k kind) bool { return k.name == name && k.write != nil }):
+			return fmt.Errorf("-o %s: no such output; there are har, ndjson, line, console", name)
+		case path == "" || path == "-":
+			return fmt.Errorf("-o %s: name a file, -o %s=FILE: standard output has the report", arg, name)
+		}
+	}
+	return nil
 }
 
 // parseAll reads the arguments of an option.
@@ -292,14 +305,8 @@ func (r *replaying) run(ctx context.Context) (err error) {
 // openSinks opens the outputs of new exchanges.
 func (r *replaying) openSinks() error {
 	for _, arg := range r.config.Outputs {
-		name, path, found := strings.Cut(arg, "=")
-		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name && k.write != nil })
-		switch {
-		case i < 0:
-			return usage(fmt.Errorf("-o %s: no such output; there are har, ndjson, line, console", name))
-		case !found || path == "":
-			return usage(fmt.Errorf("-o %s: name a file, -o %s=FILE", arg, name))
-		}
+		name, path, _ := strings.Cut(arg, "=")
+		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == name })
 		var inputs []capture.Input
 		for _, in := range r.config.Inputs {
 			inputs = append(inputs, capture.ParseInput(in))
@@ -385,7 +392,7 @@ func (r *replaying) announce() {
 		if len(servers) > 5 {
 			more = ", …"
 		}
-		r.warn("they were recorded at %s servers: %s%s; all go to one target; choose with --where 'server.ip == …' or a capture filter", count(uint64(len(servers))), strings.Join(named, ", "), more)
+		r.warn("they were recorded at %s servers: %s%s; all go to one target; choose with --where 'server == \"ADDRESS\"' or a capture filter", count(uint64(len(servers))), strings.Join(named, ", "), more)
 	}
 }
 

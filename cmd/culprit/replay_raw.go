@@ -56,6 +56,9 @@ func replayRaw(ctx context.Context, cmd *cobra.Command, c *config.Replay, to *ur
 	if err != nil {
 		return err
 	}
+	if keep != nil {
+		r.warn("%s", follow.RawWarning)
+	}
 	inputs, err := r.open(ctx, cmd.InOrStdin())
 	if err != nil {
 		return err

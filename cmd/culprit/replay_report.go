@@ -111,13 +111,66 @@ func (r *replayReport) text() []byte {
 	return r.latencies(b)
 }
 
-// differences appends the groups, each with its example.
+// likeGroups are groups that differ alike, each on a route of its own.
+type likeGroups struct {
+	*replay.Group
+	count  uint64
+	routes []string // with their counts
+}
+
+// mostRoutes is how many routes are named of what differs alike on several.
+const mostRoutes = 3
+
+// alike joins what differs alike on several routes, where the route makes no difference: not in bodies.
+func alike(groups []*replay.Group) (all []*likeGroups) {
+	type key struct {
+		kind           replay.Kind
+		where, was, is string
+	}
+	seen := map[key]*likeGroups{}
+	for _, g := range groups {
+		k := key{kind: g.Kind, where: g.Where}
+		switch {
+		case g.Kind == replay.Status || g.Kind == replay.NoAnswer:
+			k.was, k.is = g.Recorded, g.Replayed
+		case g.Kind > replay.HeaderValue:
+			k.was = g.Route
+		}
+		if k.kind == replay.NoAnswer {
+			k.was = ""
+		}
+		l := seen[k]
+		if l == nil {
+			l = &likeGroups{Group: g}
+			seen[k] = l
+			all = append(all, l)
+		}
+		l.count += g.Count
+		l.routes = append(l.routes, g.Route+" ("+count(g.Count)+")")
+	}
+	return all
+}
+
+// onRoutes says on which routes it is.
+func (l *likeGroups) onRoutes() string {
+	text := plural(l.count, "time") + " in "
+	if len(l.routes) == 1 {
+		return text + l.Route
+	}
+	text += strings.Join(l.routes[:min(len(l.routes), mostRoutes)], ", ")
+	if n := len(l.routes) - mostRoutes; n > 0 {
+		text += ", and " + plural(uint64(n), "more route")
+	}
+	return text
+}
+
+// differences appends what differs, each with an example.
 func (r *replayReport) differences(b []byte) []byte {
-	groups := r.summary.Groups()
+	groups := alike(r.summary.Groups())
 	t := r.stdout.terminal
 	for i, g := range groups {
 		if r.config.Rows > 0 && i == r.config.Rows {
-			b = fmt.Appendf(b, "\nand %s more: --rows 0 shows them\n", plural(uint64(len(groups)-i), "kind")+" of differences")
+			b = fmt.Appendf(b, "\nand %s of differences: --rows 0 shows them\n", plural(uint64(len(groups)-i), "more kind"))
 			break
 		}
 		head := g.Kind.String()
@@ -134,10 +187,8 @@ func (r *replayReport) differences(b []byte) []byte {
 		b = r.fit(b, safe(head), 0)
 		b = t.End(b, terminal.Bold)
 		b = append(b, '\n')
-		b = r.fit(b, fmt.Sprintf("%s in %s", plural(g.Count, "time"), safe(g.Route)), 2)
-		b = append(b, '\n')
-		b = r.fit(b, fmt.Sprintf("%s %s", g.Example, safe(g.Target)), 2)
-		b = append(b, '\n')
+		b = append(r.fit(b, safe(g.onRoutes()), 2), '\n')
+		b = append(r.fit(b, g.Example+" "+safe(g.Target), 2), '\n')
 		if g.Kind == replay.Status || g.Kind == replay.NoAnswer {
 			continue
 		}

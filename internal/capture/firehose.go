@@ -90,12 +90,17 @@ func (s *source) recorded(g *group) *recording {
 		}
 		g = s.unnamed
 	}
-	if g.recording == nil {
-		r := &recording{src: s, group: g, conversations: map[firehose.UUID]*conversation{}, states: map[firehose.State]uint64{}}
-		r.sequencer = firehose.NewSequencer(firehose.Limits{}, r.event)
-		g.recording = r
+	r := s.recordings[g]
+	if r == nil {
+		r = &recording{src: s, group: g, conversations: map[firehose.UUID]*conversation{}, states: map[firehose.State]uint64{}}
+		// Servers write in order: behind a hole, nothing is worth to wait for that would come too late for the other direction.
+		r.sequencer = firehose.NewSequencer(firehose.Limits{Window: 1}, r.event)
+		if s.recordings == nil {
+			s.recordings = map[*group]*recording{}
+		}
+		s.recordings[g] = r
 	}
-	return g.recording
+	return r
 }
 
 // firehoseStream reads the fragments of a stream of mod_firehose's, as records whose Data say nothing: see recording.
@@ -450,7 +455,7 @@ func (r *recording) report(name string) {
 		if t.Missing > 0 {
 			missing = fmt.Sprintf(" (%s missing)", plural(t.Missing, "fragment"))
 		}
-		r.src.warn("%s: of %s %s%s", name, plural(t.Streams, "recorded stream"), strings.Join(parts, ", "), missing)
+		r.src.warn("%s: %s, %s%s", name, plural(t.Streams, "recorded stream"), strings.Join(parts, ", "), missing)
 	}
 	if n := t.Late + t.Stray; n > 0 {
 		r.src.warn("%s: %s left out that came too late, or belong to no stream", name, plural(n, "fragment"))

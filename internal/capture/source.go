@@ -116,17 +116,19 @@ func Open(inputs []Input, o Options) (Source, error) {
 //	parts  -- first packet due -->  heads  -- end -->  closed
 //	waiting  <-- ErrIdle, packet -->  heads
 type source struct {
-	options  Options
-	pool     *blockPool
-	taps     []Tap
-	drops    []drops // by tap
-	index    map[tapKey]uint32
-	groups   []*group // of inputs without a name
-	unnamed  *group   // of firehose streams without a name
-	warnings []string
-	notes    []string
-	secrets  []Secret
-	size     int // bytes of secrets
+	options Options
+	pool    *blockPool
+	taps    []Tap
+	drops   []drops // by tap
+	index   map[tapKey]uint32
+	groups  []*group // of inputs without a name
+	unnamed *group   // of firehose streams without a name
+	// recordings are what the firehose streams of groups have in common.
+	recordings map[*group]*recording
+	warnings   []string
+	notes      []string
+	secrets    []Secret
+	size       int // bytes of secrets
 	// read counts the bytes read of inputs; length is how many they have, -1 when that isn't known.
 	read   atomic.Int64
 	length int64
@@ -167,8 +169,6 @@ type group struct {
 	busy bool   // the last input isn't at its end
 	// packets counts the records delivered, of all interfaces.
 	packets uint64
-	// recording is what its firehose streams have in common, nil when there is none.
-	recording *recording
 }
 
 // tapKey says which interfaces are one tap.

@@ -48,10 +48,11 @@ func (h *header) parse(b []byte) reading {
 		return r
 	}
 	i, time, r := h.number(b, i)
-	if r != readWhole || time > math.MaxInt64 {
-		return min(r, readShort)
-	}
 	switch {
+	case r != readWhole:
+		return r
+	case time > math.MaxInt64:
+		return readBad
 	case len(b) == i:
 		return readShort
 	case b[i] != byte(Request) && b[i] != byte(Response):

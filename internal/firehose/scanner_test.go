@@ -189,7 +189,7 @@ func TestCutAnywhere(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d cuts, in %d of them fragments were swallowed", name, cuts, swallowed)
-		if swallowed > cuts/50 {
+		if swallowed > cuts/70 {
 			t.Errorf("%s: %d of %d cuts swallow fragments", name, swallowed, cuts)
 		}
 	}
@@ -340,6 +340,60 @@ func TestTrust(t *testing.T) {
 	b = data(id(2), Request, 0, "x").Append([]byte("junk" + string(b[:50_000]) + "junk"))
 	if got := scanWhole(t, b); len(got.fragments) != 1 || got.fragments[0].UUID != id(2) {
 		t.Errorf("%s", got.brief())
+	}
+}
+
+// TestHeader: the numbers of a header have bounds.
+func TestHeader(t *testing.T) {
+	const uuid = " < 7596c94f-5cda-4018-8362-14d7ab616d14 "
+	zeros := strings.Repeat("0", MaxHeader)
+	for text, want := range map[string]reading{
+		"1 1" + uuid + "1\r\n": readWhole,
+		"ffffffffffffffff 7fffffffffffffff" + uuid + "ffffffffffffffff\r\n": readWhole,
+		"00ffffffffffffffff 1" + uuid + "1\r\n":                             readWhole,
+		"1ffffffffffffffff 1" + uuid + "1\r\n":                              readBad,
+		"1 8000000000000000" + uuid + "1\r\n":                               readBad,
+		"1 1" + uuid + "1ffffffffffffffff\r\n":                              readBad,
+		zeros + "1 1" + uuid + "1\r\n":                                      readBad,
+		zeros[:100] + "1 1" + uuid + zeros[:100] + "1\r\n":                  readWhole,
+		zeros[:100] + "1 1" + uuid + zeros[:120] + "1\r\n":                  readBad,
+		zeros:                   readBad,
+		zeros[:100]:             readShort,
+		"1 1" + uuid + "1\r":    readShort,
+		"1 1" + uuid + "1":      readShort,
+		"1 1" + uuid + "\r\n":   readBad,
+		"1 1" + uuid + "1 \r\n": readBad,
+		"1  1" + uuid + "1\r\n": readBad,
+		"1 1 =":                 readBad,
+		"g":                     readBad,
+		"":                      readShort,
+	} {
+		var h header
+		if got := h.parse([]byte(text)); got != want {
+			t.Errorf("%.150q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// TestKnown: only what goes on with a conversation does.
+func TestKnown(t *testing.T) {
+	var k known
+	a, b := id(1), id(2)
+	k.take(&header{uuid: a, dir: Request, count: 4, length: 1})
+	k.take(&header{uuid: b, dir: Request, count: 4})
+	for h, want := range map[header]bool{
+		{uuid: a, dir: Request, count: 5}: true, {uuid: a, dir: Request, count: 50}: true, {uuid: a, dir: Request, count: 4}: false, {uuid: a, dir: Response, count: 3}: true,
+		{uuid: b, dir: Request, count: 5}: false, {uuid: b, dir: Response}: true, {uuid: id(3), dir: Request}: false,
+	} {
+		if k.continues(&h) != want {
+			t.Errorf("%+v: want %v", h, want)
+		}
+	}
+	for i := range 3 * maxKnown {
+		k.take(&header{uuid: UUID{byte(i), byte(i >> 8), byte(i >> 16), 1}, dir: Request, length: 1})
+	}
+	if len(k.recent) > maxKnown || len(k.earlier) > maxKnown || k.continues(&header{uuid: a, dir: Request, count: 5}) {
+		t.Errorf("%d and %d are known", len(k.recent), len(k.earlier))
 	}
 }
 

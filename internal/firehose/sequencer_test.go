@@ -114,6 +114,8 @@ func TestSequencer(t *testing.T) {
 			"aa< begins\naa< 0=\"0\"\naa< ends: complete\naa<#1 begins\naa<#1 0=\"0\"\naa<#1 1=\"1\"\naa<#1 ends: complete\n"},
 		{"a place that can't be", Limits{}, []*Fragment{data(a, Request, 0, "0"), data(a, Request, 1<<40, "x"), data(a, Request, 1, "1"), data(a, Request, 2, "2"), end(a, Request, 3)},
 			"aa< begins\naa< 0=\"0\"\naa< 1=\"1\"\naa< 2=\"2\"\naa< ends: corrupt\n"},
+		{"a place that can't be, and no end", Limits{}, []*Fragment{at(1e6, data(a, Request, 0, "0")), at(1e6, data(a, Request, 1<<40, "x")), at(1e6, data(a, Request, 1, "1")), at(5e6, data(b, Request, 0, "y")), at(5e6, data(a, Request, 2, "2"))},
+			"aa< begins\naa< 0=\"0\"\naa< 1=\"1\"\nbb< begins\nbb< 0=\"y\"\naa< 2=\"2\"\naa< is closed (at the end): no end, corrupt\nbb< is closed (at the end): no end\n"},
 		{"idle", Limits{Idle: 1e6}, []*Fragment{at(1e6, data(a, Request, 0, "0")), at(3e6, data(b, Request, 0, "x")), at(3.1e6, data(a, Request, 1, "1")), at(3.2e6, end(a, Request, 2)), at(3.3e6, end(b, Request, 1))},
 			"aa< begins\naa< 0=\"0\"\naa< is closed (idle): no end\nbb< begins\nbb< 0=\"x\"\naa< is resumed\naa< 1=\"1\"\naa< ends: complete\nbb< ends: complete\n"},
 		{"a jump of time makes nobody idle", Limits{Idle: 1e6}, []*Fragment{at(1e6, data(a, Request, 0, "0")), at(1e12, data(b, Request, 0, "x")), at(1e12, end(a, Request, 1)), at(1e12, end(b, Request, 1))},
@@ -138,6 +140,21 @@ func TestSequencer(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, test.want)
 			}
 		})
+	}
+}
+
+// TestWait: what is missing is awaited for some fragments of the file, whoever's they are.
+func TestWait(t *testing.T) {
+	list := []Fragment{*data(id(1), Request, 0, "0"), *data(id(1), Request, 2, "2")}
+	for range maxWait + 2 {
+		list = append(list, *end(id(2), Request, 0))
+	}
+	list = append(list, *data(id(1), Request, 1, "1"))
+	for i := range list {
+		list[i].Time = 1
+	}
+	if text := sequence(t, list, Limits{}); !strings.Contains(text, "01< 1: 1 missing\n01< 2=\"2\"") {
+		t.Error(text)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/har"
@@ -21,10 +22,11 @@ func summary(x *exchange.Exchange) string {
 	head := func(m *proto.Message) string {
 		return strings.ReplaceAll(strings.TrimSuffix(string(m.Raw), "\r\n\r\n"), "\r\n", "|")
 	}
-	return fmt.Sprintf("%s %s > %s %s %d %v %q\n%s\n%d %q cut %v\n%s\n%d %q cut %v %d\nsend %d wait %d receive %d connect %d tls %d", x.Protocol, x.Flow.End(0), x.Flow.End(1), x.Grade, x.Index, x.Stream, x.Reason,
+	return fmt.Sprintf("%s %s > %s %s %d %v %q\n%s\n%d %q cut %v\n%s\n%d %q cut %v %d\nsend %d wait %d receive %d connect %d tls %d, from %s", x.Protocol, x.Flow.End(0), x.Flow.End(1), x.Grade, x.Index, x.Stream, x.Reason,
 		head(&x.Request), x.Request.BodyBytes, x.RequestBody.Bytes, x.RequestBody.Cut,
 		head(&x.Response), x.Response.BodyBytes, x.ResponseBody.Bytes, x.ResponseBody.Cut, x.ResponseBody.DecodedBytes,
-		x.Timing.Send, x.Timing.Wait, x.Timing.Receive, x.Timing.Connect, x.Timing.TLS)
+		x.Timing.Send, x.Timing.Wait, x.Timing.Receive, x.Timing.Connect, x.Timing.TLS,
+		time.Unix(0, x.Start.Time).UTC().Format("15:04:05.0000000"))
 }
 
 // What exporters write is read, however they write it. The entries are short forms of what they made.
@@ -43,7 +45,7 @@ POST /api/cart?id=7 http/2.0|:authority: shop.example|:method: POST|:path: /api/
 7 "{\"n\":1}" cut false
 http/2.0 200 |content-encoding: br|content-type: text/plain
 5 "hello" cut false 5
-send 500000 wait 10000000 receive 1500000 connect 6000000 tls 4000000`},
+send 500000 wait 10000000 receive 1500000 connect 6000000 tls 4000000, from 10:00:00.5135000`},
 		{"Chromium, blocked", `{"request":{"method":"GET","url":"http://ads.example/","httpVersion":"","headers":[]},"response":{"status":0,"statusText":"","headers":[],"content":{"size":0,"mimeType":"x-unknown"},
 			"_error":"net::ERR_CONNECTION_RESET"},"startedDateTime":"2026-11-21T10:00:00Z","time":3,"timings":{"blocked":3,"dns":-1,"ssl":-1,"connect":-1,"send":0,"wait":0,"receive":0}}`,
 			`http 0.0.0.0:1 > 0.0.0.0:80 aborted 0 false "net::ERR_CONNECTION_RESET"
@@ -51,7 +53,7 @@ GET / |Host: ads.example
 0 "" cut false
 
 0 "" cut false -1
-send 0 wait 0 receive -1 connect -1 tls -1`},
+send 0 wait 0 receive -1 connect -1 tls -1, from 10:00:00.0030000`},
 		{"Firefox, cookies in one value", `{"pageref":"page_1","startedDateTime":"2026-11-21T11:00:00.000+01:00","request":{"bodySize":9,"method":"POST","url":"http://a.example:8000/login","httpVersion":"HTTP/1.1",
 			"headers":[{"name":"Host","value":"a.example:8000"},{"name":"Content-Length","value":"9"}],"headersSize":60,"postData":{"mimeType":"application/x-www-form-urlencoded","params":[{"name":"u","value":"a b"},{"name":"p","value":"x%26"}],"text":""}},
 			"response":{"status":302,"statusText":"Found","httpVersion":"HTTP/1.1","headers":[{"name":"Set-Cookie","value":"a=1; Path=/\nb=2"},{"name":"Location","value":"/"}],"content":{"mimeType":"text/plain","size":0,"text":""},"redirectURL":"/","headersSize":90,"bodySize":0},
@@ -61,7 +63,7 @@ POST /login HTTP/1.1|Host: a.example:8000|Content-Length: 9
 9 "u=a+b&p=x%26" cut false
 HTTP/1.1 302 Found|Set-Cookie: a=1; Path=/|Set-Cookie: b=2|Location: /
 0 "" cut false -1
-send 0 wait 12000000 receive 0 connect -1 tls -1`},
+send 0 wait 12000000 receive 0 connect -1 tls -1, from 10:00:00.0000000`},
 		{"Fiddler", `{"startedDateTime":"2026-11-21T10:00:00.1234567+00:00","time":8,"request":{"method":"GET","url":"http://a.example/x","httpVersion":"HTTP/1.1","headers":[{"name":"Host","value":"a.example"}]},
 			"response":{"status":200,"statusText":"OK","httpVersion":"HTTP/1.1","headers":[{"name":"Transfer-Encoding","value":"chunked"}],"content":{"size":10,"compression":-2,"mimeType":"","text":"0123456789"},"bodySize":12},
 			"connection":"ClientPort:50123;EgressPort:50124","timings":{"dns":-1,"connect":-1,"blocked":-1,"send":1,"wait":6,"receive":1}}`,
@@ -70,7 +72,7 @@ GET /x HTTP/1.1|Host: a.example
 0 "" cut false
 HTTP/1.1 200 OK|Transfer-Encoding: chunked
 12 "0123456789" cut false 10
-send 1000000 wait 6000000 receive 1000000 connect -1 tls -1`},
+send 1000000 wait 6000000 receive 1000000 connect -1 tls -1, from 10:00:00.1234567`},
 		{"texts for numbers, nulls, an object for a list", `{"startedDateTime":"2026-11-21 10:00:00","time":"9.5","request":{"method":"GET","url":"http://a.example","httpVersion":null,"headers":{"Host":"a.example"},"headersSize":"40","bodySize":null},
 			"response":{"status":"204","statusText":null,"httpVersion":"HTTP/1.0","headers":null,"content":null,"bodySize":"0"},"timings":{}}`,
 			`http 0.0.0.0:1 > 0.0.0.0:80 complete 0 false ""
@@ -78,7 +80,7 @@ GET / |Host: a.example
 0 "" cut false
 HTTP/1.0 204 
 0 "" cut false -1
-send -1 wait -1 receive -1 connect -1 tls -1`},
+send -1 wait -1 receive -1 connect -1 tls -1, from 10:00:00.0000000`},
 		{"a body that isn't there, and one that is cut", `{"startedDateTime":"2026-11-21T10:00:00Z","request":{"method":"PUT","url":"http://u:p@a.example/f","httpVersion":"HTTP/1.1","headers":[{"name":"content-length","value":"300"}]},
 			"response":{"status":200,"httpVersion":"HTTP/1.1","headers":[],"content":{"size":20,"text":"0123456789"}},"timings":{"send":1,"wait":2,"receive":3}}`,
 			`http 0.0.0.0:1 > 0.0.0.0:80 complete 0 false ""
@@ -86,15 +88,15 @@ PUT /f HTTP/1.1|Host: a.example|content-length: 300
 300 "" cut false
 HTTP/1.1 200 
 20 "0123456789" cut true -1
-send 1000000 wait 2000000 receive 3000000 connect -1 tls -1`},
-		{"a head that would be another", `{"startedDateTime":"2026-11-21T10:00:00Z","request":{"method":"GET /a HTTP/1.1\r\nX: y","url":"http://a.example\r\nEvil: 1/b c\r\nEvil: 2","httpVersion":"HTTP/1.1\r\nEvil: 3","headers":[{"name":"A\r\nEvil","value":"1\r\nEvil: 4"},{"name":"","value":"x"},{"name":":","value":"x"}]},
+send 1000000 wait 2000000 receive 3000000 connect -1 tls -1, from 10:00:00.0000000`},
+		{"a head that would be another", `{"startedDateTime":"2026-11-21T10:00:00Z","request":{"method":"GET /a HTTP/1.1\r\nX: y","url":"http://a.example\r\nEvil: 1/b c\r\nEvil: 2","httpVersion":"HTTP/1.1\r\nEvil: 3","headers":[{"name":"A\r\nEvil","value":"1\r\nEvil: 4"},{"name":"B","value":"1\nEvil: 6\rEvil: 7\u0000"},{"name":"","value":"x"},{"name":":","value":"x"}]},
 			"response":{"status":200,"statusText":"OK\r\nEvil: 5","httpVersion":"HTTP/1.1","headers":[],"content":{}}}`,
 			`http 0.0.0.0:1 > 0.0.0.0:80 complete 0 false ""
-GET%20/a%20HTTP/1.1%0D%0AX:%20y /b%20c%0D%0AEvil:%202 HTTP/1.1%0D%0AEvil:%203|Host: a.example%0D%0AEvil:%201|A Evil: 1 Evil: 4
+GET%20/a%20HTTP/1.1%0D%0AX:%20y /b%20c%0D%0AEvil:%202 HTTP/1.1%0D%0AEvil:%203|Host: a.example%0D%0AEvil:%201|A Evil: 1 Evil: 4|B: 1 Evil: 6 Evil: 7 
 0 "" cut false
 HTTP/1.1 200 OK Evil: 5
 0 "" cut false -1
-send -1 wait -1 receive -1 connect -1 tls -1`},
+send -1 wait -1 receive -1 connect -1 tls -1, from 10:00:00.0000000`},
 		{"a WebSocket", `{"_resourceType":"websocket","_webSocketMessages":[{"type":"send","time":1,"opcode":1,"data":"hi"}],"startedDateTime":"2026-11-21T10:00:00Z","request":{"method":"GET","url":"wss://a.example/chat","httpVersion":"HTTP/1.1","headers":[]},
 			"response":{"status":101,"httpVersion":"HTTP/1.1","headers":[],"content":{}},"timings":{"send":0,"wait":5,"receive":0}}`,
 			`websocket 0.0.0.0:1 > 0.0.0.0:443 complete 0 true ""
@@ -102,7 +104,7 @@ GET /chat HTTP/1.1|Host: a.example
 0 "" cut false
 HTTP/1.1 101 
 0 "" cut false -1
-send 0 wait 5000000 receive 0 connect -1 tls -1`},
+send 0 wait 5000000 receive 0 connect -1 tls -1, from 10:00:00.0000000`},
 	} {
 		archive := `{"log":{"version":"1.2","pages":[{"x":[1,{"y":null}]}],"entries":[` + c.entry + `]}}`
 		for how, in := range map[string]io.Reader{
@@ -130,13 +132,13 @@ func archive(entries ...string) string {
 
 // What never was on the wire is left out, and counted; what has no id gets one that stays the same.
 func TestLeftOut(t *testing.T) {
-	text := archive(entryAt("http://a/1", ""), entryAt("data:image/png;base64,AAAA", ""), entryAt("chrome-extension://abc/x.js", ""), entryAt("http://a/2", `,"_fromCache":"disk"`), `null`, `{}`,
+	text := archive(entryAt("http://a/1", ""), entryAt("http://a/1", ""), entryAt("data:image/png;base64,AAAA", ""), entryAt("chrome-extension://abc/x.js", ""), entryAt("http://a/2", `,"_fromCache":"disk"`), `null`, `{}`,
 		strings.Replace(entryAt("http://a/3", ""), "2026-11-21T10:00:00Z", "yesterday", 1), strings.Replace(entryAt("http://a/4", ""), `"headers":[]`, `"headers":5`, 1))
 	var ids []string
 	for range 2 {
 		r := har.NewReader(strings.NewReader(text), har.Options{})
 		all := readAll(t, r)
-		if want := (har.Counts{Entries: 8, Cached: 1, Foreign: 4, Undated: 1, Odd: 1}); r.Counts != want || len(all) != 3 || r.Creator != "WebInspector 537.36" {
+		if want := (har.Counts{Entries: 9, Cached: 1, Foreign: 4, Undated: 1, Odd: 1}); r.Counts != want || len(all) != 4 || r.Creator != "WebInspector 537.36" {
 			t.Errorf("%+v and %d exchanges of %q, want %+v", r.Counts, len(all), r.Creator, want)
 		}
 		for _, x := range all {
@@ -146,8 +148,25 @@ func TestLeftOut(t *testing.T) {
 			}
 		}
 	}
-	if len(ids) != 6 || ids[0] != ids[3] || ids[1] != ids[4] || ids[0] == ids[1] {
+	if len(ids) != 8 || ids[0] != ids[4] || ids[1] != ids[5] || ids[0] == ids[1] {
 		t.Errorf("ids %q", ids)
+	}
+}
+
+// What culprit says of an exchange in fields of its own is read, and isn't taken from others: these have no id.
+func TestOwnFields(t *testing.T) {
+	more := `,"_id":"01HX6QY74E9N2FCN2TGH6H5JGV","_grade":"gap","comment":"7 bytes weren't captured; gRPC status OK","_anomalies":["duplicate-length"],"_secrets":["4f2a"],"_recorded":"server",` +
+		`"_connectionId":"10.0.0.7:51022#78","connection":"8443","_tls":{"version":"1.3","alpn":"h2"},"_streamId":5,"_weight":3,"_stream":true`
+	for _, c := range []struct{ entry, want string }{
+		{entryAt("https://a/1", more), "gap 7 bytes weren't captured [4f2a] server 10.0.0.7:51022 > 0.0.0.0:8443 78 1.3 h2 5 3 true true"},
+		{entryAt("https://a/1", strings.Replace(more, "_id", "id", 1)), "complete  [4f2a] exchanges 0.0.0.0:1 > 0.0.0.0:443 1 1.3 h2 5 3 true false"},
+	} {
+		x := readAll(t, har.NewReader(strings.NewReader(archive(c.entry)), har.Options{}))[0]
+		got := fmt.Sprint(x.Grade, " ", x.Reason, " ", x.Secrets, " ", x.Tap.Recorded, " ", x.Flow.End(0), " > ", x.Flow.End(1), " ", x.Flow.First.Packet, " ", exchange.TLSVersion(x.TLS.Version), " ", x.TLS.ALPN,
+			" ", x.StreamID(), " ", x.Weight, " ", x.Stream, " ", x.Anomalies != 0)
+		if got != c.want {
+			t.Errorf("%s, want %s", got, c.want)
+		}
 	}
 }
 
@@ -301,5 +320,17 @@ func checkAny(t *testing.T, text []byte) {
 	again := readAll(t, har.NewReader(bytes.NewReader(once), har.Options{MaxBody: -1}))
 	if len(again) != len(all) {
 		t.Fatalf("%d of %d exchanges come back of\n%s", len(again), len(all), once)
+	}
+}
+
+// What is said of a body that isn't whole comes back.
+func TestBodiesThatArentWhole(t *testing.T) {
+	text := archive(strings.Replace(entryAt("http://a/1", `,"_id":"01HX6QY74E9N2FCN2TGH6H5JGV"`), `"content":{}`, `"content":{"size":10,"text":"0123456789","_cut":true,"_undecoded":"br"}`, 1))
+	for range 2 {
+		all := readAll(t, har.NewReader(strings.NewReader(text), har.Options{MaxBody: -1}))
+		if b := &all[0].ResponseBody; !b.Cut || b.Undecoded != "br" || b.DecodedBytes != -1 {
+			t.Errorf("%+v of\n%s", b, text)
+		}
+		text = string(write(t, all))
 	}
 }

@@ -44,6 +44,8 @@ const (
 	// maxTable is how large a table may be, and maxData the data that is searched, in bytes.
 	maxTable = 512 << 20
 	maxData  = 512 << 20
+	// maxTrusted is for how much room is made at once, in bytes, because a file says so.
+	maxTrusted = 64 << 20
 	// maxDynamic is how large the dynamic section may be, in bytes.
 	maxDynamic = 1 << 20
 	// maxSections is how many sections a program may have.
@@ -163,7 +165,10 @@ func findTable(f *elf.File) (*table, error) {
 
 // read reads n bytes from the beginning, which may be fewer in a file that lies.
 func read(r io.ReaderAt, n uint64) ([]byte, error) {
-	return io.ReadAll(io.NewSectionReader(r, 0, int64(n)))
+	b := make([]byte, 0, min(n, maxTrusted)+bytes.MinRead)
+	into := bytes.NewBuffer(b)
+	_, err := into.ReadFrom(io.NewSectionReader(r, 0, int64(n)))
+	return into.Bytes(), err
 }
 
 // newTable reads the header of a table.

@@ -25,6 +25,8 @@ type known struct {
 	// files begin the names of the shared objects that it is, or that the run time is made of. marks are texts that programs have into which
 	// it is linked.
 	files, marks []string
+	// alone: a program that has it uses no other.
+	alone bool
 	// without says why there are no keys, where that depends on nothing else: the end of a sentence.
 	without string
 }
@@ -37,12 +39,12 @@ var libraries = []known{
 			"JAVA_TOOL_OPTIONS=-Djavax.net.debug=ssl,record,plaintext prints what is sent)"},
 	{name: ".NET", files: []string{"libcoreclr.so", "libclrjit.so"},
 		without: ".NET looks OpenSSL's functions up by itself, where the key-log shim doesn't see it"},
-	{name: "node", way: byNode, marks: []string{"\x00" + nodeOption + "\x00"}},
+	{name: "node", way: byNode, alone: true, marks: []string{"\x00" + nodeOption + "\x00"}},
 	{name: "rustls", marks: []string{"/rustls-0."},
 		without: "rustls is linked into the program, and writes a key log only if the program asks it to (rustls::KeyLogFile)"},
 	{name: "BoringSSL", marks: []string{"boringssl/src/ssl/", "third_party/boringssl/", "BoringSSL"}, files: []string{"libconscrypt", "libnetty_tcnative"},
 		without: "BoringSSL is linked into the program, where the key-log shim doesn't reach it"},
-	{name: "OpenSSL, linked in", marks: []string{"OpenSSL 1.0.", "OpenSSL 1.1.", "OpenSSL 3.", "OpenSSL 4."},
+	{name: "OpenSSL, linked in", marks: []string{"ssl/statem/statem"},
 		without: "OpenSSL is linked into the program, where the key-log shim doesn't reach it"},
 	{name: "OpenSSL", way: byShim, files: []string{"libssl.so.1", "libssl.so.3", "libssl.so.4", "libssl-"}},
 	{name: "GnuTLS", way: byFile, files: []string{"libgnutls.so"}},
@@ -56,7 +58,7 @@ var libraries = []known{
 }
 
 // goTLS is Go's, which is told by its program alone.
-var goTLS = known{name: "Go", way: byBreak}
+var goTLS = known{name: "Go", way: byBreak, alone: true}
 
 // loaded returns the libraries among the files that a process has mapped.
 func loaded(files []string) (found []*known) {

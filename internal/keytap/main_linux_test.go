@@ -2,6 +2,7 @@ package keytap
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +12,8 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -35,7 +38,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is after how long a program that doesn't end is given up.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 // python isn't a script that runs another one.
 const python = "/usr/bin/python3"
@@ -97,7 +100,7 @@ func newServer(t *testing.T, version uint16) *server {
 		}
 		fmt.Fprintln(w, "hello")
 	}))
-	s.Config.ErrorLog = nil
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // clients may leave
 	s.TLS = &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, KeyLogWriter: &s.keys, MinVersion: version, MaxVersion: version,
 	}
@@ -213,8 +216,10 @@ func environment(more ...string) (env []string) {
 // run runs a program to its end, with an empty standard input.
 func run(t *testing.T, env []string, input string, args ...string) (output string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-	cmd.Env, cmd.Stdin, cmd.WaitDelay = env, strings.NewReader(input), patience
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env, cmd.Stdin, cmd.WaitDelay = env, strings.NewReader(input), time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%q: %v\n%s", args, err, out)

@@ -62,7 +62,7 @@ u = URI(ARGV[0]); h = Net::HTTP.new(u.host, u.port); h.use_ssl = true; h.verify_
 	{name: "perl", args: []string{"perl", "-MIO::Socket::SSL", "-e", `
 my $s = IO::Socket::SSL->new(PeerAddr => "HOST:PORT", SSL_verify_mode => 0) or die $SSL_ERROR; print $s "GET / HTTP/1.0\r\n\r\n"; print <$s>;`}, sessions: 1, shim: true},
 	{name: "node", args: []string{"node", "-e", `
-require("https").get({host: "HOST", port: PORT, rejectUnauthorized: false}, r => { r.resume(); console.log(r.statusCode); process.emitWarning("mine") })`}, sessions: 1},
+require("https").get({host: "HOST", port: PORT, rejectUnauthorized: false}, r => r.resume()); process.emitWarning("mine")`}, sessions: 1},
 }
 
 // TestPrograms holds what arrives against what the server knows, in both versions of TLS.
@@ -103,4 +103,31 @@ func TestPrograms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTree: programs of several kinds, started by one that is traced, all give their keys.
+func TestTree(t *testing.T) {
+	for _, name := range []string{"curl", "openssl", "node"} {
+		programPath(t, name)
+	}
+	s := newServer(t, tls.VersionTLS13)
+	x := prepare(t, environment(), Options{})
+	if x.noShim != nil {
+		t.Skip(x.noShim)
+	}
+	script := `
+set -e
+curl -sS --cacert CAFILE URL
+GOPROGRAM HOST:PORT &
+printf 'GET / HTTP/1.0\r\n\r\n' | openssl s_client -quiet -ign_eof -connect HOST:PORT 2>&1
+(cd /; exec node -e 'require("https").get({host: "HOST", port: PORT, rejectUnauthorized: false}, r => r.resume())')
+wait $!
+`
+	script = strings.ReplaceAll(script, "GOPROGRAM", buildGo(t, goClient, nil, nil))
+	w := &watch{tap: x.Tap}
+	if status := w.trace(t, x.env, append([]string{"/bin/sh", "-c"}, s.expand([]string{script})...)...); status != 0 {
+		t.Errorf("it ended with %d", status)
+	}
+	x.Sync()
+	s.check(t, x.store, 23)
 }

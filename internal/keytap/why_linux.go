@@ -30,27 +30,29 @@ func (t *Tap) find(pid int) (found []*known, files []string, err error) {
 		return nil, nil, err
 	}
 	if !errors.Is(p.err, errNotGo) {
-		found = append(found, &goTLS)
+		return []*known{&goTLS}, files, nil
 	}
 	marks, err := t.linkedInto(pid, p)
 	if err != nil {
 		return nil, nil, err
 	}
+	shared := loaded(files)
 	for i := range libraries {
-		l := &libraries[i]
-		if slices.Contains(marks, l) || slices.Contains(loaded(files), l) {
+		if l := &libraries[i]; slices.Contains(marks, l) || slices.Contains(shared, l) {
 			found = append(found, l)
+			if l.alone {
+				break
+			}
 		}
 	}
 	return found, files, nil
 }
 
-// linkedInto returns the libraries that are linked into the program of a process. A Go program isn't searched, nor is a run time whose program
-// only loads it.
+// linkedInto returns the libraries that are linked into the program of a process, which isn't one of Go.
 func (t *Tap) linkedInto(pid int, p *program) ([]*known, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if p.marked || !errors.Is(p.err, errNotGo) {
+	if p.marked {
 		return p.marks, nil
 	}
 	f, err := os.Open(fmt.Sprintf("/proc/%d/exe", pid))
@@ -129,7 +131,8 @@ func (t *Tap) reason(pid int, l *known, files []string) string {
 	env := strings.Split(string(text), "\x00")
 	reached := func(name, want string) bool { return want != "" && strings.Contains(value(env, name), want) }
 	lost := func(name string) string {
-		return fmt.Sprintf("the program of %s was started without the %s that culprit has set: it ran before, or who started it has cleared its environment", l.name, name)
+		return fmt.Sprintf("the program was started without the %s that culprit sets (it ran before, or who started it has cleared its environment), "+
+			"and so its %s writes no key log", name, l.name)
 	}
 	switch l.way {
 	case byShim:

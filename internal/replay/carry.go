@@ -350,14 +350,6 @@ func (c *carrier) each(text string, f func(from, to int, v *carried)) {
 
 // at returns the longest value that begins at an index, with its length there.
 func (c *carrier) at(text string, i int) (int, *carried) {
-	for _, n := range c.lengths {
-		if i+n > len(text) {
-			continue
-		}
-		if v := c.values[text[i:i+n]]; v != nil && (i+n == len(text) || !isWord(text[i+n]) || !isWord(text[i+n-1])) {
-			return n, v
-		}
-	}
 	// Encoded: up to the next character that ends a parameter.
 	end := i
 	for end < len(text) && end-i <= 3*maxCarried && !strings.ContainsRune("&=?/#;, \"'", rune(text[end])) {
@@ -368,6 +360,14 @@ func (c *carrier) at(text string, i int) (int, *carried) {
 			if v := c.values[plain]; v != nil {
 				return end - i, v
 			}
+		}
+	}
+	for _, n := range c.lengths {
+		if i+n > len(text) {
+			continue
+		}
+		if v := c.values[text[i:i+n]]; v != nil && (i+n == len(text) || !isWord(text[i+n]) || !isWord(text[i+n-1])) {
+			return n, v
 		}
 	}
 	return 0, nil

@@ -137,16 +137,12 @@ func newComparer(r *Rules) *comparer {
 }
 
 // compare returns how an answer differs from that of the recording. sentTo is the authority that the request had this time.
-func (c *comparer) compare(it *Item, now *Answer, sentTo string) (found []Finding) {
+func (c *comparer) compare(it *Item, now *Answer, sentTo string) []Finding {
 	was := &it.Answer
-	if was.Status != now.Status {
-		found = append(found, Finding{Kind: Status, Recorded: strconv.Itoa(was.Status), Replayed: strconv.Itoa(now.Status)})
+	if was.Status != now.Status { // which other headers and another body go with
+		return []Finding{{Kind: Status, Recorded: strconv.Itoa(was.Status), Replayed: strconv.Itoa(now.Status)}}
 	}
-	found = append(found, c.headers(it, now, sentTo)...)
-	if was.Status != now.Status { // which another body goes with
-		return found
-	}
-	return append(found, c.bodies(was, now)...)
+	return append(c.headers(it, now, sentTo), c.bodies(was, now)...)
 }
 
 // values returns the values of the header fields that are compared, by their lower-case names, and the names in their order.

@@ -43,7 +43,7 @@ func TestCompare(t *testing.T) {
 		want                         []string
 	}{
 		{"the same", answerOf(200, js, `{"a":1}`), answerOf(200, js, `{"a":1}`), nil, nil, nil, nil},
-		{"another status hides the body", answerOf(200, "", "x"), answerOf(500, "", "y"), nil, nil, nil, []string{"status  : 200 > 500"}},
+		{"another status hides the rest", answerOf(200, "A: 1", "x"), answerOf(500, "A: 2", "y"), nil, nil, nil, []string{"status  : 200 > 500"}},
 		{"order of headers, case, ignored ones", answerOf(200, "A: 1\nb: 2\nDate: x\nETag: 1", ""), answerOf(200, "B: 2\na: 1\nDate: y\nX-Request-Id: 2", ""), nil, nil, nil, nil},
 		{"headers", answerOf(200, "A: 1\nB: 2\nB: 3", ""), answerOf(200, "B: 3\nB: 2\nC: 4", ""), nil, nil, nil,
 			[]string{"header extra c c:  > 4", "header missing a a: 1 > ", "header value b b: 2, 3 > 3, 2"}},

@@ -43,48 +43,62 @@ var errEarly = errors.New("the server closed the connection without an answer")
 
 // http1 is a connection that speaks HTTP/1.1. It isn't safe for concurrent use.
 //
-//	ready --(request written, answer read to its end)--> ready
+//	ready --(request written, answer read to its end)--> ready, and rests until the next one
 //	      --(either says close, or an error)-----------> over
 type http1 struct {
 	conn   net.Conn
 	r      *bufio.Reader
 	limits *Limits
 	clock  func() time.Time
-	// used: there was an exchange before. over: there can't be another.
-	used, over bool
-	buf        []byte
+	// over: there can't be another exchange.
+	over bool
+	buf  []byte
+	// came gets what came of waiting for the first byte, while the connection rests and until somebody peeks; nil: nobody waits.
+	came chan error
 }
 
 func newHTTP1(conn net.Conn, limits *Limits, clock func() time.Time) *http1 {
 	return &http1{conn: conn, r: bufio.NewReaderSize(conn, 32<<10), limits: limits, clock: clock}
 }
 
-// stale reports whether a server has closed a connection that waits, or said something nobody asked for.
+// rest has the connection wait for the next request: from now on somebody reads, to see whether the server closes it.
+func (c *http1) rest() error {
+	if err := c.conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	came := make(chan error, 1)
+	c.came = came
+	go func() {
+		_, err := c.r.Peek(1)
+		came <- err
+	}()
+	return nil
+}
+
+// stale reports whether the server has closed the connection while it waited, or said something nobody asked for.
 func (c *http1) stale() bool {
-	if c.over {
-		return true
+	select {
+	case <-c.came: // never, if it is nil
+		c.came, c.over = nil, true
+	default:
 	}
-	if !c.used {
-		return false
+	return c.over
+}
+
+// peek is Peek of the reader, once nobody else reads.
+func (c *http1) peek(n int) ([]byte, error) {
+	if c.came != nil {
+		err := <-c.came
+		if c.came = nil; err != nil {
+			return nil, err
+		}
 	}
-	if c.r.Buffered() > 0 {
-		return true
-	}
-	// A deadline that has passed would fail without a look, so it is one that passes soon.
-	if err := c.conn.SetReadDeadline(c.clock().Add(20 * time.Microsecond)); err != nil {
-		return true
-	}
-	_, err := c.r.Peek(1)
-	var timeout net.Error
-	return err == nil || !errors.As(err, &timeout) || !timeout.Timeout()
+	return c.r.Peek(n)
 }
 
 // do sends a request and reads its answer. What came of it is returned with an error, too; errEarly: nothing.
 func (c *http1) do(q *Request, deadline time.Time) (a *Answer, t times, err error) {
-	defer func() {
-		c.used = true
-		c.over = c.over || err != nil
-	}()
+	defer func() { c.over = c.over || err != nil }()
 	if err := c.conn.SetDeadline(deadline); err != nil {
 		return nil, t, err
 	}
@@ -151,7 +165,7 @@ func (c *http1) agreed(deadline time.Time) (final bool, err error) {
 		return false, err
 	}
 	defer c.conn.SetReadDeadline(deadline)
-	begin, err := c.r.Peek(len("HTTP/1.1 1"))
+	begin, err := c.peek(len("HTTP/1.1 1"))
 	var timeout net.Error
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -212,7 +226,7 @@ func appendBody(dst []byte, q *Request) []byte {
 // answer reads the final answer.
 func (c *http1) answer(q *Request, t *times) (*Answer, error) {
 	for range maxInterim {
-		if _, err := c.r.Peek(1); err != nil {
+		if _, err := c.peek(1); err != nil {
 			return nil, err
 		}
 		if now := c.clock().UnixNano(); t.first == 0 {

@@ -217,7 +217,7 @@ func TestCarry(t *testing.T) {
 			answer := talkTo(t, at, "POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi") // the token of each is in requests of another connection
 
 			token := strings.Split(answer[0], `"`)[5]
-			body := `{"t":"` + token + `"}`
+			body := `{"token":"` + token + `"}`
 			for range 2 {
 				got := talkTo(t, at, fmt.Sprintf("POST /account?c=%s HTTP/1.1\r\nHost: x\r\nCookie: %ssid=session-old-%d\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s",
 					url.QueryEscape("csrf"+space+"old"+space+strconv.Itoa(k)), theme, k, token, len(body), body))
@@ -235,12 +235,20 @@ func TestCarry(t *testing.T) {
 		if r.Len() != 9 {
 			t.Fatalf("%d requests, left out %v, secrets %v", r.Len(), r.LeftOut, r.Secrets)
 		}
-		o := options(t, "http://"+serve(t, bank("new", space)))
-		o.Concurrency = 1 // who waits for a value must not keep others from bringing it
-		_, all := run(t, r, o)
-		for _, x := range all {
-			if x.Answer == nil || x.Answer.Status != 200 {
-				t.Errorf("redacted: %v: %s %s: %+v\n%+v", redacted, x.Request.Method, x.Request.Target, x.Answer, x.Request.Fields)
+		for _, concurrency := range []int{1, 8} { // who waits for a value must not keep others from bringing it, and has to wait
+			slow := bank("new", space)
+			o := options(t, "http://"+serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/login" {
+					time.Sleep(20 * time.Millisecond) // a server that takes its time
+				}
+				slow.ServeHTTP(w, r)
+			})))
+			o.Concurrency = concurrency
+			_, all := run(t, r, o)
+			for _, x := range all {
+				if x.Answer == nil || x.Answer.Status != 200 {
+					t.Errorf("redacted: %v: %s %s: %+v\n%+v", redacted, x.Request.Method, x.Request.Target, x.Answer, x.Request.Fields)
+				}
 			}
 		}
 	}
@@ -403,8 +411,8 @@ func TestClosedConnections(t *testing.T) {
 				}
 			}
 		}
-		if failed > 1 || name == "at once" && failed == 1 && s.Again == 0 {
-			t.Errorf("%s: %+v", name, s)
+		if name == "when asked again" && (failed != 1 || s.Again != 1) || failed > 1 {
+			t.Errorf("%s: %d without an answer: %+v", name, failed, s)
 		}
 	}
 	// Who never answers is asked twice at most.
@@ -610,5 +618,81 @@ func TestEnds(t *testing.T) {
 	o.Done = func(*replay.Outcome) error { return full }
 	if err := replay.Run(context.Background(), r, o); !errors.Is(err, full) {
 		t.Errorf("an error of Done: %v", err)
+	}
+}
+
+// Requests of a connection of HTTP/2 overlap as they did, and only so, on whatever they are sent.
+func TestOverlap(t *testing.T) {
+	w := newWiretap(t, script(t, (&heard{}).serve))
+	var list []string
+	for i := range 5 {
+		list = append(list, fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: x\r\n\r\n", i))
+	}
+	talkTo(t, w.listener.Addr().String(), list...)
+	records := w.records(t)
+	for _, overlap := range []bool{false, true} {
+		first := int64(0)
+		r := recordingFrom(t, records, setup{change: func(x *exchange.Exchange) {
+			x.Request.Version, x.Protocol = 0x0200, "http2"
+			if first == 0 {
+				first = x.Start.Time
+			}
+			if overlap {
+				x.Start.Time, x.Timing.Duration = first, 1e9
+			}
+		}})
+		var underWay, most atomic.Int64
+		all := make(chan bool, 5)
+		s, _ := run(t, r, options(t, "http://"+serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			n := underWay.Add(1)
+			defer underWay.Add(-1)
+			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			}
+			if overlap { // nobody is answered before all have asked
+				all <- true
+				for len(all) < 5 {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			time.Sleep(5 * time.Millisecond) // the others would come in the meantime
+			io.WriteString(w, "ok")
+		}))))
+		if want := map[bool]int64{false: 1, true: 5}[overlap]; most.Load() != want || s.Failed > 0 {
+			t.Errorf("overlap %v: %d requests were under way, want %d; %+v", overlap, most.Load(), want, s)
+		}
+	}
+}
+
+// Who waits for a value keeps nobody from bringing it: with one connection at a time, too.
+func TestWaitingTakesNoSlot(t *testing.T) {
+	w := newWiretap(t, serve(t, bank("old", "-")))
+	at := w.listener.Addr().String()
+	c, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(q string) {
+		io.WriteString(c, q)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, resp.Body)
+	}
+	ask("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n")
+	talkTo(t, at, "GET /login HTTP/1.1\r\nHost: x\r\n\r\n")
+	ask("GET /account HTTP/1.1\r\nHost: x\r\nCookie: sid=session-old-1\r\n\r\n")
+	c.Close()
+	r := recordingOf(t, w, setup{})
+	o := options(t, "http://"+serve(t, bank("new", "-")))
+	o.Concurrency, o.Timeout = 1, time.Minute
+	_, all := run(t, r, o)
+	var asked []string
+	for _, x := range all {
+		cookie, _ := x.Request.Get("cookie")
+		asked = append(asked, x.Request.Target+" "+cookie)
+	}
+	if want := []string{"/nowhere ", "/login ", "/account sid=session-new-1"}; !slices.Equal(asked, want) {
+		t.Errorf("asked %q, want %q", asked, want)
 	}
 }

@@ -517,7 +517,7 @@ func (s *session) back(l *link, err error) {
 	if l.two != nil {
 		return
 	}
-	if err == nil && !l.one.over {
+	if err == nil && !l.one.over && l.one.rest() == nil {
 		s.put(l)
 	} else {
 		l.close()

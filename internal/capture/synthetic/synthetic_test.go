@@ -117,6 +117,28 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// What one side sends is acknowledged before much is under way, however long the other says nothing.
+func TestAcknowledged(t *testing.T) {
+	var b synthetic.Batch
+	var c synthetic.Conn
+	c.Open(&b, v4[0], v4[1], now)
+	for range 300 {
+		c.Data(&b, synthetic.Client, now, make([]byte, 4003))
+	}
+	sent, acked := uint32(0), uint32(0)
+	for _, p := range b.Packets {
+		data := b.Bytes[p.From:p.To]
+		if binary.BigEndian.Uint16(data[20:]) == v4[0].Port() {
+			sent = binary.BigEndian.Uint32(data[24:]) + uint32(len(data)-40)
+		} else {
+			acked = binary.BigEndian.Uint32(data[28:])
+		}
+		if sent-acked > 300<<10 && acked > 0 {
+			t.Fatalf("%d bytes are under way", sent-acked)
+		}
+	}
+}
+
 func TestHoles(t *testing.T) {
 	var b synthetic.Batch
 	var c synthetic.Conn

@@ -65,6 +65,9 @@ type Options struct {
 	// MaxBytes is how much is kept of a half-stream, in bytes; 0: all of it. MaxOpen is how many files are open at a time; 0: MaxOpen.
 	MaxBytes int64
 	MaxOpen  int
+	// Live: files keep the times at which they were written. Otherwise they say that they were changed last when their half-streams began, as
+	// tcpflow's do; a process that has given up its rights can't have them say so.
+	Live bool
 	// Report is what the report says of who made it; nil: there is none.
 	Report *Creator
 	// Packets keeps the packets of each connection; nil: nobody does. It is the Output's to close.
@@ -317,7 +320,9 @@ func (o *Output) connection(f *proto.Flow) (*connection, error) {
 	for d := range conn.half {
 		h := &conn.half[d]
 		h.refused = names[d] == ""
-		h.sheet.name, h.sheet.modified = names[d], time.Unix(0, f.First.Time)
+		if h.sheet.name = names[d]; !o.options.Live {
+			h.sheet.modified = time.Unix(0, f.First.Time)
+		}
 		if o.report != nil && o.options.MD5 {
 			h.digests.md5 = md5.New()
 		}
@@ -347,7 +352,7 @@ func (o *Output) over(c *follow.Chunk, conn *connection) error {
 	delete(o.connections, c.Flow)
 	for d := range conn.half {
 		h := &conn.half[d]
-		if c.Facts != nil && c.Facts[d].Packets > 0 { // as tcpflow has it
+		if c.Facts != nil && c.Facts[d].Packets > 0 && !o.options.Live {
 			h.sheet.modified = time.Unix(0, c.Facts[d].First)
 		}
 		if err := o.sheets.finish(&h.sheet); err != nil {

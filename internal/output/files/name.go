@@ -73,7 +73,7 @@ func ParseTemplate(text string) (*Template, error) {
 				literal += "%"
 				continue
 			}
-			numbered = numbered || strings.ContainsRune("Cc#", rune(text[i]))
+			numbered = numbered || text[i] == 'c' || text[i] == '#'
 			t.parts = append(t.parts, literal, text[i:i+1])
 			literal = ""
 		}

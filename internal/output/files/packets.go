@@ -32,8 +32,9 @@ const (
 // The reader, which gives it packets, is ahead of the Output, which knows the names: whichever comes second gives the file its name. What
 // is in a file depends on the packets and their times alone.
 type Packets struct {
-	// Taps, if not nil, returns the taps of the source. It is set before the first packet.
+	// Taps, if not nil, returns the taps of the source. Live is as in Options. They are set before the first packet.
 	Taps        func() []capture.Tap
+	Live        bool
 	application string
 
 	mu     sync.Mutex
@@ -172,7 +173,9 @@ func (p *Packets) begin(d *packet.Packet, key *packet.Flow) *track {
 	f.Addr[from.Other()], f.Port[from.Other()], f.MAC[from.Other()] = d.Dst, d.DstPort, [6]byte(d.MAC[:6])
 	t := &track{key: *key, flow: f}
 	t.sheet.name = "connection-" + string(appendDigits(nil, p.nth, 7)) + PacketsSuffix
-	t.sheet.modified = time.Unix(0, d.Time)
+	if !p.Live {
+		t.sheet.modified = time.Unix(0, d.Time)
+	}
 	p.current[*key] = t
 	p.first[t.firstPacket()] = t
 	return t

@@ -167,8 +167,24 @@ func TestLateAndIdle(t *testing.T) {
 	if values := slices.Sorted(maps.Values(got)); !slices.Equal(values, want) {
 		t.Errorf("got  %q\nwant %q", values, want)
 	}
-	if st := p.Stats(); st.Quiet != 1 || st.Files != 5 {
+	if st := p.Stats(); st.Quiet != 1 || st.Files != 5 || st.Packets != 15+maxQuiet {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestSYNAgain: a SYN that comes twice, the second time late, begins nothing.
+func TestSYNAgain(t *testing.T) {
+	d := newDir(t, t.TempDir())
+	p := NewPackets(d, 2, "the test")
+	o := newDir(t, t.TempDir()).output(t, Options{Packets: p})
+	w := &wire{to: p}
+	w.connection(flow, 1, 1)
+	w.send(flow, 0, packet.SYN, 1, 0)
+	if err := o.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := kept(t, d); !maps.Equal(got, map[string]string{asks + ".pcapng": "1 2 3 4 5 6 7"}) {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -55,8 +55,8 @@ type stream struct {
 	// seen: there was something of a side. guessed: that the response is the request's isn't sure.
 	seen    [2]bool
 	guessed bool
-	// listed: all of it is in the list. ending: no more comes of it.
-	listed, ending bool
+	// listed: all of it is in the list.
+	listed bool
 	// nth is the number of the request, where each has a stream.
 	nth uint64
 }

@@ -421,7 +421,7 @@ func (o *Output) finish(s *stream) error {
 			return nil
 		}
 	}
-	if !s.ending || s.listed {
+	if s.listed {
 		return nil
 	}
 	s.listed = true
@@ -441,7 +441,6 @@ func (o *Output) end(s *stream, at int64, why string) error {
 		}
 		h.ending = true
 	}
-	s.ending = true
 	for i := range s.half {
 		if h := &s.half[i]; h.ending {
 			if err := o.fragment(h, at, nil); err != nil {

@@ -252,6 +252,8 @@ func TestRequests(t *testing.T) {
 			p.ask("frame")
 			p.close()
 		}, "a<0:A a>0:a b<0:B a<1/ a>1/ b>0:101 b>1:frame b<1:frame b<2/ b>2/"},
+		"what looks like requests in a tunnel": {func(p *play) { p.ask("^A|"); p.answer("^200!"); p.ask("^x|y"); p.answer("^z|"); p.close() },
+			"a<0:A a>0:200 a<1:xy a>1:z a<2/ a>2/"},
 		"another protocol": {func(p *play) { p.ask("PRI"); p.answer("SETTINGS"); p.ask("HEADERS"); p.close() },
 			"a<0:PRI a>0:SETTINGS a<1:HEADERS a<2/ a>1/"},
 		"a hole in a body": {func(p *play) { p.ask("^A"); p.miss(0, 5); p.ask("A|^B|"); p.answer("^a|^b|"); p.close() },
@@ -339,17 +341,21 @@ func TestPackets(t *testing.T) {
 		at = at.After(len(part))
 		p.waiting = append(p.waiting, c)
 	}
+	next := at
+	next.Time, next.Packet = at.Time+1e6, at.Packet+1
+	p.waiting = append(p.waiting, chunk(p, next, "second"))
+	at, p.now = next.After(len("second")), 6
 	if err := p.o.Chunks(p.waiting); err != nil {
 		t.Fatal(err)
 	}
 	p.at[0] = at.Offset
 	p.ask("body")
 	p.close()
-	if got, want := p.shown(), "a<0:GET / HTTP/1.1\r\n\r\n a<1:body a<2/"; got != want {
+	if got, want := p.shown(), "a<0:GET / HTTP/1.1\r\n\r\n a<1:second a<2:body a<3/"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	all := parse(t, p.file.b)
-	for i, want := range []uint64{1_700_000_000_005_000, 1_700_000_000_006_000, 1_700_000_000_007_000} {
+	for i, want := range []uint64{1_700_000_000_005_000, 1_700_000_000_006_000, 1_700_000_000_007_000, 1_700_000_000_008_000} {
 		if all[i].time != want {
 			t.Errorf("fragment %d is of %d, want %d", i, all[i].time, want)
 		}

@@ -176,7 +176,13 @@ func TestRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, v := range all {
-		parse(t, []byte(content(v.Data)))
+		ids := map[string]bool{}
+		for _, f := range parse(t, []byte(content(v.Data))) {
+			ids[f.uuid] = true
+		}
+		if known, _ := lines(t, []byte(content(v.List))); len(known) != len(ids) {
+			t.Errorf("file %d has %d connections, and its list %d", i, len(ids), len(known))
+		}
 		data, list := sha256.Sum256([]byte(content(v.Data))), sha256.Sum256([]byte(content(v.List)))
 		want := fmt.Sprintf("%s  x.%d\n%s  x.%d.l\n", hex.EncodeToString(data[:]), i, hex.EncodeToString(list[:]), i)
 		if got := content(v.Manifest); got != want {
@@ -372,6 +378,27 @@ func partly(b []byte) (all []fragment) {
 	return all
 }
 
+// TestUsedAgain: the room of what was taken is free again.
+func TestUsedAgain(t *testing.T) {
+	var told []string
+	to := &pipe{}
+	p := queued(t, to, 3000, &told)
+	for range 20 {
+		p.ask(strings.Repeat("x", 1500))
+		to.room = 3000
+		if err := p.o.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		to.room = 0
+	}
+	to.waits = true
+	p.close()
+	p.describeClosed(to)
+	if s := p.o.Stats(); s.Dropped > 0 || s.Fragments != 20 {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestNobodyReads: without a reader all is dropped and counted, and one who comes gets a consistent stream from there on.
 func TestNobodyReads(t *testing.T) {
 	var told []string
@@ -450,12 +477,14 @@ func TestEndMarksAreNeverLost(t *testing.T) {
 			at   [2]int64
 		}
 		var open []*state
+		every := map[string]*state{} // by the client
 		sent, written := 0, 0
 		for step := range 200 {
 			to.room = min(to.room+r.IntN(600), 65536)
 			switch k := r.IntN(10); {
 			case k == 0 || len(open) == 0:
 				open = append(open, &state{flow: newFlow(step)})
+				every[open[len(open)-1].flow.End(proto.Originator)] = open[len(open)-1]
 			case k == 1:
 				i := r.IntN(len(open))
 				p.flow, p.at = open[i].flow, open[i].at
@@ -482,9 +511,14 @@ func TestEndMarksAreNeverLost(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := parse(t, to.b) // which fails where a stream has no end
+		known, _ := lines(t, p.list.b)
 		for _, f := range all {
 			if !f.end {
 				written++
+				continue
+			}
+			if want := every[known[f.uuid].Client].sent[map[byte]int{'<': 0, '>': 1}[f.dir]]; int(f.count) != want {
+				t.Fatalf("seed %d: an end mark says %d fragments, and there were %d", seed, f.count, want)
 			}
 		}
 		if s := p.o.Stats(); int(s.Fragments) != written || int(s.Fragments+s.Dropped) != sent || s.LostEnds > 0 {

@@ -44,6 +44,8 @@ func TestExtract(t *testing.T) {
 		{"parts of what is coded", response("multipart/form-data; boundary=\"x\"", "gzip"), gzipped(form), parted, ""},
 		{"a long part", request("multipart/mixed; boundary=x"), "--x\n\n" + long + "\n--x\n\nb\n--x--", map[string]string{"-part-01.txt": long, "-part-02.txt": "b"}, ""},
 		{"a boundary within a line isn't one", request("multipart/mixed; boundary=x"), "--x\r\n\r\na--x\r\n --x\r\n--xy\r\n--x--", map[string]string{"-part-01.txt": "a--x\r\n --x\r\n--xy"}, ""},
+		{"nor one in the middle of a very long line", request("multipart/mixed; boundary=x"), "--x\r\n\r\n" + strings.Repeat("a", lineBuffer) + "--x\r\n--x--",
+			map[string]string{"-part-01.txt": strings.Repeat("a", lineBuffer) + "--x"}, ""},
 		{"no end", request("multipart/mixed; boundary=x"), "--x\r\n\r\na\r\nb\r\n", map[string]string{"-part-01.txt.incomplete": "a\r\nb\r\n"}, "no end"},
 		{"no boundary", request("multipart/mixed"), "--x\r\n\r\na\r\n--x--", map[string]string{}, ""},
 		{"no type", request(""), "--x\r\n\r\na\r\n--x--", map[string]string{}, ""},

@@ -236,6 +236,16 @@ func TestBodies(t *testing.T) {
 			s.body(b, "z")
 			s.end(b, proto.Whole)
 		}, map[string]string{"answers-HTTPBODY-001.css": "12", "answers-HTTPBODY-002.html": "yz", "answers-HTTPBODY-003.csv": "x"}, nil},
+		{"directions side by side", func(s *stage) {
+			a, b := request("text/css"), response("text/html", "")
+			s.begin(a)
+			s.begin(b)
+			s.body(a, "1")
+			s.body(b, "x")
+			s.end(b, proto.Whole)
+			s.body(a, "2")
+			s.end(a, proto.Whole)
+		}, map[string]string{"asks-HTTPBODY-001.css": "12", "answers-HTTPBODY-001.html": "x"}, nil},
 		{"coded", func(s *stage) {
 			for _, m := range []struct{ coding, body string }{
 				{"gzip", gzipped("hello")}, {"x-gzip", gzipped("hello")}, {"br", brotlied("hello")}, {"zstd", zstded("hello")}, {"gzip, br", brotlied(gzipped("hello"))},

@@ -109,9 +109,6 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 		FirstPacket: c.flow.First.Packet + uint64(c.next)*7 + 1,
 		Grade:       pick(&g.random, grades...),
 	}
-	if x.Tap.Label == "" {
-		x.Tap.Recorded = "server"
-	}
 	c.next++
 	x.LastPacket = x.FirstPacket + uint64(g.n(100))
 	x.Start = clock.Mark{Time: start, Packet: x.FirstPacket, Offset: int64(i)}

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // tee writes lines on to the key log that the user has named. It is opened when the first line comes, as programs do, and belongs to the pipe
@@ -23,12 +24,12 @@ func (t *tee) write(lines []byte) {
 	}
 	err := t.open()
 	if err == nil {
-		_, err = t.file.Write(lines)
+		err = t.put(lines)
 	}
 	if err != nil {
 		t.failed = true
 		advice := ""
-		if errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.EAGAIN) {
+		if errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EAGAIN) {
 			advice = ": it is a pipe that nobody reads"
 		}
 		t.notify("%s names a key log that can't be written, and which lacks lines now: %v%s", keylogVariable, err, advice)
@@ -40,8 +41,30 @@ func (t *tee) open() (err error) {
 		return nil
 	}
 	// A pipe that nobody reads mustn't stop the programs.
-	t.file, err = os.OpenFile(t.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
+	t.file, err = os.OpenFile(t.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK, 0o600)
 	return err
+}
+
+// put writes lines without waiting for whoever reads a pipe.
+func (t *tee) put(lines []byte) error {
+	c, err := t.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = c.Write(func(fd uintptr) (done bool) {
+		for len(lines) > 0 && failed == nil {
+			n, err := unix.Write(int(fd), lines)
+			switch {
+			case err == nil:
+				lines = lines[n:]
+			case err != unix.EINTR:
+				failed = fmt.Errorf("write %s: %w", t.path, err)
+			}
+		}
+		return true
+	})
+	return errors.Join(err, failed)
 }
 
 func (t *tee) close() error {
