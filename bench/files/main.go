@@ -35,6 +35,10 @@ import (
 // lossy is culprit's exit status when something was lost.
 const lossy = 3
 
+// reuse is for how long ext4 looks for other inodes than those of files that were just removed, which takes longer than all else: files are
+// removed when a capture is done with, and then that time passes.
+const reuse = 6 * time.Second
+
 // load is a capture that is made for the measurement.
 type load struct {
 	name, about string
@@ -114,6 +118,7 @@ func run() error {
 			var all [2][]usage
 			var made [2]int
 			var bare []usage
+			var done []string
 			for range *pairs {
 				for i, p := range programs {
 					folder, err := os.MkdirTemp(parent, "files-*")
@@ -126,15 +131,23 @@ func run() error {
 					}
 					if err == nil && i == 1 {
 						var f usage
-						f, err = l.bare(*cache, capture, folder, parent)
-						bare = append(bare, f)
+						var like string
+						f, like, err = l.bare(*cache, capture, folder, parent)
+						bare, done = append(bare, f), append(done, like)
 					}
-					if err := errors.Join(err, os.RemoveAll(folder)); err != nil {
+					done = append(done, folder)
+					if err != nil {
 						return fmt.Errorf("%s: %w", p.name, err)
 					}
 					all[i] = append(all[i], u)
 				}
 			}
+			for _, folder := range done {
+				if err := os.RemoveAll(folder); err != nil {
+					return err
+				}
+			}
+			time.Sleep(reuse)
 			a, b := middle(all[0]), middle(all[1])
 			fmt.Fprintf(table, "%s\t%.0f\t%s\t%.2f\t%.2f\t%.1f\t%.2f\t%.2f\t%d\t%d\t%d\t%d\t%.2f\t\n", l.name, float64(size)/1e6, parent, a.cpu.Seconds(), b.cpu.Seconds(),
 				a.cpu.Seconds()/b.cpu.Seconds(), a.wall.Seconds(), b.wall.Seconds(), a.memory>>20, b.memory>>20, made[0], made[1], middle(bare).cpu.Seconds())
@@ -146,7 +159,7 @@ func run() error {
 
 // bare measures what it takes to read the capture and to write files of the same sizes as those in a folder, and nothing else: what any program
 // needs that makes them.
-func (l *load) bare(cache, capture, like, parent string) (u usage, err error) {
+func (l *load) bare(cache, capture, like, parent string) (u usage, folder string, err error) {
 	var sizes bytes.Buffer
 	err = filepath.WalkDir(like, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -159,21 +172,21 @@ func (l *load) bare(cache, capture, like, parent string) (u usage, err error) {
 		return err
 	})
 	if err != nil {
-		return u, err
+		return u, "", err
 	}
 	list := filepath.Join(cache, l.name+".sizes")
 	if err := os.WriteFile(list, sizes.Bytes(), 0o600); err != nil {
-		return u, err
+		return u, "", err
 	}
-	folder, err := os.MkdirTemp(parent, "files-*")
+	folder, err = os.MkdirTemp(parent, "files-*")
 	if err != nil {
-		return u, err
+		return u, "", err
 	}
 	self, err := os.Executable()
 	if err == nil {
 		u, err = once([]string{self, "-floor", list, folder, capture})
 	}
-	return u, errors.Join(err, os.RemoveAll(folder))
+	return u, folder, err
 }
 
 // piece is how much is read and written at a time, in bytes.

@@ -315,6 +315,20 @@ var cases = []struct {
 		times(x, 1010, 1010, 1418, 1420)
 		x.Response.First.Offset = 500
 	}, who: exchange.ByServer, what: exchange.SlowApplication, time: 402},
+	{name: "recorded at the server", change: func(x *exchange.Exchange) {
+		times(x, 1010, 1010, 1418, 1420)
+		x.Tap = &exchange.Tap{Recorded: "server"}
+		x.Conn, x.Acked = proto.Facts{}, proto.Acked{}
+	}, who: exchange.ByServer, what: exchange.SlowApplication, time: 408},
+	{name: "recorded at the server, and slow to write", change: func(x *exchange.Exchange) {
+		times(x, 1010, 1010, 1020, 1420)
+		x.Tap = &exchange.Tap{Recorded: "server"}
+		x.Conn, x.Acked = proto.Facts{}, proto.Acked{}
+	}, who: exchange.Unclear, time: 400, why: "unclear: recorded at the server, not on the wire: what the network took, and the client, isn't known"},
+	{name: "made of exchanges", change: func(x *exchange.Exchange) {
+		times(x, 1010, 1010, 1418, 1420)
+		x.Tap = &exchange.Tap{Recorded: "exchanges"}
+	}},
 	{name: "slow lookup", change: func(x *exchange.Exchange) {
 		times(x, 1010, 1010, 1310, 1310)
 		x.Family, x.Protocol, x.Flow.Proto = exchange.Names, "dns", packet.ProtoUDP

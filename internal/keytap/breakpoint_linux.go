@@ -35,7 +35,8 @@ type program struct {
 }
 
 // Exec sets the breakpoints in a process that has just begun to run a program, if that is one of Go; to be called when a handler is told of
-// Exec, and of the Start of a process that was attached to. An error says that a Go program's keys will be missing; Why knows that, too.
+// Exec, and of the Start of a process that was attached to. An error says that the program couldn't be looked at or changed. That a Go program
+// has no such function isn't one: Why knows it.
 func (t *Tap) Exec(tr *ptrace.Tracer, p *ptrace.Process) error {
 	found, err := t.program(p.ID)
 	if err != nil || len(found.functions) == 0 {

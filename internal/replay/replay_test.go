@@ -3,6 +3,7 @@ package replay_test
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -236,7 +237,7 @@ func TestCarry(t *testing.T) {
 			t.Fatalf("%d requests, left out %v, secrets %v", r.Len(), r.LeftOut, r.Secrets)
 		}
 		for _, concurrency := range []int{1, 8} { // who waits for a value must not keep others from bringing it, and has to wait
-			slow := bank("new", space)
+			slow := bank("newer", space)
 			o := options(t, "http://"+serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/login" {
 					time.Sleep(20 * time.Millisecond) // a server that takes its time
@@ -694,5 +695,21 @@ func TestWaitingTakesNoSlot(t *testing.T) {
 	}
 	if want := []string{"/nowhere ", "/login ", "/account sid=session-new-1"}; !slices.Equal(asked, want) {
 		t.Errorf("asked %q, want %q", asked, want)
+	}
+}
+
+// The body of a request that was compressed is sent as it is without that, and says so.
+func TestCodedRequest(t *testing.T) {
+	w := newWiretap(t, script(t, (&heard{}).serve))
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	io.WriteString(z, "hello")
+	z.Close()
+	talkTo(t, w.listener.Addr().String(), fmt.Sprintf("PUT /1 HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", b.Len(), b.String()))
+	now := &heard{}
+	r := recordingOf(t, w, setup{rewrite: replay.Rewrite{KeepHost: true}})
+	run(t, r, options(t, "http://"+script(t, now.serve)))
+	if got, want := now.all(), []string{"PUT /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"}; !slices.Equal(got, want) {
+		t.Errorf("sent %q, want %q", got, want)
 	}
 }
