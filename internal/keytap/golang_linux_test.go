@@ -371,6 +371,11 @@ func TestSampleGo(t *testing.T) {
 			if err != nil || len(got) != 1 || got[0] != 0x400220 {
 				t.Errorf("%s, position-independent %v: got %#x, %v", machine, position, got, err)
 			}
+			b := sampleGo(machine, position)
+			clear(b[64+32 : 64+40]) // the code's segment has nothing in the file
+			if got, _, err := goFunctions(bytes.NewReader(b)); !errors.Is(err, errGoText) {
+				t.Errorf("%s, position-independent %v, without code: got %#x, %v", machine, position, got, err)
+			}
 		}
 	}
 }

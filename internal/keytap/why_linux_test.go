@@ -61,10 +61,9 @@ socket.create_connection((sys.argv[1], int(sys.argv[2])))`
 			}
 			w := &watch{tap: x.Tap, at: unix.SYS_CONNECT}
 			w.trace(t, x.env, c.args...)
-			if !slices.ContainsFunc(w.why, func(why string) bool { return strings.Contains(why, c.want) }) {
-				t.Errorf("got %q, want %q", w.why, c.want)
+			if !slices.ContainsFunc(w.why, func(why string) bool { return strings.Contains(why, c.want) && !strings.Contains(why, "; or ") }) {
+				t.Errorf("got %q, want %q alone", w.why, c.want)
 			}
-			t.Log(w.why)
 		})
 	}
 }
@@ -104,7 +103,7 @@ func TestLoaded(t *testing.T) {
 func TestLinked(t *testing.T) {
 	for _, at := range []int{0, 1000, chunk - 3, chunk + overlap - 3, 2 * chunk, 3*chunk - 1} {
 		b := make([]byte, 3*chunk+100)
-		copy(b[at:], "/src/rustls-0.23.10/src/conn.rs")
+		copy(b[at:], "/rustls-0.23.10/src/conn.rs")
 		found, err := linked(bytes.NewReader(b))
 		if err != nil || len(found) != 1 || found[0].name != "rustls" {
 			t.Errorf("at %d: got %v, %v", at, found, err)
