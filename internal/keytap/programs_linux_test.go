@@ -62,7 +62,7 @@ u = URI(ARGV[0]); h = Net::HTTP.new(u.host, u.port); h.use_ssl = true; h.verify_
 	{name: "perl", args: []string{"perl", "-MIO::Socket::SSL", "-e", `
 my $s = IO::Socket::SSL->new(PeerAddr => "HOST:PORT", SSL_verify_mode => 0) or die $SSL_ERROR; print $s "GET / HTTP/1.0\r\n\r\n"; print <$s>;`}, sessions: 1, shim: true},
 	{name: "node", args: []string{"node", "-e", `
-require("https").get({host: "HOST", port: PORT, rejectUnauthorized: false}, r => r.resume()); process.emitWarning("mine")`}, sessions: 1},
+process.emitWarning("mine"); require("https").get({host: "HOST", port: PORT, rejectUnauthorized: false}, r => r.resume())`}, sessions: 1},
 }
 
 // TestPrograms holds what arrives against what the server knows, in both versions of TLS.
