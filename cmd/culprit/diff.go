@@ -29,7 +29,7 @@ A recording is a capture, records of -o ndjson, an HTTP archive (HAR), or, with
 
 Examples:
   culprit diff before.pcapng after.pcapng
-  culprit diff monday.har tuesday.har --where 'path startsWith "/api"' --expect-same
+  culprit diff monday.har tuesday.har --where 'status < 500' --expect-same
   culprit diff --before a1.ndjson --before a2.ndjson --after b.ndjson
   culprit diff --store DIR '2026-11-20..2026-11-21' '2026-11-21..'`,
 		RunE:                  func(cmd *cobra.Command, args []string) error { return diff(cmd, &c, path, args) },

@@ -30,10 +30,10 @@ func newFirehoseDemux() *cobra.Command {
 	c := config.DefaultDemux()
 	cmd := &cobra.Command{
 		Use:   "demux [-f FILE] [-d DIR] [FLAGS] [PREFIX...]",
-		Short: "Make files of a firehose recording, one for each direction of a conversation",
+		Short: "Make files of a firehose recording, one for each direction",
 		Long: `Make files of a firehose recording: UUID.request and UUID.response for each
-conversation, with .part behind the name as long as they aren't whole. With PREFIXes,
-only conversations of which one direction begins with one of them.
+conversation, with .part behind the name as long as they aren't whole. With
+PREFIXes, only conversations of which one direction begins with one of them.
 
 Examples:
   culprit firehose demux -f web.firehose -d OUT

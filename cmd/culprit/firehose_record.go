@@ -19,15 +19,15 @@ func newFirehoseRecord() *cobra.Command {
 	var path, to string
 	var block bool
 	cmd := &cobra.Command{
-		Use:   "record {-i IFACE | -r FILE} --to FILE [FLAGS] [CAPTURE FILTER]",
+		Use:   "record {-i IFACE | -r FILE} --to FILE [CAPTURE FILTER]",
 		Short: "Record what servers read and write as mod_firehose would",
 		Long: `Record connections as the stream of fragments that Apache httpd's mod_firehose
 writes for the server that it runs in, from the packets of any server.
 
 Examples:
   culprit firehose record -i eth0 --to web.firehose --party 10.0.0.2:80
-  culprit firehose record -r a.pcap --to - --mode request | culprit firehose demux -d OUT
-  culprit firehose record -i any --to /run/hose --nonblock --party 443 --keylog keys.txt`,
+  culprit firehose record -r a.pcap --to - | culprit firehose demux -d OUT
+  culprit firehose record -i any --to /run/hose --nonblock --mode request`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all, err := cmd.Flags().GetBool(helpAll); all && err == nil {
 				return cmd.Help()

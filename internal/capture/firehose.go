@@ -112,8 +112,9 @@ type firehoseStream struct {
 	fragment firehose.Fragment
 	// ahead are fragments that were read before their turn, by time, and copies.
 	ahead []firehose.Fragment
-	// last: there is no more to read.
-	last    bool
+	// last: there is no more to read; done: and no fragment in what was read.
+	last, done bool
+
 	damages []firehose.Damage
 }
 
@@ -137,7 +138,7 @@ func newFirehose(rd *reader) (format, error) {
 // conversation is right all the same. Of several, its directions may be in different ones: then fragments are put in order as far as
 // maxAhead reaches, but for those of one conversation.
 func (f *firehoseStream) next(r *Record) error {
-	for !f.last && len(f.ahead) < f.lookahead() {
+	for !f.done && len(f.ahead) < f.lookahead() {
 		switch err := f.read(); {
 		case err == nil:
 			f.insert()
@@ -151,7 +152,7 @@ func (f *firehoseStream) next(r *Record) error {
 	case len(f.ahead) > 0:
 		f.fragment = f.ahead[0]
 		f.ahead = slices.Delete(f.ahead, 0, 1)
-	case f.last:
+	case f.done:
 		return io.EOF
 	default:
 		if err := f.read(); err != nil {
@@ -197,6 +198,7 @@ func (f *firehoseStream) read() error {
 		case found:
 			return nil
 		case f.last:
+			f.done = true
 			return io.EOF
 		}
 		_, err := w.fill(len(w.buf) - w.pos + 1)

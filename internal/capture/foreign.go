@@ -12,13 +12,19 @@ import (
 	"github.com/culprit-http/culprit/internal/firehose"
 )
 
-// foreignSize is how much of a file is looked at to guess what it is, in bytes.
-const foreignSize = 512
+const (
+	// foreignSize is how much of a file is looked at to guess what it is, in bytes.
+	foreignSize = 512
+	// damagedSize is how much of one that nothing else is known of is searched for the fragments of a firehose stream, in bytes: its first
+	// ones may be damaged, or cut off.
+	damagedSize = 8 << 10
+)
 
 const (
 	convert  = "convert it with: editcap FILE FILE.pcapng"
 	unpack   = "unpack it first"
-	anything = "give a pcap or pcapng file"
+	anything = "give a pcap, a pcapng, or a firehose stream"
+	archives = "give a pcap, a pcapng, or a firehose stream; hops, diff, replay and firehose convert read archives and records"
 )
 
 // foreignFiles are files that people give by mistake, by the bytes at an offset.
@@ -49,8 +55,8 @@ var foreignFiles = []struct {
 	{0, "CLIENT_", "a TLS key log", anything},
 	{0, "SERVER_", "a TLS key log", anything},
 	{0, "# SSL", "a TLS key log", anything},
-	{0, "{", "JSON, such as ndjson or HAR", anything},
-	{0, "[", "JSON, such as ndjson or HAR", anything},
+	{0, "{", "JSON, such as ndjson or HAR", archives},
+	{0, "[", "JSON, such as ndjson or HAR", archives},
 	{0, "<", "XML or HTML", anything},
 }
 
@@ -66,7 +72,7 @@ func openForeign(rd *reader) (format, error) {
 	if firehose.Looks(begin) {
 		return newFirehose(rd)
 	}
-	what, hint := "", anything
+	what, hint, sure := "", anything, false
 	switch {
 	case len(begin) == 0 && rd.w.err == io.ErrUnexpectedEOF:
 		return nil, errors.New("its compressed data is cut off at the beginning")
@@ -79,8 +85,20 @@ func openForeign(rd *reader) (format, error) {
 	}
 	for _, f := range foreignFiles {
 		if len(begin) > f.offset && strings.HasPrefix(string(begin[f.offset:]), f.magic) {
-			what, hint = f.what, f.hint
+			what, hint, sure = f.what, f.hint, len(f.magic) > 1
 			break
+		}
+	}
+	if !sure {
+		more, err := rd.w.available(damagedSize)
+		if err == ErrIdle {
+			more = rd.w.buf[rd.w.pos:]
+		}
+		switch {
+		case firehose.Within(more):
+			return newFirehose(rd)
+		case err != nil:
+			return nil, err
 		}
 	}
 	if what == "" {

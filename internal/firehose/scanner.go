@@ -510,3 +510,20 @@ func Looks(b []byte) bool {
 	}
 	return h.length == 0 || bytes.HasPrefix(crlf, rest[h.length:]) || bytes.HasPrefix(rest[h.length:], crlf)
 }
+
+// Within reports whether a fragment begins somewhere in b, the beginning of a file: it may be that of a stream whose first fragments are
+// damaged, or cut off. Only headers as mod_firehose writes them count.
+func Within(b []byte) bool {
+	for at := 0; ; {
+		first, limit, end := findHeader(b, at, false)
+		if end < 0 {
+			return false
+		}
+		for ; first < limit; first++ { // digits before a header can't be told from those of its length
+			if Looks(b[first:]) {
+				return true
+			}
+		}
+		at = end + len(crlf)
+	}
+}

@@ -412,6 +412,24 @@ func TestLooks(t *testing.T) {
 	}
 }
 
+// TestWithin: a stream is known by a later fragment, too, if something is wrong with the first.
+func TestWithin(t *testing.T) {
+	first := string(data(id(1), Request, 0, strings.Repeat("x", 300)).Append(nil))
+	rest := string(stream(data(id(2), Response, 0, "hello"), end(id(2), Response, 1)))
+	cut := first[:200]
+	for text, want := range map[string]bool{
+		"": false, first + rest: true, cut + rest: true, first[100:] + rest: true, "x" + rest: true, "12" + rest: true, strings.Repeat("\r\n", 500) + rest: true,
+		first[:50]: false, first[80:]: false, "x" + strings.ToUpper(rest): false, // written by nobody
+		strings.ReplaceAll("x"+rest, "\r\n", "\n"):         false, // text that shows one
+		strings.Replace("x"+rest, "hello", "hell", 1)[:80]: false, // no line end behind the data
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n":                false,
+	} {
+		if Within([]byte(text)) != want {
+			t.Errorf("%.400q: want %v", text, want)
+		}
+	}
+}
+
 // TestReader: fragments are given out as soon as they are there, whatever comes later.
 func TestReader(t *testing.T) {
 	r, w := io.Pipe()

@@ -49,6 +49,8 @@ const (
 	maxOpen = 128
 	// maxBuffer is how many bytes are kept of a stream before they are written.
 	maxBuffer = 64 << 10
+	// maxSpare is how many written buffers are kept for other streams.
+	maxSpare = 64
 	// MaxUndecided is the default of Options.Undecided.
 	MaxUndecided = 32 << 20
 	// MaxConversations is how many conversations are remembered if there are prefixes: whether they are wanted.
@@ -91,8 +93,10 @@ type Demux struct {
 	undecided     int
 	longest       int
 
-	// open are the outputs whose file is open, in the order in which they were opened, and dirty those with bytes to write.
+	// open are the outputs whose file is open, in the order in which they were opened, and dirty those with bytes to write. spare are buffers
+	// that were written: they aren't kept with each of many streams.
 	open, dirty []*out
+	spare       [][]byte
 	gaps        gapList
 	// failed is what ended the work.
 	failed error
@@ -324,6 +328,9 @@ func (d *Demux) data(o *out, b []byte) error {
 		return nil
 	}
 	if d.o.Folder != nil {
+		if n := len(d.spare); o.buf == nil && n > 0 && !o.waits() {
+			o.buf, d.spare = d.spare[n-1], d.spare[:n-1]
+		}
 		o.buf = append(o.buf, b...)
 	}
 	if o.waits() {
@@ -616,10 +623,10 @@ func (d *Demux) write(o *out) error {
 		d.undecided -= len(o.buf)
 	}
 	_, err := o.file.Write(o.buf)
-	o.buf = o.buf[:0]
-	if cap(o.buf) > maxBuffer {
-		o.buf = nil
+	if cap(o.buf) <= 2*maxBuffer && len(d.spare) < maxSpare {
+		d.spare = append(d.spare, o.buf[:0])
 	}
+	o.buf = nil
 	return err
 }
 

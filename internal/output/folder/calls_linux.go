@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,6 +67,17 @@ func (d *directory) exists(name string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// change sets when a file, which isn't a link, says that it was changed last, and read.
+func (d *directory) change(name string, modified time.Time) error {
+	at, err := unix.TimeToTimespec(modified)
+	if err != nil {
+		return &fs.PathError{Op: "chtimes", Path: name, Err: err}
+	}
+	return again("chtimes", name, func() error {
+		return unix.UtimesNanoAt(d.fd(), name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
+	})
 }
 
 // rename gives a file another name, which no other has unless over.

@@ -135,12 +135,19 @@ func (f *Folder) FinishAs(name, final string, modified time.Time) error {
 		return err
 	}
 	part := name + PartSuffix
+	d := f.calls(part, final)
 	if !modified.IsZero() {
-		if err := f.root.Chtimes(part, modified, modified); err != nil {
+		var err error
+		if d != nil {
+			err = d.change(part, modified)
+		} else {
+			err = f.root.Chtimes(part, modified, modified)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if d := f.calls(part, final); d != nil {
+	if d != nil {
 		return d.rename(part, final, f.force)
 	}
 	if !f.force {
