@@ -88,7 +88,9 @@ func (d *diffReport) summary() (lines []string) {
 		}
 	}
 	lines = append(lines, fmt.Sprintf("%s: %s", plural(uint64(len(r.Endpoints)), "endpoint"), strings.Join(parts, ", ")))
-	lines = append(lines, fmt.Sprintf("%s, corrected for their number: at most %s of the differences found may be chance", plural(uint64(r.Tests), "test"), percent(d.config.Alpha)))
+	if r.Tests > 0 {
+		lines = append(lines, fmt.Sprintf("%s, corrected for their number: at most %s of the differences found may be chance", plural(uint64(r.Tests), "test"), percent(d.config.Alpha)))
+	}
 	sampled := false
 	for i := range r.Endpoints {
 		sampled = sampled || r.Endpoints[i].Sides[0].Sampled || r.Endpoints[i].Sides[1].Sampled

@@ -16,7 +16,6 @@ import (
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output"
 	"github.com/culprit-http/culprit/internal/output/conversations"
-	"github.com/culprit-http/culprit/internal/output/firehose"
 	"github.com/culprit-http/culprit/internal/output/har"
 	"github.com/culprit-http/culprit/internal/output/ndjson"
 	"github.com/culprit-http/culprit/internal/output/pcapng"
@@ -81,7 +80,13 @@ func convert(ctx context.Context, cmd *cobra.Command, c *config.Convert) error {
 		captures = captures && kind == aCapture
 	}
 	for i := range targets {
-		if err := free(targets[i].Path, c.Force, inputs); err != nil {
+		err := free(targets[i].Path, c.Force, inputs)
+		if path := targets[i].Path; err == nil && targets[i].Format == hoses && path != capture.Stdin {
+			if list := listBeside(path); list != "" {
+				err = free(list, c.Force, inputs)
+			}
+		}
+		if err != nil {
 			return &statusError{exitFailed, fmt.Errorf("-o %s: %w", c.Outputs[i], err)}
 		}
 	}
@@ -172,10 +177,12 @@ func convertExchanges(ctx context.Context, cmd *cobra.Command, c *config.Convert
 		default:
 			list := io.Writer(io.Discard)
 			if t.Path != capture.Stdin {
-				if list, err = open(t.Path + firehose.ListSuffix); err != nil {
-					return err
+				if name := listBeside(t.Path); name != "" {
+					if list, err = open(name); err != nil {
+						return err
+					}
+					files = append(files, list)
 				}
-				files = append(files, list)
 			}
 			made = append(made, conversations.NewFirehose(w, list))
 		}

@@ -215,6 +215,14 @@ func (h *hose) list(path string) string {
 	case h.Connections != "":
 		return h.Connections
 	}
+	return listBeside(path)
+}
+
+// listBeside returns the name of the list of connections that stands beside a recording: empty beside a device, such as /dev/null.
+func listBeside(path string) string {
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeDevice != 0 {
+		return ""
+	}
 	return path + firehose.ListSuffix
 }
 
@@ -226,6 +234,9 @@ func (s *sinks) hoseFiles(o *order, c *config.Trace, inputs []capture.Input, opt
 		if names = pcapng.FileNames(o.path, c.Rotate.Files); h.Connections != "" && h.Connections != config.NoConnections && len(names) > 1 {
 			return errors.New("connections: with --rotate, each file has its list beside it")
 		}
+	}
+	if slices.Contains(names, h.Connections) {
+		return fmt.Errorf("connections: %s is the recording: name another file", h.Connections)
 	}
 	var made []string
 	create := func(name string) (firehose.File, error) {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,9 +30,10 @@ func newReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay -r FILE --to URL [FLAGS] [CAPTURE FILTER]",
 		Short: "Send recorded requests again, and compare the answers",
-		Long: `Send the requests of a recording to a target that you name, with the connections,
-the order and the timing that they had, and compare the answers with those of
-the recording: status, headers, bodies (JSON by its structure), latencies.
+		Long: `Send the requests of a recording to a target that you name, with the
+connections, the order and the timing that they had, and compare the answers
+with those of the recording: status, headers, bodies (JSON by its structure),
+latencies.
 
 The exit status is 0 when all answers are the same, 1 when some differ or none
 came, 3 when none differs but requests were left out that should have been sent.
@@ -119,6 +122,7 @@ type replaying struct {
 	rewrite   replay.Rewrite
 	rules     []replay.Carry
 	redactor  *redact.Redactor // nil: secrets are shown
+	comparing *redact.Redactor // hides those of new answers that were hidden in recorded ones
 	recording *replay.Recording
 	summary   *replay.Summary
 	sinks     []replaySink
@@ -187,7 +191,7 @@ func (r *replaying) parseRules() (err error) {
 	r.options = replay.Options{
 		To: r.to, Speed: speed, Rate: c.Rate, Concurrency: c.Connections(), Timeout: c.Timeout, HTTP: c.HTTP, Insecure: c.Insecure,
 		Limits: replay.Limits{MaxHead: int(c.MaxHead), MaxBody: int(c.MaxBody)},
-		Rules:  replay.Rules{IgnoreHeaders: c.IgnoreHeaders, CompareHeaders: c.CompareHeaders},
+		Rules:  replay.Rules{IgnoreHeaders: c.IgnoreHeaders, CompareHeaders: c.CompareHeaders, Secure: r.to.Scheme == "https"},
 		Done:   r.done,
 	}
 	if r.rewrite.Set, err = parseAll(c.SetHeaders, "--set-header", replay.ParseField); err != nil {
@@ -235,10 +239,11 @@ func (r *replaying) read(ctx context.Context, cmd *cobra.Command) error {
 	}
 	// Secrets are sent as they were, and hidden where something is shown.
 	r.capturing.config = &c.Capture
+	if r.comparing, err = r.newRedactor(); err != nil {
+		return err
+	}
 	if !c.Reveal {
-		if r.redactor, err = r.newRedactor(); err != nil {
-			return err
-		}
+		r.redactor = r.comparing
 	}
 	r.recording = replay.NewRecording(r.selection, &r.rewrite, r.rules, routes, openSpool)
 	whole := c.Recordings
@@ -280,6 +285,7 @@ func (r *replaying) run(ctx context.Context) (err error) {
 	r.announce()
 	r.tellLeftOut()
 	r.summary = replay.NewSummary(&r.options.Rules, r.hide())
+	r.summary.Redact = r.comparing.Exchange
 	began := time.Now()
 	err = replay.Run(ctx, r.recording, &r.options)
 	r.took = time.Since(began)
@@ -383,6 +389,7 @@ func (r *replaying) announce() {
 		pace = "as fast as possible, at most " + plural(uint64(o.Concurrency), "connection") + " at a time"
 	}
 	r.say("sending %s on %s to %s, %s: %s", plural(uint64(rec.Len()), "request"), plural(uint64(rec.Connections()), "connection"), safe(r.config.To), pace, strings.Join(methods, ", "))
+	r.warnOfEffects()
 	if servers := sorted(rec.Servers); len(servers) > 1 {
 		var named []string
 		for _, s := range servers[:min(len(servers), 5)] {
@@ -394,6 +401,36 @@ func (r *replaying) announce() {
 		}
 		r.warn("they were recorded at %s servers: %s%s; all go to one target; choose with --where 'server == \"ADDRESS\"' or a capture filter", count(uint64(len(servers))), strings.Join(named, ", "), more)
 	}
+}
+
+// warnOfEffects says what the requests do at the target, and what it gets to know.
+func (r *replaying) warnOfEffects() {
+	rec := r.recording
+	named := func(m map[string]uint64, show func(name string) bool) string {
+		var all []string
+		for _, name := range sorted(m) {
+			if show(name) {
+				all = append(all, safe(name)+" ("+count(m[name])+")")
+			}
+		}
+		return strings.Join(all, ", ")
+	}
+	if text := named(rec.Methods, replay.Changing); text != "" && !r.config.All {
+		r.warn("requests among them change what the target has: %s; to send only others: --where 'method == \"GET\"'", text)
+	}
+	if text := named(rec.Credentials, func(string) bool { return true }); text != "" {
+		clear := ""
+		if r.to.Scheme == "http" && !isLoopback(r.to.Hostname()) {
+			clear = ", unencrypted"
+		}
+		r.warn("secrets of the recording go to the target as they are%s: %s; --drop-header NAME leaves them out", clear, text)
+	}
+}
+
+// isLoopback reports whether a host is this one.
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // duration shows a time in nanoseconds.
@@ -508,7 +545,7 @@ func (r *replaying) dryRun() error {
 	if err == nil {
 		err = flush()
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, syscall.EPIPE) { // who closes the pipe has seen enough
 		return &statusError{exitFailed, err}
 	}
 	if r.lossy {
@@ -519,6 +556,7 @@ func (r *replaying) dryRun() error {
 
 func (r *replaying) announceDry() {
 	r.say("nothing is sent: %s would go to %s on %s", plural(uint64(r.recording.Len()), "request"), safe(r.config.To), plural(uint64(r.recording.Connections()), "connection"))
+	r.warnOfEffects()
 }
 
 // maxBodyShown is how many bytes of a body a dry run shows.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -93,8 +94,12 @@ func replayRaw(ctx context.Context, cmd *cobra.Command, c *config.Replay, to *ur
 		return &statusError{exitFailed, err}
 	}
 	o := &r.outcomes
-	if _, err := fmt.Fprintf(r.stdout.w, "%s in %s: %s failed, %s with fewer bytes back than recorded, %s with other bytes; late by at most %s\n",
-		plural(o.connections, "connection"), duration(int64(time.Since(began))), count(o.failed), count(o.short), count(o.differ), duration(r.late)); err != nil {
+	late := ""
+	if speed > 0 {
+		late = "; late by at most " + duration(r.late)
+	}
+	if _, err := fmt.Fprintf(r.stdout.w, "%s in %s: %s failed, %s with fewer bytes back than recorded, %s with other bytes%s\n",
+		plural(o.connections, "connection"), duration(int64(time.Since(began))), count(o.failed), count(o.short), count(o.differ), late); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return &statusError{exitFailed, err}
 	}
 	switch {
@@ -136,12 +141,20 @@ func rawFolder(c *config.Replay) (func(number int, client string) (io.WriteClose
 	if len(c.Outputs) > 1 || name != folder || dir == "" {
 		return nil, usage(fmt.Errorf("with --raw, there is -o %s=DIR, once: a file for what came back on each connection", folder))
 	}
+	if c.DryRun {
+		return nil, nil
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, &statusError{exitFailed, err}
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, &statusError{exitFailed, err}
+	}
+	if entries, err := os.ReadDir(dir); err != nil {
+		return nil, &statusError{exitFailed, err}
+	} else if len(entries) > 0 && !c.Force {
+		return nil, &statusError{exitFailed, fmt.Errorf("-o %s=%s: the folder isn't empty; name another, or --force writes over files of the same names", folder, dir)}
 	}
 	return func(number int, client string) (io.WriteCloser, error) {
 		name := fmt.Sprintf("%06d-%s", number+1, strings.NewReplacer(":", ".", "[", "", "]", "").Replace(client))
@@ -177,5 +190,8 @@ func (r *rawReplaying) done(o *replay.RawOutcome) error {
 	}
 	_, err := fmt.Fprintf(r.stdout.w, "%d %s: sent %s of %s bytes, got %s, recorded %s: %s\n", o.Number+1, safe(o.Client), count(uint64(o.Sent)), count(uint64(o.Wanted)),
 		count(uint64(o.Got)), count(uint64(o.Recorded)), text)
+	if errors.Is(err, syscall.EPIPE) { // who closes the pipe has seen enough; what was begun is ended
+		return nil
+	}
 	return err
 }

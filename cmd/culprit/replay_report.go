@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/output/ndjson"
@@ -37,7 +39,7 @@ func (r *replayReport) print() error {
 	} else {
 		text = r.text()
 	}
-	if _, err := r.stdout.w.Write(text); err != nil {
+	if _, err := r.stdout.w.Write(text); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return err
 	}
 	s := r.summary

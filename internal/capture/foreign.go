@@ -24,7 +24,7 @@ const (
 	convert  = "convert it with: editcap FILE FILE.pcapng"
 	unpack   = "unpack it first"
 	anything = "give a pcap, a pcapng, or a firehose stream"
-	archives = "give a pcap, a pcapng, or a firehose stream; hops, diff, replay and firehose convert read archives and records"
+	archives = "give a pcap, a pcapng, or a firehose stream; hops, blame, routes, diff, replay and firehose convert read archives and records"
 )
 
 // foreignFiles are files that people give by mistake, by the bytes at an offset.
@@ -91,8 +91,8 @@ func openForeign(rd *reader) (format, error) {
 	}
 	if !sure {
 		more, err := rd.w.available(damagedSize)
-		if err == ErrIdle {
-			more = rd.w.buf[rd.w.pos:]
+		if err == ErrIdle { // what is there must do
+			more, err = rd.w.buf[rd.w.pos:], nil
 		}
 		switch {
 		case firehose.Within(more):

@@ -300,3 +300,14 @@ func TestOutcomes(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+// TestSampleOfOneID: values that all have the lowest priority are no more than others, and don't keep a sample busy for ever.
+func TestSampleOfOneID(t *testing.T) {
+	var s sample
+	for i := range 100 {
+		s.add(one{value: int64(i)}, 10)
+	}
+	if len(s.values) != 10 || s.seen != 100 || !s.sampled() {
+		t.Errorf("%d of %d values, sampled: %v", len(s.values), s.seen, s.sampled())
+	}
+}

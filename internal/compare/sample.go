@@ -31,10 +31,14 @@ func (s *sample) add(v one, limit int) (grown int) {
 // cut leaves at most limit values.
 func (s *sample) cut(limit int) {
 	for len(s.values) > limit {
-		if s.below == 0 {
+		switch {
+		case s.below == 0:
 			s.below = 1 << 63
-		} else {
+		case s.below > 1:
 			s.below /= 2
+		default: // one id over and over, which nobody gives but to do harm
+			s.values = s.values[:limit]
+			return
 		}
 		kept := s.values[:0]
 		for _, v := range s.values {

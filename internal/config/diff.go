@@ -66,7 +66,7 @@ func (d *Diff) Validate() error {
 				return err
 			}
 		} else if _, _, err := r.Times(time.Unix(0, 0)); err != nil {
-			return err
+			return fmt.Errorf("%q isn't a period of the store, FROM..TO: %w", words[0], err)
 		}
 	}
 	return d.Capture.validate()
@@ -76,7 +76,7 @@ func (d *Diff) Validate() error {
 func (d *Diff) Side(words []string) Recordings {
 	r := Recordings{Capture: d.Capture}
 	if d.Store != "" && len(words) == 1 {
-		if from, to, ok := strings.Cut(words[0], ".."); ok {
+		if from, to, ok := strings.Cut(words[0], ".."); ok && !strings.Contains(words[0], "/") { // ../FILE is one
 			r.Inputs, r.Store, r.From, r.To = nil, d.Store, from, to
 			return r
 		}

@@ -9,8 +9,9 @@ import (
 // leading zeros, which some may write.
 const MaxHeader = 256
 
-// maxDigits are the digits of a number's text: of 64 bits.
-const maxDigits = 16
+// maxCount is the highest place that a fragment may have: with the shortest fragments, more than any disk holds. What is missing before it
+// can be added up without overflowing.
+const maxCount = 1 << 40
 
 // crlf ends a header, and what follows one.
 var crlf = []byte("\r\n")
@@ -72,6 +73,8 @@ func (h *header) parse(b []byte) reading {
 	switch rest := b[i:]; {
 	case r != readWhole:
 		return r
+	case count > maxCount:
+		return readBad
 	case len(rest) < len(crlf):
 		if bytes.HasPrefix(crlf, rest) && i < MaxHeader {
 			return readShort

@@ -70,12 +70,6 @@ func TestSequencer(t *testing.T) {
 	untrusted := func(f *Fragment) *Fragment { f.Untrusted = true; return f }
 	cut := func(lost int, f *Fragment) *Fragment { f.Lost = lost; return f }
 	nested := func(f *Fragment) *Fragment { f.Nested = true; return f }
-	var long []*Fragment
-	for i := range uint64(20) {
-		if i != 1 {
-			long = append(long, data(a, Request, i, "x"))
-		}
-	}
 	for _, test := range []struct {
 		name   string
 		limits Limits

@@ -20,6 +20,9 @@ import (
 // maxConnections is how many connections are told apart at a time. When there are more, all are forgotten, so that later entries begin others.
 const maxConnections = 1 << 16
 
+// maxConnectionID is how many bytes of the name of a connection tell it from others.
+const maxConnectionID = 512
+
 // asExchanges is what exchange.Tap.Recorded says of what wasn't made of packets; package capture has the names.
 const asExchanges = "exchanges"
 
@@ -448,7 +451,7 @@ func (k *maker) connect(x *exchange.Exchange, e *entry, to *target, own bool) {
 		id = "multiplexed"
 	}
 	var c *connection
-	key := id + "\x00" + server.String()
+	key := id[:min(len(id), maxConnectionID)] + "\x00" + server.String()
 	if id != "" {
 		c = k.connections[key]
 	}

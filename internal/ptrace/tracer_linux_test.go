@@ -24,7 +24,6 @@ func TestMain(m *testing.M) {
 // record is a handler that writes down what it is told.
 type record struct {
 	t       *testing.T
-	lines   []string
 	starts  int
 	execs   int
 	ends    int

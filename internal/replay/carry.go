@@ -350,12 +350,12 @@ func (c *carrier) each(text string, f func(from, to int, v *carried)) {
 
 // at returns the longest value that begins at an index, with its length there.
 func (c *carrier) at(text string, i int) (int, *carried) {
-	// Encoded: up to the next character that ends a parameter.
-	end := i
-	for end < len(text) && end-i <= 3*maxCarried && !strings.ContainsRune("&=?/#;, \"'", rune(text[end])) {
+	// Encoded: up to the next character that ends a parameter, and at most as long as the longest value is with each of its characters encoded.
+	end, longest := i, 3*c.lengths[0]
+	for end < len(text) && end-i <= longest && strings.IndexByte("&=?/#;, \"'", text[end]) < 0 {
 		end++
 	}
-	if encoded := text[i:end]; strings.ContainsAny(encoded, "%+") {
+	if encoded := text[i:end]; len(encoded) <= longest && strings.ContainsAny(encoded, "%+") {
 		if plain, err := url.QueryUnescape(encoded); err == nil && plain != encoded {
 			if v := c.values[plain]; v != nil {
 				return end - i, v

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -84,6 +85,8 @@ type Rules struct {
 	IgnoreHeaders, CompareHeaders []string
 	// Ignore are rules json:PATH and text:REGEXP of what isn't compared in bodies.
 	Ignore []Ignore
+	// Secure: the target speaks https. A redirect to the server itself is the same where its scheme was the connection's, and is.
+	Secure bool
 }
 
 // Ignore is what isn't compared in bodies: places of JSON documents, or what a regular expression finds in other ones.
@@ -111,13 +114,14 @@ func ParseIgnore(text string) (i Ignore, err error) {
 
 // comparer compares answers.
 type comparer struct {
+	secure  bool
 	ignored map[string]bool
 	paths   []Path
 	texts   []*regexp.Regexp
 }
 
 func newComparer(r *Rules) *comparer {
-	c := &comparer{ignored: map[string]bool{}}
+	c := &comparer{secure: r.Secure, ignored: map[string]bool{}}
 	for _, list := range [...][]string{ignoredHeaders, r.IgnoreHeaders} {
 		for _, name := range list {
 			c.ignored[strings.ToLower(name)] = true
@@ -181,7 +185,7 @@ func (c *comparer) headers(it *Item, now *Answer, sentTo string) (found []Findin
 		case !ok:
 			found = append(found, Finding{Kind: HeaderMissing, Where: name, At: name, Recorded: shorten(old)})
 		case value == old:
-		case slices.Contains(locations, name) && sameLocation(old, value, it.Authority, sentTo):
+		case slices.Contains(locations, name) && sameLocation(old, value, origin{it.Secure, it.Authority}, origin{c.secure, sentTo}):
 		default:
 			found = append(found, Finding{Kind: HeaderValue, Where: name, At: name, Recorded: shorten(old), Replayed: shorten(value)})
 		}
@@ -194,20 +198,38 @@ func (c *comparer) headers(it *Item, now *Answer, sentTo string) (found []Findin
 	return found
 }
 
+// origin is where an answer came from.
+type origin struct {
+	secure    bool
+	authority string
+}
+
+// scheme is how an origin is reached.
+func (o origin) scheme() string {
+	if o.secure {
+		return "https"
+	}
+	return "http"
+}
+
 // sameLocation reports whether two URLs lead to the same place, each at the server that gave it.
-func sameLocation(a, b, atA, atB string) bool {
+func sameLocation(a, b string, from, to origin) bool {
 	x, err := url.Parse(a)
 	y, err2 := url.Parse(b)
 	if err != nil || err2 != nil {
 		return false
 	}
 	if x.Host == "" {
-		x.Host = atA
+		x.Host = from.authority
 	}
 	if y.Host == "" {
-		y.Host = atB
+		y.Host = to.authority
 	}
-	return strings.EqualFold(x.Host, atA) && strings.EqualFold(y.Host, atB) && x.RequestURI() == y.RequestURI() && x.Fragment == y.Fragment
+	was, is := cmp.Or(x.Scheme, from.scheme()), cmp.Or(y.Scheme, to.scheme())
+	if was != is && (was != from.scheme() || is != to.scheme()) {
+		return false
+	}
+	return strings.EqualFold(x.Host, from.authority) && strings.EqualFold(y.Host, to.authority) && x.RequestURI() == y.RequestURI() && x.Fragment == y.Fragment
 }
 
 func (c *comparer) bodies(was, now *Answer) []Finding {

@@ -52,6 +52,9 @@ func TestCompare(t *testing.T) {
 			[]string{"header value set-cookie set-cookie: a, b > a, c"}},
 		{"a location at either server", answerOf(302, "Location: http://old.example/x?y", ""), answerOf(302, "Location: http://new.example:81/x?y", ""), nil, nil, nil, nil},
 		{"a location at either server, and none", answerOf(302, "Location: /x?y", ""), answerOf(302, "Location: http://new.example:81/x?y", ""), nil, nil, nil, nil},
+		{"a location by another scheme", answerOf(302, "Location: http://old.example/x", ""), answerOf(302, "Location: https://new.example:81/x", ""), nil, nil, nil,
+			[]string{"header value location location: http://old.example/x > https://new.example:81/x"}},
+		{"a location by another scheme then and now", answerOf(302, "Location: https://old.example/x", ""), answerOf(302, "Location: https://new.example:81/x", ""), nil, nil, nil, nil},
 		{"a location elsewhere", answerOf(302, "Location: http://old.example/x", ""), answerOf(302, "Location: http://else.example/x", ""), nil, nil, nil,
 			[]string{"header value location location: http://old.example/x > http://else.example/x"}},
 		{"JSON by structure", answerOf(200, js, `{"a":1,"b":[1,2,{"c":null}],"d":"x","e":true,"n":1.0}`), answerOf(200, js, ` {"e":false,"b":[1,3,{"c":0}],"a":"1","f":{},"n":1}`), nil, nil, nil,
@@ -165,6 +168,16 @@ func (f *disk) WriteAt(b []byte, at int64) (int, error) {
 }
 func (f *disk) ReadAt(b []byte, at int64) (int, error) { return copy(b, f.b[at:]), nil }
 
+// A redirect to the server itself is the same over TLS as without, where the connections were so, too.
+func TestLocationOverTLS(t *testing.T) {
+	it := &Item{Authority: "old.example", Secure: true, Answered: true, Answer: *answerOf(302, "Location: https://old.example/x", "")}
+	for secure, want := range map[bool]int{false: 0, true: 1} {
+		if got := newComparer(&Rules{Secure: secure}).compare(it, answerOf(302, "Location: http://new.example:81/x", ""), "new.example:81"); len(got) != want {
+			t.Errorf("target over TLS: %v: %+v, want %d", secure, got, want)
+		}
+	}
+}
+
 // What a summary shows holds no secrets, though these are what differs.
 func TestSummaryHidesSecrets(t *testing.T) {
 	const js = "Content-Type: application/json\nLocation: /x?access_token=%s"
@@ -195,6 +208,54 @@ func TestSummaryHidesSecrets(t *testing.T) {
 	text, _ = json.Marshal(s.Add(outcome()))
 	if !bytes.Contains(text, []byte("verysecretvalue5")) {
 		t.Errorf("nothing was to be hidden: %s", text)
+	}
+}
+
+// Of a recording whose secrets were redacted, what stands in their place isn't known: answers with other secrets are the same, and what is around these counts.
+func TestRedactedRecording(t *testing.T) {
+	const head = "Content-Type: application/json\nX-Auth-Token: %s"
+	for body, want := range map[string]int{`{"password":"another1234","n":1}`: 0, `{"password":"another1234","n":2}`: 1, `{"n":1}`: 1} {
+		r := redact.New([]byte("key"))
+		it := &Item{Method: "GET", Target: "/", Route: "/", Answered: true, Duration: 1, Answer: *answerOf(200, fmt.Sprintf(head, "secret12345"), `{"password":"verysecret3","n":1}`)}
+		was := it.recorded()
+		redact.New([]byte("another key")).Exchange(was)
+		hideAnswer(&it.Answer, was)
+		o := &Outcome{Item: it, Request: &Request{Method: "GET", Target: "/"}, Answer: answerOf(200, fmt.Sprintf(head, "new12345"), body), Compared: true}
+		o.Findings = newComparer(&Rules{}).compare(it, o.Answer, "")
+		findings := o.Findings
+		for _, reveal := range []bool{false, true} {
+			s := NewSummary(&Rules{}, r.Exchange)
+			if reveal {
+				s = NewSummary(&Rules{}, nil)
+				s.Redact = r.Exchange
+			}
+			o.Findings = findings
+			if found := s.Add(o); len(found) != want || s.Same != uint64(1-want) || s.Different != uint64(want) {
+				t.Errorf("%s, revealed: %v: %+v, want %d", body, reveal, found, want)
+			}
+		}
+	}
+}
+
+// Arrays in arrays of other lengths are compared in a time that doesn't double with each, and a document of new members has no end of findings.
+func TestHostileJSON(t *testing.T) {
+	deep := func(more string) string {
+		return strings.Repeat("[", 200) + "1" + strings.Repeat("]"+more, 199) + "]"
+	}
+	var wide strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&wide, `,"%d":0`, i)
+	}
+	for _, c := range [][2]string{{deep(""), deep(",[[2]]")}, {`{"a":0}`, `{"a":0` + wide.String() + `}`}, {`{"a":0` + wide.String() + `}`, `{"a":0}`}} {
+		x, err := parseJSON([]byte(c[0]))
+		y, err2 := parseJSON([]byte(c[1]))
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		d := jsonDiff{}
+		if d.compare(x, y); len(d.found) != maxFindings {
+			t.Errorf("%d findings, want %d", len(d.found), maxFindings)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/culprit-http/culprit/internal/clock"
@@ -170,8 +171,12 @@ func responseMessage(m *proto.Message, a *Answer, two bool, stream uint64) {
 }
 
 // hidden returns an outcome of which hide has hidden the secrets. The findings have the same places; of those that don't differ any more, only that is told.
+// Where the recorded answer has marks in place of secrets, the findings are those that there are beside these.
 func (o *Outcome) hidden(c *comparer, hide func(x *exchange.Exchange)) *Outcome {
 	was, now := o.Item.recorded(), o.Exchange()
+	for _, x := range [...]*exchange.Exchange{was, now} { // what is hidden is overwritten where it stood, too
+		x.RequestBody.Bytes, x.ResponseBody.Bytes = bytes.Clone(x.RequestBody.Bytes), bytes.Clone(x.ResponseBody.Bytes)
+	}
 	hide(was)
 	hide(now)
 	out := *o
@@ -188,7 +193,16 @@ func (o *Outcome) hidden(c *comparer, hide func(x *exchange.Exchange)) *Outcome 
 	answer := *o.Answer
 	hideAnswer(&answer, now)
 	out.Answer = &answer
+	redacted := o.Item.Answer.redacted()
+	if redacted {
+		item.Answer.level()
+		answer.level()
+	}
 	found := c.compare(&item, &answer, o.Request.Authority)
+	if redacted { // what stood in place of a mark isn't known: only what is around it counts
+		out.Findings = found
+		return &out
+	}
 	out.Findings = make([]Finding, len(o.Findings))
 	for i, f := range o.Findings {
 		f.Recorded, f.Replayed = "(hidden)", "(hidden)"
@@ -201,6 +215,20 @@ func (o *Outcome) hidden(c *comparer, hide func(x *exchange.Exchange)) *Outcome 
 		out.Findings[i] = f
 	}
 	return &out
+}
+
+// redacted reports whether secrets had been hidden in an answer before it was recorded.
+func (a *Answer) redacted() bool {
+	return mark.Match(a.Body.Bytes) || slices.ContainsFunc(a.Fields, func(f Field) bool { return mark.MatchString(f.Value) })
+}
+
+// level makes all marks of redaction the same, whatever the secrets were.
+func (a *Answer) level() {
+	const same = "…[redacted]"
+	a.Body.Bytes = mark.ReplaceAll(a.Body.Bytes, []byte(same))
+	for i := range a.Fields { // which hideAnswer has made
+		a.Fields[i].Value = mark.ReplaceAllString(a.Fields[i].Value, same)
+	}
 }
 
 func hideAnswer(a *Answer, x *exchange.Exchange) {

@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -45,6 +46,13 @@ func newHTTP2(ctx context.Context, conn net.Conn, to *url.URL, limits *Limits, c
 // notInHTTP2 are header fields that HTTP/2 hasn't, or that the library writes itself (RFC 9113 §8.2.2).
 var notInHTTP2 = []string{"host", "connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade", "content-length"}
 
+// errUnseen: the server takes no more requests on a connection, and hasn't looked at this one (RFC 9113 §6.8), so that it may be sent on another, whatever its method.
+var errUnseen = errors.New("the server took no more requests on the connection")
+
+// goAway is in what the library says of a request that was sent and that a server's GOAWAY says it won't look at.
+const goAway = "graceful shutdown GOAWAY"
+
+// do sends a request and reads its answer. What came of it is returned with an error, too.
 func (c *http2) do(ctx context.Context, q *Request) (a *Answer, t times, err error) {
 	target := &url.URL{Scheme: c.to.Scheme, Host: address(c.to), Opaque: q.Target}
 	if strings.HasPrefix(q.Target, "//") { // which Opaque would take for an authority
@@ -68,7 +76,9 @@ func (c *http2) do(ctx context.Context, q *Request) (a *Answer, t times, err err
 		header["User-Agent"] = []string{""} // or the library would write its own
 	}
 	var asked, first atomic.Int64
+	var wrote atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaders:         func() { wrote.Store(true) },
 		WroteRequest:         func(httptrace.WroteRequestInfo) { asked.Store(c.clock().UnixNano()) },
 		GotFirstResponseByte: func() { first.Store(c.clock().UnixNano()) },
 	})
@@ -86,6 +96,9 @@ func (c *http2) do(ctx context.Context, q *Request) (a *Answer, t times, err err
 	defer func() { t.asked, t.first = max(asked.Load(), t.sent), first.Load() }()
 	resp, err := c.conn.RoundTrip(req)
 	if err != nil {
+		if ctx.Err() == nil && (!wrote.Load() && c.conn.Available() == 0 || strings.Contains(err.Error(), goAway)) {
+			err = fmt.Errorf("%w: %w", errUnseen, err)
+		}
 		return nil, t, err
 	}
 	defer resp.Body.Close()

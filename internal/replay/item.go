@@ -297,5 +297,11 @@ func readItem(b []byte) (*Item, error) {
 // idempotent are the methods that may be repeated without another effect (RFC 9110 §9.2.2, RFC 4918, RFC 10008).
 var idempotent = []string{"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "PROPFIND", "REPORT", "SEARCH", "QUERY"}
 
+// changing are those of them that have an effect the first time.
+var changing = []string{"PUT", "DELETE"}
+
+// Changing reports whether a method is idempotent, and changes what the server has.
+func Changing(method string) bool { return slices.Contains(changing, method) }
+
 // Idempotent reports whether a method may be repeated without another effect.
 func Idempotent(method string) bool { return slices.Contains(idempotent, method) }

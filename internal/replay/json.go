@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// maxFindings is how many differences of a body are told apart; the first stand for the others.
+// maxFindings is how many differences of a body are told; what is behind them isn't looked at.
 const maxFindings = 100
 
 // parseJSON reads a document, with its numbers as they were written.
@@ -35,10 +35,15 @@ type jsonDiff struct {
 	ignore []Path
 	at     []place
 	found  []Finding
+	// one: that there is a difference is enough.
+	one bool
 }
 
+// full reports whether there are as many differences as are told.
+func (d *jsonDiff) full() bool { return len(d.found) >= maxFindings || d.one && len(d.found) > 0 }
+
 func (d *jsonDiff) compare(a, b any) {
-	if len(d.found) >= maxFindings || slices.ContainsFunc(d.ignore, func(p Path) bool { return p.covers(d.at) }) {
+	if d.full() || slices.ContainsFunc(d.ignore, func(p Path) bool { return p.covers(d.at) }) {
 		return
 	}
 	if typeOf(a) != typeOf(b) {
@@ -72,7 +77,7 @@ func (d *jsonDiff) objects(a, b map[string]any) {
 		d.at = d.at[:len(d.at)-1]
 	}
 	for _, name := range names(b) {
-		if _, ok := a[name]; !ok {
+		if _, ok := a[name]; !ok && !d.full() {
 			d.at = append(d.at, place{name, -1})
 			d.lone(JSONExtra, "", shortJSON(b[name]))
 			d.at = d.at[:len(d.at)-1]
@@ -103,6 +108,9 @@ func (d *jsonDiff) arrays(a, b []any) {
 
 func (d *jsonDiff) lengths(a, b []any) {
 	d.add(JSONLength, strconv.Itoa(len(a))+" elements", strconv.Itoa(len(b))+" elements")
+	if d.full() { // or arrays in arrays would be compared over and over
+		return
+	}
 	from, short := 0, min(len(a), len(b))
 	for from < short && d.same(a[from], b[from], from) {
 		from++
@@ -120,12 +128,15 @@ func (d *jsonDiff) lengths(a, b []any) {
 
 // same reports whether two elements differ in nothing that counts.
 func (d *jsonDiff) same(a, b any, index int) bool {
-	inner := jsonDiff{ignore: d.ignore, at: append(slices.Clone(d.at), place{"", index})}
+	inner := jsonDiff{ignore: d.ignore, one: true, at: append(slices.Clone(d.at), place{"", index})}
 	inner.compare(a, b)
 	return len(inner.found) == 0
 }
 
 func (d *jsonDiff) add(kind Kind, a, b string) {
+	if d.full() {
+		return
+	}
 	d.found = append(d.found, Finding{Kind: kind, Where: where(d.at, true), At: where(d.at, false), Recorded: a, Replayed: b})
 }
 

@@ -198,7 +198,7 @@ func TestPlantedDifferencesAreFound(t *testing.T) {
 	}
 }
 
-// The same with nginx, which serves the same files, and then others.
+// The same with nginx, which serves the same files, and then others; CULPRIT_SOAK=1 asks 12,000 times.
 func TestNginx(t *testing.T) {
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
@@ -260,7 +260,11 @@ server { listen %[2]s; root %[3]s; %[4]s } }`, home, address, root, more)
 	same := files("same", func(int, map[string]any) {})
 	w := newWiretap(t, start(same, ""))
 	tr := &http.Transport{DisableCompression: true}
-	for i := range 600 {
+	each := 10 // times that each path is asked for
+	if os.Getenv("CULPRIT_SOAK") != "" {
+		each = 200
+	}
+	for i := range 60 * each {
 		path := fmt.Sprintf("/%d.%s", i%60, []string{"json", "txt"}[i%2]) // some aren't there
 		req, _ := http.NewRequest("GET", w.url()+path, nil)
 		if i%3 == 0 {
@@ -276,7 +280,7 @@ server { listen %[2]s; root %[3]s; %[4]s } }`, home, address, root, more)
 	tr.CloseIdleConnections()
 	r := recordingOf(t, w, setup{})
 	s, _ := run(t, r, options(t, "http://"+start(files("again", func(int, map[string]any) {}), "")))
-	if s.Same != 600 {
+	if s.Same != uint64(60*each) {
 		t.Errorf("the same files: %+v", s)
 	}
 	changed := files("changed", func(i int, item map[string]any) {
@@ -296,9 +300,12 @@ server { listen %[2]s; root %[3]s; %[4]s } }`, home, address, root, more)
 		}
 		got[name] += g.Count
 	}
-	// /4, /14, ... /44 and /8 are asked for 10 times each, and so are /7 and /9.
-	want := map[string]uint64{"JSON type $.price": 50, "JSON value $.list[*].x": 10, "status 200 403": 10, "header extra x-nine": 10}
+	n := uint64(each)
+	want := map[string]uint64{"JSON type $.price": 5 * n, "JSON value $.list[*].x": n, "status 200 403": n, "header extra x-nine": n} // /4, /14, ... /44; /8; /7; /9
 	if !maps.Equal(got, want) {
 		t.Errorf("found %v, want %v", got, want)
+	}
+	if s.Different != 8*n || s.Same != 52*n {
+		t.Errorf("%d differ and %d are the same, want %d and %d", s.Different, s.Same, 8*n, 52*n)
 	}
 }

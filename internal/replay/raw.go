@@ -43,7 +43,7 @@ type rawConn struct {
 	back    []stretch
 	total   int64
 	holedAt int64
-	// midstream, holed, undecrypted: it isn't sent, and why. ended: the client closed its side.
+	// midstream, holed, undecrypted: it isn't sent, and why.
 	midstream, holed, undecrypted bool
 }
 
@@ -267,9 +267,9 @@ func (r *rawRunner) talk(ctx context.Context, x *rawConn, o *RawOutcome) error {
 	go l.run()
 	err = r.send(ctx, conn, l, x, o)
 	if err == nil {
-		l.wait(ctx, max(x.total, 1), r.Timeout) // the rest of what came in the recording
-		if closed(x) {
-			l.wait(ctx, math.MaxInt64, quiet)
+		l.wait(ctx, x.total, r.Timeout) // the rest of what came in the recording
+		if x.total == 0 || closed(x) {
+			l.wait(ctx, math.MaxInt64, quiet) // more may come
 		}
 	}
 	conn.Close()

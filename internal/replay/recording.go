@@ -82,6 +82,8 @@ type Recording struct {
 	Servers map[string]uint64
 	// Secrets counts the requests that are left out for each secret that they lack: header Authorization, cookie sid, query token, path, body.
 	Secrets map[string]uint64
+	// Credentials counts the requests that are sent with header fields that hold secrets, as recorded, by their lower-case names.
+	Credentials map[string]uint64
 	// Unanswered counts those that are sent without a recorded answer, and BodyUnknown those whose answer's body can't be compared with.
 	Unanswered, BodyUnknown uint64
 	// First and Last are when the first and the last one begins, in nanoseconds since 1970.
@@ -103,7 +105,7 @@ type Recording struct {
 func NewRecording(s Selection, rw *Rewrite, rules []Carry, routes *measure.Routes, open func() (Spool, error)) *Recording {
 	return &Recording{
 		selection: s, rewrite: rw, routes: routes, carrier: newCarrier(rules), spool: spool{open: open}, conns: map[string]int32{},
-		Methods: map[string]uint64{}, Skipped: map[string]uint64{}, Servers: map[string]uint64{}, Secrets: map[string]uint64{},
+		Methods: map[string]uint64{}, Skipped: map[string]uint64{}, Servers: map[string]uint64{}, Secrets: map[string]uint64{}, Credentials: map[string]uint64{},
 	}
 }
 
@@ -138,6 +140,11 @@ func (r *Recording) Add(x *exchange.Exchange) error {
 	})
 	count(r.Methods, it.Method)
 	count(r.Servers, it.Server)
+	for _, name := range credentials {
+		if v, ok := get(it.Fields, name); ok && !r.rewrite.replaces(name) && mark.ReplaceAllString(v, "") != "" {
+			count(r.Credentials, name)
+		}
+	}
 	switch {
 	case !it.Answered:
 		r.Unanswered++
@@ -146,6 +153,9 @@ func (r *Recording) Add(x *exchange.Exchange) error {
 	}
 	return nil
 }
+
+// credentials are header fields by which a server knows a client.
+var credentials = []string{"authorization", "cookie", "x-api-key", "api-key", "x-auth-token", "x-access-token"}
 
 // count counts by name, as long as there aren't too many names.
 func count(m map[string]uint64, name string) {

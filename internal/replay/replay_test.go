@@ -21,6 +21,9 @@ import (
 	"testing"
 	"time"
 
+	h2 "golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/culprit-http/culprit/internal/exchange"
 	"github.com/culprit-http/culprit/internal/proto"
 	"github.com/culprit-http/culprit/internal/redact"
@@ -137,6 +140,7 @@ func TestRewriting(t *testing.T) {
 		path, want string
 	}{
 		{replay.Rewrite{KeepHost: true}, "", "GET /v1/x?a=1&v1=2 HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Basic abc\r\nCookie: a=b\r\n\r\n"},
+		{replay.Rewrite{KeepHost: true, Drop: []string{"cookie", "authorization"}, Targets: []replay.Substitution{sub("s|^/v1.*|v2|")}}, "", "GET /v2 HTTP/1.1\r\nHost: shop.example\r\n\r\n"},
 		{replay.Rewrite{KeepHost: true, Drop: []string{"cookie"}, Set: []replay.Field{{Name: "authorization", Value: "Bearer x"}, {Name: "New", Value: "1"}}}, "/base/",
 			"GET /base/v1/x?a=1&v1=2 HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer x\r\nNew: 1\r\n\r\n"},
 		{replay.Rewrite{KeepHost: true, Drop: []string{"cookie", "authorization"}, Targets: []replay.Substitution{sub("s|^/v(1)/|/w$1$1/|"), sub("s/V1/z/i")}}, "",
@@ -197,7 +201,7 @@ func bank(seed, space string) http.Handler {
 		b, _ := io.ReadAll(r.Body)
 		if k == "" || strings.Contains(k, "-") || r.Header.Get("Authorization") != "Bearer tok/"+seed+"+"+k || r.URL.Query().Get("c") != "csrf"+space+seed+space+k ||
 			!bytes.Contains(b, []byte(`"tok/`+seed+"+"+k+`"`)) {
-			http.Error(w, "who are you?", 403)
+			http.Error(w, "who are you?", http.StatusForbidden)
 			return
 		}
 		io.WriteString(w, "welcome")
@@ -661,6 +665,121 @@ func TestOverlap(t *testing.T) {
 		if want := map[bool]int64{false: 1, true: 5}[overlap]; most.Load() != want || s.Failed > 0 {
 			t.Errorf("overlap %v: %d requests were under way, want %d; %+v", overlap, most.Load(), want, s)
 		}
+	}
+}
+
+// A server of HTTP/2 that says it takes no more requests on a connection (as nginx does after keepalive_requests) has the others on a new one, also such as mustn't
+// be sent twice, and answers those that it has taken.
+func TestGoAway(t *testing.T) {
+	const requests, each = 40, 3
+	w := newWiretap(t, script(t, (&heard{}).serve))
+	var list []string
+	for i := range requests {
+		list = append(list, fmt.Sprintf("POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", i))
+	}
+	talkTo(t, w.listener.Addr().String(), list...)
+	first := int64(0)
+	r := recordingFrom(t, w.records(t), setup{selection: replay.Selection{All: true}, change: func(x *exchange.Exchange) {
+		x.Request.Version, x.Protocol = 0x0200, "http2"
+		if first == 0 {
+			first = x.Start.Time
+		}
+		x.Start.Time, x.Timing.Duration = first, 1e9 // all at once
+	}})
+	var seen, conns atomic.Int64
+	target := script(t, func(c net.Conn) {
+		conns.Add(1)
+		if _, err := io.ReadFull(c, make([]byte, len(h2.ClientPreface))); err != nil {
+			return
+		}
+		f := h2.NewFramer(c, c)
+		f.WriteSettings()
+		var taken []uint32
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch frame := frame.(type) {
+			case *h2.SettingsFrame:
+				if !frame.IsAck() {
+					f.WriteSettingsAck()
+				}
+			case *h2.HeadersFrame:
+				if len(taken) == each {
+					continue // behind what GOAWAY says
+				}
+				seen.Add(1)
+				if taken = append(taken, frame.StreamID); len(taken) < each {
+					continue
+				}
+				f.WriteGoAway(frame.StreamID, h2.ErrCodeNo, nil)
+				time.Sleep(20 * time.Millisecond) // a client that closes the connection does so now
+				var head bytes.Buffer
+				e := hpack.NewEncoder(&head)
+				for _, id := range taken {
+					head.Reset()
+					e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+					f.WriteHeaders(h2.HeadersFrameParam{StreamID: id, BlockFragment: head.Bytes(), EndHeaders: true})
+					f.WriteData(id, true, []byte("ok"))
+				}
+			}
+		}
+	})
+	o := options(t, "http://"+target)
+	o.HTTP = "2"
+	// Of the last connection, fewer than each may come: it answers none of these.
+	o.Timeout = 2 * time.Second
+	s, all := run(t, r, o)
+	if left := uint64(requests % each); s.Same < requests-left || s.Failed > left || seen.Load() != requests {
+		for _, x := range all {
+			if x.Err != nil {
+				t.Logf("%s: %v", x.Request.Target, x.Err)
+			}
+		}
+		t.Errorf("%d of %d answered, %d failed; the server took %d on %d connections", s.Same, requests, s.Failed, seen.Load(), conns.Load())
+	}
+}
+
+// What a hostile answer gives to later requests can't break out of a header.
+func TestCarriedLineEnds(t *testing.T) {
+	answer := func(value string) func(c net.Conn) {
+		return func(c net.Conn) {
+			in := bufio.NewReader(c)
+			for {
+				req, err := http.ReadRequest(in)
+				if err != nil {
+					return
+				}
+				if req.URL.Path == "/evil" {
+					t.Error("a request came out of a header")
+				}
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(value), value)
+			}
+		}
+	}
+	w := newWiretap(t, script(t, answer(`{"token":"abcdef"}`)))
+	talkTo(t, w.listener.Addr().String(), "GET /1 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /2 HTTP/1.1\r\nHost: x\r\nX-Token: abcdef\r\n\r\n")
+	r := recordingOf(t, w, setup{carry: []string{"json:$.token"}})
+	_, all := run(t, r, options(t, "http://"+script(t, answer(`{"token":"a\r\n\r\nGET /evil HTTP/1.1\r\nHost: x\r\n\r\n"}`))))
+	if len(all) != 2 || all[1].Err == nil || !strings.Contains(all[1].Err.Error(), "no header may have") {
+		t.Errorf("%+v", all[len(all)-1])
+	}
+}
+
+// Who keeps a port for two connections, one after the other, has two connections to the target.
+func TestPortsUsedAgain(t *testing.T) {
+	w := newWiretap(t, script(t, (&heard{}).serve))
+	for i := range 2 {
+		talkTo(t, w.listener.Addr().String(), fmt.Sprintf("GET /%d HTTP/1.1\r\nHost: x\r\n\r\n", i))
+	}
+	r := recordingFrom(t, w.records(t), setup{change: func(x *exchange.Exchange) {
+		f := &proto.Flow{Proto: x.Flow.Proto, Addr: x.Flow.Addr, Port: x.Flow.Port, First: x.Flow.First}
+		f.Port[x.Client] = 40_000
+		x.Flow = f
+	}})
+	if r.Connections() != 2 || r.Len() != 2 {
+		t.Errorf("%d requests on %d connections, want 2 on 2", r.Len(), r.Connections())
 	}
 }
 

@@ -229,6 +229,9 @@ func (rw *Rewrite) target(it *Item, to *url.URL) string {
 	for i := range rw.Targets {
 		target = rw.Targets[i].apply(target)
 	}
+	if len(rw.Targets) > 0 && target != it.Target && target != "*" && !strings.HasPrefix(target, "/") {
+		target = "/" + target // a request line has a path
+	}
 	if base := strings.TrimSuffix(to.EscapedPath(), "/"); base != "" && strings.HasPrefix(target, "/") {
 		target = base + target
 	}

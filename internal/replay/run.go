@@ -64,6 +64,8 @@ const (
 	parallel = 6
 	// maxStreams is how many requests of a connection of HTTP/2 are under way.
 	maxStreams = 256
+	// maxAttempts is how many connections of HTTP/2 a request is tried on, when servers take leave before they have seen it.
+	maxAttempts = 20
 	// maxUnreachable is how many connections may fail, none having been made, before the target is given up.
 	maxUnreachable = 20
 )
@@ -107,8 +109,11 @@ func (o *Outcome) Duration() int64 {
 // ErrUnreachable is the error of a run that made no connection to its target.
 var ErrUnreachable = errors.New("the target can't be reached")
 
-// errUnfilled: a secret that was redacted stands in a target still.
-var errUnfilled = errors.New("not sent: an earlier answer didn't give what it needs")
+// errUnfilled: a secret that was redacted stands in a target still. errUnfit: what an answer gave would break out of its header.
+var (
+	errUnfilled = errors.New("not sent: an earlier answer didn't give what it needs")
+	errUnfit    = errors.New("not sent: an earlier answer gave a value that no header may have")
+)
 
 // runner is a run.
 type runner struct {
@@ -187,7 +192,7 @@ func (r *runner) timed() bool { return r.Rate > 0 || r.Speed > 0 }
 func (r *runner) due(n int32) time.Time {
 	switch {
 	case r.Rate > 0:
-		return r.start.Add(time.Duration(float64(r.ranks[n]) / r.Rate * float64(time.Second)))
+		return r.start.Add(time.Duration(min(float64(r.ranks[n])/r.Rate*float64(time.Second), math.MaxInt64/2)))
 	case r.Speed > 0:
 		after := float64(r.recording.entries[n].start-r.recording.First) / r.Speed
 		return r.start.Add(time.Duration(min(after, math.MaxInt64/2)))
@@ -249,8 +254,11 @@ type link struct {
 	two           *http2
 	connect, tls  int64
 	local, remote string
-	used          bool
+	used          atomic.Bool
 	stop          func() bool
+	// Of HTTP/2, guarded by session.mu: how many requests are under way; spent: it takes no further ones, and is closed when none is.
+	streams int
+	spent   bool
 }
 
 func (l *link) close() {
@@ -343,9 +351,12 @@ func (r *runner) awaitValues(ctx context.Context, it *Item) bool {
 func (s *session) one(ctx context.Context, it *Item, index int, due time.Time, waited bool) {
 	q := s.recording.rewrite.request(it, s.To, s.carrier)
 	o := &Outcome{Item: it, Request: q, Session: s.number, Index: index, Late: -1, Waited: waited, Connect: -1, TLS: -1}
-	if mark.MatchString(q.Target) {
+	switch {
+	case mark.MatchString(q.Target):
 		o.Err, o.Sent = errUnfilled, time.Now().UnixNano()
-	} else {
+	case slices.ContainsFunc(q.Fields, func(f Field) bool { return !isValue(f.Value) }):
+		o.Err, o.Sent = errUnfit, time.Now().UnixNano()
+	default:
 		short, cancel := context.WithTimeout(ctx, s.Timeout)
 		s.send(short, o)
 		cancel()
@@ -360,7 +371,11 @@ func (s *session) one(ctx context.Context, it *Item, index int, due time.Time, w
 	s.carrier.settle(it, o.Answer)
 	switch {
 	case o.Err != nil:
-		o.Findings = []Finding{{Kind: NoAnswer, Recorded: statusOf(it), Replayed: shorten(Cause(o.Err))}}
+		cause := Cause(o.Err)
+		if o.Answer != nil {
+			cause = fmt.Sprintf("status %d, then %s", o.Answer.Status, cause)
+		}
+		o.Findings = []Finding{{Kind: NoAnswer, Recorded: statusOf(it), Replayed: shorten(cause)}}
 		o.Compared = it.Answered
 	case it.Answered:
 		o.Findings, o.Compared = s.comparer.compare(it, o.Answer, q.Authority), true
@@ -411,8 +426,7 @@ func (s *session) send(ctx context.Context, o *Outcome) {
 			o.Err = err
 			return
 		}
-		first := !l.used
-		l.used = true
+		first := !l.used.Swap(true)
 		if first {
 			o.Connect, o.TLS = l.connect, l.tls
 		}
@@ -426,7 +440,11 @@ func (s *session) send(ctx context.Context, o *Outcome) {
 		}
 		o.Sent, o.Asked, o.First, o.Last = t.sent, t.asked, t.first, t.last
 		s.back(l, o.Err)
-		if o.Err == nil || first || attempt > 0 || o.Answer != nil || t.first != 0 || ctx.Err() != nil || !Idempotent(o.Request.Method) {
+		switch {
+		case o.Err == nil || ctx.Err() != nil:
+			return
+		case errors.Is(o.Err, errUnseen) && attempt < maxAttempts:
+		case first || attempt > 0 || o.Answer != nil || t.first != 0 || !Idempotent(o.Request.Method):
 			return
 		}
 		o.Again = true // the server had closed the connection while it waited
@@ -473,11 +491,20 @@ func (s *session) multiplexed(ctx context.Context) (*link, error) {
 	if s.plain || s.HTTP != "2" && (s.HTTP != "auto" || !s.http2 || s.To.Scheme != "https") {
 		return nil, nil
 	}
-	if s.two != nil {
-		if s.two.two.conn.Err() == nil {
-			return s.two, nil
+	if l := s.two; l != nil {
+		s.mu.Lock()
+		l.spent = l.spent || l.two.conn.Err() != nil
+		spent, idle := l.spent, l.streams == 0
+		if !spent {
+			l.streams++
 		}
-		s.two.close()
+		s.mu.Unlock()
+		if !spent {
+			return l, nil
+		}
+		if idle { // otherwise, what is under way may still be answered
+			l.close()
+		}
 		s.two = nil
 	}
 	l, err := s.dial(ctx)
@@ -489,7 +516,7 @@ func (s *session) multiplexed(ctx context.Context) (*link, error) {
 		s.put(l)
 		return nil, nil
 	}
-	s.two = l
+	s.two, l.streams = l, 1
 	return l, nil
 }
 
@@ -515,6 +542,14 @@ func (s *session) put(l *link) {
 // back gives a connection back.
 func (s *session) back(l *link, err error) {
 	if l.two != nil {
+		s.mu.Lock()
+		l.streams--
+		l.spent = l.spent || errors.Is(err, errUnseen)
+		over := l.spent && l.streams == 0
+		s.mu.Unlock()
+		if over {
+			l.close()
+		}
 		return
 	}
 	if err == nil && !l.one.over && l.one.rest() == nil {

@@ -55,7 +55,7 @@ type Quantiles struct {
 
 // Summary is what came of a run. It isn't safe for concurrent use.
 type Summary struct {
-	// Sent counts requests; of these, Failed got no answer, or not all of it. Same and Different were compared, Failed ones among Different where the recording has an answer; Uncompared weren't, since the
+	// Sent counts requests; of these, Failed got no answer, or not all of it. Same and Different were compared, and all that Failed are among Different; Uncompared weren't, since the
 	// recording has none. Partly counts those of which bodies could be compared in part only, or not at all.
 	Sent, Failed, Same, Different, Uncompared, Partly uint64
 	// Again counts requests that were sent on a new connection, since the server had closed the one before; Waited those that were late since an answer before them was, or
@@ -67,6 +67,10 @@ type Summary struct {
 	Timed   uint64
 	// More counts differences that found no room among MaxGroups.
 	More uint64
+
+	// Redact hides the secrets of an exchange where secrets are shown otherwise: an answer whose secrets had been hidden in the recording is compared with what
+	// it would be had they been hidden, too. nil: they differ.
+	Redact func(x *exchange.Exchange)
 
 	comparer *comparer
 	hide     func(x *exchange.Exchange)
@@ -83,6 +87,19 @@ func NewSummary(rules *Rules, hide func(x *exchange.Exchange)) *Summary {
 
 // Add takes an outcome, and returns what differs, without its secrets.
 func (s *Summary) Add(o *Outcome) []Finding {
+	shown := o
+	if len(o.Findings) > 0 {
+		hide, redacted := s.hide, o.Item.Answer.redacted()
+		if hide == nil && redacted {
+			hide = s.Redact
+		}
+		if hide != nil {
+			shown = o.hidden(s.comparer, hide)
+		}
+		if redacted {
+			o.Findings = shown.Findings
+		}
+	}
 	s.Sent++
 	if o.HTTP2 {
 		s.HTTP2++
@@ -115,10 +132,6 @@ func (s *Summary) Add(o *Outcome) []Finding {
 	if d := o.Duration(); d >= 0 && o.Item.Duration >= 0 {
 		s.all.add(o.Item.Duration, d)
 		s.route(o.Item).add(o.Item.Duration, d)
-	}
-	shown := o
-	if s.hide != nil && len(o.Findings) > 0 {
-		shown = o.hidden(s.comparer, s.hide)
 	}
 	for i := range o.Findings {
 		s.find(shown, &o.Findings[i], &shown.Findings[i])

@@ -9,14 +9,12 @@ import (
 	"github.com/culprit-http/culprit/internal/ptrace"
 )
 
-// shape says how the arguments of a call hold what is sent or received.
+// shape says how the arguments of a call hold what is sent or received; 0: it moves no bytes.
 type shape uint8
 
 const (
-	// none: the call moves no bytes.
-	none shape = iota
 	// buffer: (fd, address, length, ...)
-	buffer
+	buffer shape = iota + 1
 	// vector: (fd, iovec, count, ...)
 	vector
 	// message: (fd, msghdr, flags); messages: (fd, mmsghdr, count, flags)

@@ -99,7 +99,15 @@ func (r *report) begin(in Folder) error {
 func (r *report) text(s string) { _, _ = r.w.WriteString(s) }
 
 // escaped writes what may be anything.
-func (r *report) escaped(s string) { _ = xml.EscapeText(r.w, []byte(s)) }
+func (r *report) escaped(s string) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '<' || c == '>' || c == '&' || c == '\'' || c == '"' {
+			_ = xml.EscapeText(r.w, []byte(s))
+			return
+		}
+	}
+	r.text(s) // as nearly all names are
+}
 
 func (r *report) elements(indent string, all []Element) {
 	for _, e := range all {
@@ -108,14 +116,21 @@ func (r *report) elements(indent string, all []Element) {
 }
 
 func (r *report) element(indent, name, text string) {
-	r.text(indent + "<" + name + ">")
+	r.text(indent)
+	r.text("<")
+	r.text(name)
+	r.text(">")
 	r.escaped(text)
-	r.text("</" + name + ">\n")
+	r.text("</")
+	r.text(name)
+	r.text(">\n")
 }
 
 // attribute writes an attribute, of a name and a value that need no escapes.
 func (r *report) attribute(name string, value []byte) {
-	r.text(" " + name + "='")
+	r.text(" ")
+	r.text(name)
+	r.text("='")
 	_, _ = r.w.Write(value)
 	r.text("'")
 }
@@ -225,9 +240,13 @@ func (r *report) runs(all []run) {
 
 // object reports a file that was made of what a message carries.
 func (r *report) object(indent string, o *Object) {
-	r.text(indent + "<fileobject><filename>")
+	r.text(indent)
+	r.text("<fileobject><filename>")
 	r.escaped(o.Name)
-	r.text("</filename><filesize>" + strconv.FormatInt(o.Size, 10) + "</filesize>")
+	r.text("</filename><filesize>")
+	r.buf = strconv.AppendInt(r.buf[:0], o.Size, 10)
+	_, _ = r.w.Write(r.buf)
+	r.text("</filesize>")
 	r.digests("", "", o.MD5, o.SHA256)
 	r.text("</fileobject>")
 }

@@ -156,3 +156,26 @@ func TestFile(t *testing.T) {
 		}
 	}
 }
+
+// TestTimes: a file has the time that it is finished with, whether it lies in the folder itself or deeper.
+func TestTimes(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := Open(root, false)
+	defer f.Close()
+	at := time.Date(2026, 11, 21, 10, 0, 0, 123456000, time.UTC)
+	for _, name := range []string{"a", "b/c"} {
+		file, err := f.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(file.Close(), f.Finish(name, at)); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := root.Stat(name); err != nil || !info.ModTime().Equal(at) {
+			t.Errorf("%s: %v, %v, want %v", name, info, err, at)
+		}
+	}
+}

@@ -82,7 +82,10 @@ func (o *Output) Flush() error { return wrap(o.w.Flush()) }
 
 // Close implements output.Output.
 func (o *Output) Close() error {
-	o.buf = o.endLine(o.buf[:0])
+	o.buf = o.buf[:0]
+	if !o.o.Form.likeTcpflow() { // which ends with the last byte
+		o.buf = o.endLine(o.buf)
+	}
 	if err := o.write(); err != nil {
 		return err
 	}

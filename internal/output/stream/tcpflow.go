@@ -90,6 +90,7 @@ func (o *Output) segment(c *follow.Chunk) {
 	if !f.has('0') {
 		o.buf = append(o.buf, '\n')
 	}
+	o.begun = len(o.buf) > 0 && o.buf[len(o.buf)-1] != '\n' // what is said of holes has a line of its own
 }
 
 // appendEnd appends an address and a port as tcpflow does.

@@ -36,6 +36,8 @@ func TestTcpflowForms(t *testing.T) {
 		{"tcpflow-Cg", 0, []follow.Chunk{{Flow: flow, Data: []byte("a")}, {Flow: flow, Dir: 1, Data: []byte("b")}, {Flow: under, Data: []byte("c")}},
 			"\x1b[0;34ma\x1b[0m\n\x1b[0;31mb\x1b[0m\n\x1b[0;31mc\x1b[0m\n", true},
 		{"tcpflow", 0, []follow.Chunk{{Flow: flow, Data: []byte("a")}, {Flow: flow, Gap: 3}, {Flow: flow, Close: proto.Reset, Over: true}}, ask + "a\n── [3 bytes missing]\n", false},
+		{"tcpflow-c0", 0, []follow.Chunk{{Flow: flow, Data: []byte("a")}, {Flow: flow, Gap: 3}, {Flow: flow, Data: []byte("b\n")}, {Flow: flow, Gap: 1}},
+			ask + "a\n── [3 bytes missing]\n" + ask + "b\n── [1 byte missing]\n", false},
 		{"tcpflow-C", 0, []follow.Chunk{{Flow: flow, Gap: 3}, {Flow: flow, Step: follow.Body, Data: []byte("not of the half-stream")}}, "", true},
 	} {
 		form, err := ParseForm(c.form)

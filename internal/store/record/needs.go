@@ -33,6 +33,7 @@ var needs = []struct {
 		[]string{"db.response.returned_rows"}},
 	{[]string{"redis.return_value", "culprit.db.result"}, []string{"culprit.db.result"}},
 	{[]string{"network.bytes", "network.packets"}, []string{"client.bytes", "server.bytes", "culprit.net.client.packets", "culprit.net.server.packets", "flow.final"}},
+	{[]string{"network.packets", "culprit.net.client.packets", "culprit.net.server.packets"}, []string{"culprit.recorded"}},
 	{[]string{"flow.", "culprit.flow.", "client.bytes", "server.bytes", "source.bytes", "destination.bytes"}, []string{"culprit.flow."}},
 	{[]string{"culprit.proxied."}, []string{"culprit.proxied."}},
 	{[]string{"culprit.net.error."}, []string{"culprit.net.error."}},

@@ -109,6 +109,9 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 		FirstPacket: c.flow.First.Packet + uint64(c.next)*7 + 1,
 		Grade:       pick(&g.random, grades...),
 	}
+	if x.Tap.Label == "" {
+		x.Tap.Recorded = "server"
+	}
 	c.next++
 	x.LastPacket = x.FirstPacket + uint64(g.n(100))
 	x.Start = clock.Mark{Time: start, Packet: x.FirstPacket, Offset: int64(i)}
@@ -156,6 +159,11 @@ func (g *generator) exchange(i int) *exchange.Exchange {
 	}
 	x.Weight = pick(&g.random, uint32(0), 0, 1, 10)
 	g.connection(x)
+	for d := range x.During {
+		if x.Recorded() { // whose packets were made up
+			x.During[d].Packets = 0
+		}
+	}
 	for d := range x.Conn.Half {
 		if h := &x.Conn.Half[d]; bare { // which has all that was sent
 			h.Packets, h.Bytes = x.During[d].Packets, uint64(g.up(1e9))
