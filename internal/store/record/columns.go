@@ -68,8 +68,7 @@ var twins = map[string]string{
 var required = []string{
 	"@timestamp", "event.id", "event.outcome", "event.end", "network.type", "network.transport", "network.protocol",
 	"network.community_id", "client.ip", "client.port", "server.ip", "server.port", "culprit.grade",
-	"culprit.packets.first", "culprit.packets.last", "culprit.http.connection_index", "culprit.net.client.packets",
-	"culprit.net.server.packets",
+	"culprit.packets.first", "culprit.packets.last", "culprit.http.connection_index",
 }
 
 // unique are the fields whose texts are rarely the same.
