@@ -24,7 +24,7 @@ BENCH :=
 # The web UI, as it gets into the program.
 UI := internal/web/ui/dist/index.html.gz
 
-# What has OpenSSL write its keys for culprit run, as it gets into the program where there is a C compiler:
+# What has OpenSSL write its keys for those who run programs (internal/keytap), for another architecture as in
 # make shim GOARCH=arm64 CC=aarch64-linux-gnu-gcc
 SHIM := internal/keytap/shim/dist/culprit-keylog-$(or $(GOARCH),$(shell go env GOARCH)).so
 
@@ -34,14 +34,14 @@ LAB_EXCHANGES := 200
 
 .PHONY: build shim demo test test-ui test-full lab lab-judge bench bench-live bench-ship bench-store bench-web screenshots lint fuzz deps clean
 
-build: $(UI) shim
+build: $(UI)
 	$(GOBUILD) -o bin/culprit ./cmd/culprit
 
 $(UI): .ci/ui $(filter-out web/node_modules/%,$(wildcard web/*.* web/.npmrc)) $(shell find web/src -type f)
 	.ci/ui
 
 shim:
-	@if command -v $(CC) >/dev/null; then $(MAKE) -s --no-print-directory $(SHIM); else echo 'no C compiler: culprit run will compile its key-log shim'; fi
+	@if command -v $(CC) >/dev/null; then $(MAKE) -s --no-print-directory $(SHIM); else echo 'no C compiler for the key-log shim'; fi
 
 $(SHIM): internal/keytap/shim/keylog.c internal/keytap/shim/flags
 	$(CC) $$(cat internal/keytap/shim/flags) -o $@ $<
