@@ -488,7 +488,8 @@ func TestPercentilesOfKinds(t *testing.T) {
 		}
 		for i, p := range q.Metrics[0].Quantiles {
 			want, _ := s.Quantile(p)
-			if v := got.Total.Values[0][i]; math.Abs(v-float64(want)) > 0.05*float64(want) {
+			// Sketches that were merged may take the next of the values, which are whole numbers.
+			if v := got.Total.Values[0][i]; math.Abs(v-float64(want)) > max(1, 0.05*float64(want)) {
 				t.Errorf("%s: quantile %v is %v, want about %d", k, p, v, want)
 			}
 		}
