@@ -492,7 +492,8 @@ func TestWrk(t *testing.T) {
 func TestSeveralAtOnce(t *testing.T) {
 	client, server, nginx := pair(t, newLab(t, "nginx"))
 	var running []*tracer
-	for _, args := range [][]string{{"-i", "s0"}, {"-i", "any"}, {"-i", "s0", "port", "80"}, {"-i", "s0", "--fanout", "2", "--ring", "32MiB"}, {"-i", "s0", "--fanout", "2", "--ring", "32MiB"}} {
+	kinds := [][]string{{"-i", "s0"}, {"-i", "any"}, {"-i", "s0", "port", "80"}, {"-i", "s0", "--fanout", "2", "--ring", "32MiB"}, {"-i", "s0", "--fanout", "2", "--ring", "32MiB"}}
+	for _, args := range kinds {
 		running = append(running, start(t, server.Namespace, args...))
 	}
 	drive(t, client.Namespace, server4+":80", 8, 130, mixed)
@@ -504,8 +505,8 @@ func TestSeveralAtOnce(t *testing.T) {
 	for i := range results {
 		clean(t, &results[i])
 		same(t, log, results[i].exchanges)
-	}
-	if slices.ContainsFunc(results, func(r result) bool { return len(r.exchanges) != len(log) }) {
-		t.Error("not all have seen all")
+		if n := len(results[i].exchanges); n != len(log) {
+			t.Errorf("%v has shown %d of %d exchanges; standard error:\n%s", kinds[i], n, len(log), results[i].stderr)
+		}
 	}
 }
