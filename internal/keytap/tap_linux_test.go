@@ -160,7 +160,7 @@ func TestOwnKeyLog(t *testing.T) {
 func TestOwnKeyLogCannotBeWritten(t *testing.T) {
 	unread := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(unread, 0o600); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	for own, want := range map[string]string{t.TempDir(): "is a directory", unread: "a pipe that nobody reads", "/dev/null": "", "": ""} {
 		x := prepare(t, environment(keylogVariable+"="+own), Options{})
@@ -183,7 +183,7 @@ func TestOwnKeyLogCannotBeWritten(t *testing.T) {
 func TestOwnKeyLogIsFull(t *testing.T) {
 	own := filepath.Join(t.TempDir(), "pipe")
 	if err := unix.Mkfifo(own, 0o600); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	reader, err := os.OpenFile(own, os.O_RDWR, 0)
 	if err != nil {
@@ -317,7 +317,7 @@ func TestTwoLibraries(t *testing.T) {
 		path := filepath.Join(dir, name)
 		out, err := exec.CommandContext(t.Context(), cc, append([]string{"-O2", "-o", path, "testdata/libraries.c"}, flags...)...).CombinedOutput()
 		if err != nil {
-			t.Skipf("%v\n%s", err, out)
+			t.Fatalf("%v\n%s", err, out)
 		}
 		return path
 	}

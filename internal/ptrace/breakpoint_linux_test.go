@@ -143,7 +143,7 @@ os.write(1, b"down\n")
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Skip(err)
+		t.Skipf("%v: apt-get install python3", err)
 	}
 	up := make([]byte, 3)
 	if _, err := out.Read(up); err != nil {

@@ -231,7 +231,7 @@ os.write(1, b"after\n")
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Skip(err)
+		t.Skipf("%v: apt-get install python3", err)
 	}
 	r := &record{t: t}
 	attached, done, second := make(chan error), make(chan error), make(chan error)

@@ -254,7 +254,7 @@ server { listen %[2]s; root %[3]s; %[4]s } }`, home, address, root, more)
 			time.Sleep(10 * time.Millisecond) // until it listens
 		}
 		text, _ := os.ReadFile(home + "/error.log")
-		t.Skipf("nginx doesn't start: %s", text)
+		t.Fatalf("nginx doesn't start: %s", text)
 		return ""
 	}
 	same := files("same", func(int, map[string]any) {})

@@ -18,7 +18,6 @@ package synthetic
 import (
 	"encoding/binary"
 	"net/netip"
-	"slices"
 )
 
 // LinkType is the link type of the packets: they begin with IP (LINKTYPE_RAW, https://www.tcpdump.org/linktypes.html).
@@ -127,9 +126,6 @@ func (c *Conn) Join(client, server netip.AddrPort) {
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
-
-// Ends returns the addresses of the two sides.
-func (c *Conn) Ends() [2]netip.AddrPort { return c.ends }
 
 // Data has a side send bytes. What a side sends behind its end is left out.
 func (c *Conn) Data(b *Batch, from Side, at int64, data []byte) {
@@ -271,6 +267,3 @@ func fold(s uint64) uint16 {
 	}
 	return ^uint16(s)
 }
-
-// Grow makes room for data of n bytes, so that appending its packets moves nothing.
-func (b *Batch) Grow(n int) { b.Bytes = slices.Grow(b.Bytes, Room(n)) }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,7 +183,7 @@ func TestRoom(t *testing.T) {
 		if got := testing.AllocsPerRun(5, func() {
 			b.Reset()
 			if b.Bytes == nil {
-				b.Grow(n)
+				b.Bytes = slices.Grow(b.Bytes, synthetic.Room(n))
 			}
 			c.Open(&b, v6[0], v6[1], now)
 			c.Gap(&b, synthetic.Client, now, 1)
@@ -240,7 +241,7 @@ func TestRandom(t *testing.T) {
 func TestWireshark(t *testing.T) {
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
-		t.Skip("tshark isn't installed")
+		t.Skip("tshark isn't installed: make deps says how to get it")
 	}
 	for _, ends := range [][2]netip.AddrPort{v4, v6} {
 		var b synthetic.Batch
